@@ -1,0 +1,1 @@
+//! How Actions is used: HTTP, the command line and the library.

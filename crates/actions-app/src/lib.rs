@@ -1,0 +1,1 @@
+//! What Actions does: commands, queries and the loops of a node.

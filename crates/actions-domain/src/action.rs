@@ -1,0 +1,391 @@
+//! Actions: a tenant's definitions of what to do, and how carefully.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::Timestamp;
+use crate::execution::Priority;
+use crate::id::{ActionId, TenantId};
+use crate::limits::{
+    CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, NAME_BYTES_MAX, RATE_MAX,
+    TIMEOUT_DEFAULT, TIMEOUT_MAX,
+};
+use crate::matching::condition::Condition;
+use crate::matching::pattern::Pattern;
+use crate::retry::{RetryPolicy, RetryPolicyError};
+use crate::work::KeyMode;
+
+/// A definition: what to do when one of its patterns matches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    pub id: ActionId,
+    pub tenant: TenantId,
+    /// The founding id, stable over renames and versions.
+    pub uuid: Uuid,
+    pub spec: ActionSpec,
+    pub health: Health,
+    /// The tenant's definitions version that this state of the action came with.
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub deleted: bool,
+}
+
+/// What a person writes down. Durations are seconds in its JSON form, as in the founding table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionSpec {
+    pub name: ActionName,
+    pub action_type: ActionType,
+    /// The founding column's name is accepted.
+    #[serde(alias = "handler_class")]
+    pub handler: HandlerId,
+    #[serde(default = "empty_object")]
+    pub config: Value,
+    /// Shorthand for subscriptions without filters.
+    #[serde(default)]
+    pub event_patterns: Vec<Pattern>,
+    /// Must hold on every way to this action.
+    #[serde(default)]
+    pub conditions: Condition,
+    #[serde(default = "yes")]
+    pub is_active: bool,
+    #[serde(default, deserialize_with = "priority_word_or_number")]
+    pub priority: Priority,
+    #[serde(default = "timeout_default", alias = "timeout")]
+    pub timeout_seconds: u32,
+    #[serde(default)]
+    pub retry_policy: RetryPolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_executions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_hour: Option<u32>,
+    /// Executions with the same key run in order and one at a time, as the mode says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_team: Option<String>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub metadata: Value,
+}
+
+/// Which key an execution takes: a text with `{data.path}` places, and the mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Affinity {
+    /// Tokens from broad to narrow, joined by `:`, at least two: `order:{data.order_id}`.
+    pub key: String,
+    #[serde(default)]
+    pub mode: KeyMode,
+}
+
+/// Whether an action may run, as the last health check said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub is_healthy: bool,
+    pub last_check_at: Option<Timestamp>,
+    pub error: Option<String>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { is_healthy: true, last_check_at: None, error: None }
+    }
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn timeout_default() -> u32 {
+    u32::try_from(TIMEOUT_DEFAULT.as_secs()).unwrap_or(300)
+}
+
+/// The API takes a word, or the founding number 0 to 1000.
+fn priority_word_or_number<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Priority, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum WordOrNumber {
+        Word(Priority),
+        Number(u16),
+    }
+    match WordOrNumber::deserialize(deserializer)
+        .map_err(|_| serde::de::Error::custom(PRIORITY_EXPECTED))?
+    {
+        WordOrNumber::Word(priority) => Ok(priority),
+        WordOrNumber::Number(number) => {
+            Priority::from_number(number).ok_or_else(|| serde::de::Error::custom(PRIORITY_EXPECTED))
+        }
+    }
+}
+
+const PRIORITY_EXPECTED: &str =
+    "expected low, normal, high, very_high, critical, or a number from 0 to 1000";
+
+/// Why a specification was refused, with the JSON pointer of the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionSpecError {
+    #[error("timeout_seconds is {given}, allowed are 1 to {max}", max = TIMEOUT_MAX.as_secs())]
+    Timeout { given: u32 },
+    #[error(transparent)]
+    Retry(#[from] RetryPolicyError),
+    #[error("max_concurrent_executions is {given}, allowed are 1 to {max}", max = CONCURRENCY_MAX)]
+    Concurrency { given: u32 },
+    #[error("{field} is {given}, allowed are 1 to {max}", max = RATE_MAX)]
+    Rate { field: &'static str, given: u32 },
+    #[error("config is a JSON object of at most {max} bytes", max = CONFIG_BYTES_MAX)]
+    Config,
+    #[error(
+        "an affinity key has two or more tokens joined by ':', like order:{{data.id}}; got {given:?}"
+    )]
+    Affinity { given: String },
+}
+
+impl ActionSpecError {
+    /// The JSON pointer of the field that is wrong.
+    pub fn pointer(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "/timeout_seconds",
+            Self::Retry(_) => "/retry_policy",
+            Self::Concurrency { .. } => "/max_concurrent_executions",
+            Self::Rate { field: "rate_limit_per_hour", .. } => "/rate_limit_per_hour",
+            Self::Rate { .. } => "/rate_limit_per_minute",
+            Self::Config => "/config",
+            Self::Affinity { .. } => "/affinity/key",
+        }
+    }
+}
+
+impl ActionSpec {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.timeout_seconds))
+    }
+
+    /// Finds everything that is outside the published limits.
+    pub fn check(&self) -> Vec<ActionSpecError> {
+        let mut errors = Vec::new();
+        if self.timeout_seconds == 0 || u64::from(self.timeout_seconds) > TIMEOUT_MAX.as_secs() {
+            errors.push(ActionSpecError::Timeout { given: self.timeout_seconds });
+        }
+        if let Err(error) = self.retry_policy.check() {
+            errors.push(error.into());
+        }
+        if let Some(given) = self.max_concurrent_executions
+            && !(1..=CONCURRENCY_MAX).contains(&given)
+        {
+            errors.push(ActionSpecError::Concurrency { given });
+        }
+        let rates = [
+            ("rate_limit_per_minute", self.rate_limit_per_minute),
+            ("rate_limit_per_hour", self.rate_limit_per_hour),
+        ];
+        for (field, rate) in rates {
+            if let Some(given) = rate
+                && !(1..=RATE_MAX).contains(&given)
+            {
+                errors.push(ActionSpecError::Rate { field, given });
+            }
+        }
+        if !self.config.is_object() || self.config.to_string().len() > CONFIG_BYTES_MAX {
+            errors.push(ActionSpecError::Config);
+        }
+        if let Some(affinity) = &self.affinity
+            && (affinity.key.split(':').count() < 2 || affinity.key.split(':').any(str::is_empty))
+        {
+            errors.push(ActionSpecError::Affinity { given: affinity.key.clone() });
+        }
+        errors
+    }
+}
+
+/// A name of 1 to 100 bytes, unique inside its tenant: letters, digits, `_`, `-` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ActionName(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to {max} letters, digits, '_', '-' or '.', not {raw:?}", max = NAME_BYTES_MAX)]
+pub struct ActionNameError {
+    raw: String,
+}
+
+impl ActionName {
+    pub fn parse(raw: &str) -> Result<Self, ActionNameError> {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if raw.is_empty() || raw.len() > NAME_BYTES_MAX || !raw.bytes().all(is_allowed) {
+            return Err(ActionNameError { raw: raw.to_owned() });
+        }
+        Ok(Self(raw.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ActionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ActionName {
+    type Error = ActionNameError;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        Self::parse(&raw)
+    }
+}
+
+impl From<ActionName> for String {
+    fn from(name: ActionName) -> Self {
+        name.0
+    }
+}
+
+/// The id of a handler: `module.name`, or the founding class name of a seeded action.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HandlerId(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a handler id is module.name, at most {max} bytes, like webhook.signed; got {raw:?}", max = HANDLER_ID_BYTES_MAX)]
+pub struct HandlerIdError {
+    raw: String,
+}
+
+impl HandlerId {
+    pub fn parse(raw: &str) -> Result<Self, HandlerIdError> {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let has_parts = raw.contains('.') && raw.split('.').all(|part| !part.is_empty());
+        if !has_parts || raw.len() > HANDLER_ID_BYTES_MAX || !raw.bytes().all(is_allowed) {
+            return Err(HandlerIdError { raw: raw.to_owned() });
+        }
+        Ok(Self(raw.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HandlerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for HandlerId {
+    type Error = HandlerIdError;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        Self::parse(&raw)
+    }
+}
+
+impl From<HandlerId> for String {
+    fn from(id: HandlerId) -> Self {
+        id.0
+    }
+}
+
+/// What kind of thing an action does: the 37 founding types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionType {
+    Email,
+    Sms,
+    PushNotification,
+    Webhook,
+    SystemNotification,
+    SlackNotification,
+    TeamsNotification,
+    FunctionExecution,
+    ScriptExecution,
+    WorkflowTrigger,
+    LambdaFunction,
+    BackgroundJob,
+    DatabaseOperation,
+    FileOperation,
+    StorageOperation,
+    BackupOperation,
+    DataSync,
+    CacheInvalidation,
+    CacheWarming,
+    IndexRebuild,
+    ExternalApi,
+    PaymentProcessing,
+    AnalyticsTracking,
+    CrmSync,
+    ErpSync,
+    SecurityScan,
+    ComplianceCheck,
+    AuditLog,
+    AccessReview,
+    DeploymentTrigger,
+    ScalingOperation,
+    MonitoringAlert,
+    HealthCheck,
+    ReportGeneration,
+    BatchProcessing,
+    DataPipeline,
+    Custom,
+}
+
+impl ActionType {
+    pub const ALL: [Self; 37] = [
+        Self::Email,
+        Self::Sms,
+        Self::PushNotification,
+        Self::Webhook,
+        Self::SystemNotification,
+        Self::SlackNotification,
+        Self::TeamsNotification,
+        Self::FunctionExecution,
+        Self::ScriptExecution,
+        Self::WorkflowTrigger,
+        Self::LambdaFunction,
+        Self::BackgroundJob,
+        Self::DatabaseOperation,
+        Self::FileOperation,
+        Self::StorageOperation,
+        Self::BackupOperation,
+        Self::DataSync,
+        Self::CacheInvalidation,
+        Self::CacheWarming,
+        Self::IndexRebuild,
+        Self::ExternalApi,
+        Self::PaymentProcessing,
+        Self::AnalyticsTracking,
+        Self::CrmSync,
+        Self::ErpSync,
+        Self::SecurityScan,
+        Self::ComplianceCheck,
+        Self::AuditLog,
+        Self::AccessReview,
+        Self::DeploymentTrigger,
+        Self::ScalingOperation,
+        Self::MonitoringAlert,
+        Self::HealthCheck,
+        Self::ReportGeneration,
+        Self::BatchProcessing,
+        Self::DataPipeline,
+        Self::Custom,
+    ];
+}

@@ -1,0 +1,203 @@
+//! What a node does next. Inputs go in, effects come out; no I/O, no clock, no dice, so the
+//! simulator and production run the same code.
+//!
+//! One [`Dispatcher`] serves all partitions that a node owns: tenants share the node's slots,
+//! not a partition's. A partition has its own log position, key lock table and later items.
+//!
+//! The rules, in the order in which they are asked: an item waits for its time, then for its
+//! key (first in, first out per key), then for a slot of its action, then for its turn in the
+//! ring of tenants (by lane inside a tenant, with ageing). Keys are held until the end of the
+//! item is committed, so the next owner of a key sees what the one before it did. Slots are
+//! free as soon as the attempt has ended.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::execution::{AttemptOutcome, Cause, Fault};
+use crate::id::{ActionId, ExecutionId, NodeId, TenantId};
+use crate::json::Json;
+use crate::ports::leases::Lease;
+use crate::retry::{Jitter, RetryPolicy};
+use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
+
+/// Names one start of one attempt. A result with a token that is not current is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// How large the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    pub node: NodeId,
+    /// Attempts that run at once.
+    pub slots: usize,
+    /// Percentage of the slots that one tenant may hold while others wait.
+    pub tenant_share: u8,
+    /// Bytes of waiting items, with their events, that are kept in memory.
+    pub window_bytes: usize,
+    /// Waiting items of one (partition, tenant, lane) that are kept in memory.
+    pub lane_items: usize,
+    /// Items that one `Load` asks for.
+    pub load_items: u32,
+    /// How long an unclean takeover writes starts down before they happen.
+    pub marked_for: Duration,
+    /// Items of one `Mark`.
+    pub mark_items: usize,
+    /// After this long in its lane, an item counts as one lane higher.
+    pub ageing: Duration,
+    /// How far ahead later items are kept in memory.
+    pub due_ahead: Duration,
+}
+
+/// Something the dispatcher has to know.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A partition is ours. Items before [`Lease::tail`] may have been started by its former
+    /// owner, unless that gave it back.
+    Claimed(Lease),
+    /// A partition is ours no longer. Whatever still runs there is aborted and forgotten.
+    Lost(Part),
+    /// Start nothing more. Running attempts may end.
+    Drain,
+    /// A stretch of a partition's log, in order: everything from `from` until `next` that is
+    /// not finished or moved. Handed over after a commit, or loaded.
+    Arrived { part: Part, from: Seq, next: Seq, items: Vec<Item> },
+    /// The log of a partition reaches until `tail`, as somebody noticed.
+    TailSeen { part: Part, tail: Seq },
+    /// Later items as a `LoadDue` found them; `complete` when there were no more in its range.
+    Due { part: Part, laters: Vec<Later>, complete: bool },
+    /// New later items, as committed.
+    Deferred(Vec<Later>),
+    /// The marks of these attempts are committed: they may start.
+    Marked(Vec<Token>),
+    /// An attempt has ended.
+    Ended { token: Token, end: End },
+    /// The end, retry or cancellation of these items is committed.
+    Committed(Vec<ExecutionId>),
+    /// Somebody wants this execution cancelled. It may be unknown here, or arrive later.
+    Cancel(ExecutionId),
+    /// How many executions of an action may run at once on this node. `None`: no limit.
+    Limit { action: ActionId, max: Option<u32> },
+    /// Time has passed.
+    Tick,
+}
+
+/// How an attempt ended, with what is needed to decide what follows.
+#[derive(Debug, Clone)]
+pub struct End {
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub outcome: AttemptOutcome,
+    pub output: Option<Json>,
+    pub fault: Option<Fault>,
+    /// The handler said that another try is pointless.
+    pub rejected: bool,
+    pub cpu_ms: Option<u64>,
+    pub memory_mb: Option<u64>,
+    pub policy: RetryPolicy,
+    pub jitter: Jitter,
+}
+
+/// Something the node has to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Make an attempt.
+    Start(Start),
+    /// Stop an attempt. Its result, if one comes, is not wanted.
+    Abort(Token),
+    /// Write down that these are about to start, then answer [`Input::Marked`].
+    Mark { fence: Fence, items: Vec<(Token, Item)> },
+    /// Read a partition's log, then answer [`Input::Arrived`].
+    Load { part: Part, from: Seq, limit: u32 },
+    /// Read a partition's later items, then answer [`Input::Due`].
+    LoadDue { part: Part, ahead: Duration, limit: u32 },
+    /// Commit the end of an item, then answer [`Input::Committed`].
+    Finish(Box<Finish>),
+    /// Commit the return of an item to the later ones, then answer [`Input::Committed`].
+    Retry { fence: Fence, later: Box<Later> },
+}
+
+/// An attempt to make.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub token: Token,
+    pub item: Item,
+    /// From 1.
+    pub number: u32,
+    pub cause: Cause,
+    /// Who may have started it before, for [`Cause::LeaseLost`].
+    pub lost_epoch: Option<Epoch>,
+    pub epoch: Epoch,
+}
+
+/// What a node's queues hold, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Depths {
+    pub waiting: usize,
+    pub running: usize,
+    pub later: usize,
+    pub window_bytes: usize,
+    /// Waiting and running, per tenant.
+    pub tenants: Vec<(TenantId, usize, usize)>,
+}
+
+/// Why an execution that this node holds is not running, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    ForTime(Timestamp),
+    /// Behind this holder of its key.
+    ForKey {
+        holder: ExecutionId,
+    },
+    /// The action runs as often as it may.
+    ForAction {
+        max: u32,
+    },
+    ForSlot,
+    Running {
+        since_attempt: u32,
+    },
+}
+
+/// The scheduler of one node.
+#[derive(Debug)]
+pub struct Dispatcher {
+    settings: Settings,
+}
+
+impl Dispatcher {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// Takes one input and answers what to do about it.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let _ = (input, now, &self.settings);
+        Vec::new()
+    }
+
+    /// When to come back with a [`Input::Tick`] at the latest.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Where each owned partition's log may be read from after a restart: everything before is
+    /// finished or moved, and committed.
+    pub fn lows(&self) -> Vec<(Fence, Seq)> {
+        Vec::new()
+    }
+
+    pub fn depths(&self) -> Depths {
+        Depths::default()
+    }
+
+    /// Where an execution stands here. `None`: this node does not hold it.
+    pub fn waiting(&self, execution: ExecutionId) -> Option<Waiting> {
+        let _ = execution;
+        None
+    }
+
+    /// Nothing runs and nothing waits for a commit.
+    pub fn is_idle(&self) -> bool {
+        true
+    }
+}

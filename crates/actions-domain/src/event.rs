@@ -1,0 +1,175 @@
+//! Events: what a tenant told us happened.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Timestamp;
+use crate::execution::Priority;
+use crate::id::{EventId, ExecutionId, TenantId};
+use crate::json::Json;
+use crate::limits::EVENT_TYPE_BYTES_MAX;
+
+/// Something that happened, with its data exactly as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub id: EventId,
+    pub tenant: TenantId,
+    pub event_type: EventType,
+    /// Where it happened. Together with [`Event::external_id`] it names the event for ever.
+    pub source: String,
+    /// The caller's id for it. Without one, every submission is an event of its own.
+    pub external_id: Option<String>,
+    /// When we accepted it.
+    pub accepted_at: Timestamp,
+    pub data: Json,
+    pub attributes: Attributes,
+}
+
+/// What else is known of an event. Stored as one JSON object, without the empty members.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attributes {
+    /// When it happened, as its source says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_schema: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregate_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregate_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_version: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Uuid>,
+    /// The event that led to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    /// The execution that published this event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<ExecutionId>,
+    /// The tenant that an event of the platform is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// Free-form, like an address or a user agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Json>,
+    /// CloudEvents extensions that we do not interpret.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub extensions: serde_json::Map<String, serde_json::Value>,
+    /// How many executions led here, one causing the next.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub depth: u8,
+    /// Published by the engine itself, so patterns must name its first word.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_engine: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(depth: &u8) -> bool {
+    *depth == 0
+}
+
+/// Lower-case words of `a-z`, `0-9` and `_`, joined by one or more dots: `users.created`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EventType(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventTypeError {
+    #[error("an event type has 1 to {max} bytes, not {bytes}", max = EVENT_TYPE_BYTES_MAX)]
+    Length { bytes: usize },
+    #[error(
+        "an event type is two or more words of a-z, 0-9 and _ joined by dots, like users.created; got {raw:?}"
+    )]
+    Form { raw: String },
+}
+
+impl EventType {
+    /// Accepts upper-case letters and lowers them: matching ignores case.
+    pub fn parse(raw: &str) -> Result<Self, EventTypeError> {
+        let bytes = raw.len();
+        if bytes == 0 || bytes > EVENT_TYPE_BYTES_MAX {
+            return Err(EventTypeError::Length { bytes });
+        }
+        let lower = raw.to_ascii_lowercase();
+        let is_word = |word: &str| {
+            !word.is_empty()
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        if !lower.contains('.') || !lower.split('.').all(is_word) {
+            return Err(EventTypeError::Form { raw: raw.to_owned() });
+        }
+        Ok(Self(lower))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The words between the dots.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    pub fn first_word(&self) -> &str {
+        self.0.split('.').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for EventType {
+    type Error = EventTypeError;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        Self::parse(&raw)
+    }
+}
+
+impl From<EventType> for String {
+    fn from(event_type: EventType) -> Self {
+        event_type.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventType;
+
+    #[test]
+    fn event_types_are_dotted_words() {
+        for good in ["users.created", "a.b.c_1", "Users.Created"] {
+            assert!(EventType::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "users", "users.", ".created", "a..b", "a b.c", "users.*", "ü.x"] {
+            assert!(EventType::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

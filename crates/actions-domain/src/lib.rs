@@ -1,0 +1,29 @@
+//! What Actions thinks: entities, pure decisions, and a trait for every part of the outside world.
+//!
+//! A tenant tells us an [`event`]. [`matching`] finds the [`action`]s that its [`subscription`]s
+//! ask for. Each match becomes an [`execution`]: a [`work`] item in a partition. [`dispatch`]
+//! decides what runs next, a [`ports::handler::Handler`] performs one attempt of it, [`retry`]
+//! says what a failure leads to, and [`ports::store::Store`] writes all of it down in one commit.
+//!
+//! Nothing here reads a clock, a random number, a file or a socket.
+
+pub mod authorization;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod tenant;
+
+pub mod action;
+pub mod event;
+pub mod matching;
+pub mod subscription;
+
+pub mod dispatch;
+pub mod execution;
+pub mod retry;
+pub mod work;
+
+pub mod ports;
+
+/// An instant, in UTC. Stores keep microseconds, so the clock hands out no finer ones.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;

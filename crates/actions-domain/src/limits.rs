@@ -1,0 +1,69 @@
+//! Every maximum in one place, each with its reason. `GET /v1/limits` publishes them.
+
+use std::time::Duration;
+
+/// One event with its data. Larger payloads belong into an object store, by reference.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Events of one batch: about what one commit takes without delaying its neighbours.
+pub const BATCH_EVENTS_MAX: usize = 1_000;
+/// Bytes of one batch.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Nesting of any JSON that we accept. Deeper input has only ever been an attack.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// An event type, and a pattern for one: the width of the founding columns.
+pub const EVENT_TYPE_BYTES_MAX: usize = 255;
+pub const PATTERN_BYTES_MAX: usize = 255;
+/// Source, subject and external id of an event.
+pub const EVENT_ATTRIBUTE_BYTES_MAX: usize = 1_024;
+/// A regular expression's compiled size: counted repeats cost memory, not time.
+pub const REGEX_COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// A CEL expression. Longer ones take noticeable time to compile.
+pub const CEL_BYTES_MAX: usize = 4 * 1024;
+/// Nesting of brackets in CEL: the parser is recursive and a deep text would end the process.
+pub const CEL_DEPTH_MAX: usize = 12;
+/// Nodes of a JSON condition.
+pub const CONDITION_NODES_MAX: usize = 256;
+/// Actions that caused one another. Longer chains are loops.
+pub const CHAIN_DEPTH_MAX: u8 = 16;
+/// Executions of one event. A broader match is a mistake in the subscriptions.
+pub const FAN_OUT_MAX: usize = 1_000;
+/// An action's name.
+pub const NAME_BYTES_MAX: usize = 100;
+/// A handler id.
+pub const HANDLER_ID_BYTES_MAX: usize = 500;
+/// A caller's idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an idempotency key and an event's external id are remembered.
+pub const DEDUPE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// An attempt's time limit: default and largest.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Retries of one execution.
+pub const RETRIES_MAX: u32 = 100;
+/// Largest pause between two attempts.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// `max_concurrent_executions`.
+pub const CONCURRENCY_MAX: u32 = 10_000;
+/// `rate_limit_per_minute` and `rate_limit_per_hour`.
+pub const RATE_MAX: u32 = 1_000_000;
+/// An action's or handler's output kept in the history.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// An error message kept in the history.
+pub const ERROR_BYTES_MAX: usize = 4 * 1024;
+/// Attempts lost with their node before an item is set aside as poison.
+pub const LOSSES_MAX: u8 = 4;
+/// An affinity key.
+pub const KEY_BYTES_MAX: usize = 255;
+/// A tenant's slug. Its schema name stays below PostgreSQL's 63 bytes.
+pub const SLUG_BYTES_MAX: usize = 48;
+/// A page of a list: default and largest.
+pub const PAGE_DEFAULT: u32 = 50;
+pub const PAGE_MAX: u32 = 1_000;
+/// How long a request may wait for its executions.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Execution may be scheduled this far ahead.
+pub const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// An action's config.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+/// Subscriptions of one tenant.
+pub const SUBSCRIPTIONS_MAX: usize = 200_000;

@@ -1,0 +1,21 @@
+//! Every part of the outside world that the engine needs, as a trait in domain words.
+//!
+//! A port has two real adapters, or one and an in-memory one that ships. Transactions never
+//! cross a port: what must be atomic is one method.
+
+/// The only source of time.
+pub mod clock;
+/// Tenants, actions and subscriptions with their versions.
+pub mod definitions;
+/// The only source of randomness.
+pub mod dice;
+/// What performs an action.
+pub mod handler;
+/// What happened, for people to read.
+pub mod history;
+/// Which node owns which partition.
+pub mod leases;
+/// Which actions an event leads to, fast.
+pub mod matcher;
+/// Where the engine's work is kept: the one write.
+pub mod store;

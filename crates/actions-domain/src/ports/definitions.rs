@@ -1,0 +1,127 @@
+//! Tenants, actions and subscriptions with their versions. What it must do is defined by
+//! `contract/definitions.rs`.
+//!
+//! Each change of a tenant's definitions takes the next number of [`Tenant::defs_version`] in
+//! its own commit. Whoever keeps definitions in memory reads the changes since the number that
+//! it has.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::action::{Action, ActionName, ActionSpec, Health};
+use crate::id::{ActionId, SubscriptionId, TenantId};
+use crate::ports::store::StoreError;
+use crate::subscription::{Subscription, SubscriptionSpec};
+use crate::tenant::{Tenant, TenantSlug};
+
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionsError {
+    /// The name is taken.
+    #[error("{name} exists already")]
+    Exists { name: String },
+    #[error("there is no {what} {name}")]
+    NotFound { what: &'static str, name: String },
+    /// Somebody else changed it first.
+    #[error("the current version is {current}, not the expected one")]
+    Stale { current: i64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the caller believes to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing: create it.
+    Absent,
+    /// This version: change it.
+    Version(i64),
+    /// Whatever there is, or nothing.
+    Anything,
+}
+
+/// All that changed in a tenant's definitions since some version.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Changes {
+    /// The version that the tenant has after these changes.
+    pub version: i64,
+    /// Current states, deleted ones included.
+    pub actions: Vec<Action>,
+    pub subscriptions: Vec<Subscription>,
+}
+
+#[async_trait]
+pub trait Definitions: Send + Sync {
+    /// Creates a tenant, with its schema of views where the store has schemas.
+    ///
+    /// # Errors
+    /// `Exists` when the slug is taken.
+    async fn create_tenant(
+        &self,
+        uuid: Uuid,
+        slug: &TenantSlug,
+        name: &str,
+    ) -> Result<Tenant, DefinitionsError>;
+
+    /// Reads all tenants, `admin` first. It exists from the start.
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+
+    /// Reads what changed after version `since`, consistently. Zero reads everything.
+    async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError>;
+
+    /// Creates or replaces an action by its name, and answers its new state. A specification
+    /// that equals the stored one changes nothing.
+    ///
+    /// # Errors
+    /// `Exists` for [`Expected::Absent`], `Stale` for another version, `NotFound` when a version
+    /// is expected of an action that is not there.
+    async fn save_action(
+        &self,
+        tenant: TenantId,
+        uuid: Uuid,
+        spec: &ActionSpec,
+        expected: Expected,
+    ) -> Result<Action, DefinitionsError>;
+
+    /// Deletes an action together with its subscriptions.
+    async fn delete_action(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError>;
+
+    /// Records the result of a health check. It is a change like any other.
+    async fn set_health(
+        &self,
+        tenant: TenantId,
+        action: ActionId,
+        health: &Health,
+    ) -> Result<Action, DefinitionsError>;
+
+    /// Reads all versions of an action, newest first.
+    async fn action_versions(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+    ) -> Result<Vec<Action>, StoreError>;
+
+    /// Reads an action as it was at a version of the tenant's definitions.
+    async fn action_at(&self, action: ActionId, defs: i64) -> Result<Option<Action>, StoreError>;
+
+    /// Creates or replaces a subscription by its id.
+    async fn save_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        action: ActionId,
+        spec: &SubscriptionSpec,
+        expected: Expected,
+    ) -> Result<Subscription, DefinitionsError>;
+
+    async fn delete_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError>;
+}

@@ -1,0 +1,123 @@
+//! What performs an action. A handler crate depends on `actions-domain` alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::Timestamp;
+use crate::action::ActionType;
+use crate::event::Event;
+use crate::execution::Outcome;
+use crate::id::{ExecutionId, NodeId, TenantId};
+
+/// Code that performs one kind of action.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// What it is and what it wants. Constant.
+    fn descriptor(&self) -> &Descriptor;
+
+    /// Checks a config beyond its schema, when an action is defined. A handler whose schema
+    /// says everything keeps the default.
+    fn check_config(&self, config: &Value) -> ConfigReport {
+        let _ = config;
+        ConfigReport::default()
+    }
+
+    /// Makes one attempt. It is dropped when its time is over or its execution is cancelled, so
+    /// it must be safe to drop at any await.
+    async fn execute(&self, call: &Call) -> Outcome;
+
+    /// Asks whether executions with this config have a chance. `Err` says why not.
+    async fn check_health(&self, config: &Value) -> Result<(), String> {
+        let _ = config;
+        Ok(())
+    }
+}
+
+/// What a handler says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Descriptor {
+    /// `module.name`: `webhook.signed`.
+    pub id: &'static str,
+    /// Founding class names that mean this handler.
+    pub aliases: &'static [&'static str],
+    pub version: &'static str,
+    pub title: &'static str,
+    /// The founding handler type: `webhook_http`, `python_class` …; ours are `native`.
+    pub handler_type: &'static str,
+    /// `async`, `batch`, `streaming`, `idempotency_key` …
+    pub capabilities: &'static [&'static str],
+    pub action_types: &'static [ActionType],
+    pub delivery: Delivery,
+    /// JSON Schemas. A config property with `writeOnly` is secret and is never shown again.
+    pub config_schema: Value,
+    pub input_schema: Value,
+    pub output_schema: Value,
+}
+
+/// What happens when an attempt is repeated although the one before had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The effect may happen again.
+    AtLeastOnce,
+    /// The other side knows the execution id and ignores the repetition.
+    OnceWithIdempotentPeer,
+    /// There is no effect outside the engine's own records.
+    OnceRecorded,
+}
+
+/// What is wrong, or only doubtful, about a config.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ConfigReport {
+    pub errors: Vec<FieldNote>,
+    pub warnings: Vec<FieldNote>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldNote {
+    /// A JSON pointer into the config.
+    pub pointer: String,
+    pub message: String,
+}
+
+impl FieldNote {
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+/// One attempt, as its handler sees it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The same over all attempts: the idempotency key of whatever the handler does.
+    pub execution: ExecutionId,
+    /// From 1.
+    pub attempt: u32,
+    pub tenant: TenantRef,
+    pub action: String,
+    /// Validated against the schema when the action was defined.
+    pub config: Value,
+    /// The job's input, or the event's data.
+    pub input: Value,
+    /// A job has none.
+    pub event: Option<Arc<Event>>,
+    pub node: NodeId,
+    /// On the store's clock.
+    pub started_at: Timestamp,
+    pub timeout: Duration,
+}
+
+/// The tenant, by all its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRef {
+    pub id: TenantId,
+    pub uuid: Uuid,
+    pub slug: String,
+    /// `tenant_<slug>` or `admin`.
+    pub schema: String,
+}

@@ -1,0 +1,116 @@
+//! Where the engine's work is kept. What it must do is defined by `contract/store.rs`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::Timestamp;
+use crate::event::Event;
+use crate::id::{EventId, TenantId};
+use crate::json::Json;
+use crate::work::{Cancel, Commit, Item, Later, Part, Receipt, Seq};
+
+/// Why a store did not do what it was asked. Adapters translate their drivers' errors into
+/// these at the edge.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// This node owns the partitions no longer. Nothing was written.
+    #[error("the lease of partitions {lost:?} was lost")]
+    Fenced { lost: Vec<Part> },
+    /// Something else was there than the caller expected.
+    #[error("the stored version is {actual}")]
+    Conflict { actual: i64 },
+    /// The store refuses one item of the batch for its data. Nothing was written.
+    #[error("the store refuses the data: {reason}")]
+    Refused { reason: String },
+    /// The store cannot be reached, or is busy or full. `unknown` tells that the batch may have
+    /// been written all the same.
+    #[error("the store is unavailable")]
+    Unavailable {
+        unknown: bool,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row that we wrote cannot be read back.
+    #[error("the store holds something unreadable: {what}")]
+    Corrupt { what: String },
+}
+
+impl StoreError {
+    /// An outage during which nothing can have been written.
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable { unknown: false, source: source.into() }
+    }
+}
+
+/// The engine's memory.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes all of the batch or none of it. The only write of the engine.
+    ///
+    /// In this order: the fences are compared and locked; stale submissions, repetitions and
+    /// requeues of what is not dead any more are left out; events are inserted; works get the
+    /// next numbers of their partitions' logs, or a place among the later items when they have
+    /// a delay; marks, retries, finishes, cancels and discards are written. A finish removes the
+    /// item from wherever it lives, with its mark and its cancel. An item that is already
+    /// finished is left as it is.
+    ///
+    /// # Errors
+    /// `Fenced` when this node no longer holds a lease that the batch writes under.
+    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError>;
+
+    /// Reads unfinished items of one partition's log in order, from `from` on, at most `limit`,
+    /// leaving out those that have moved to the later items. Reads up to the end that was
+    /// committed when it began.
+    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError>;
+
+    /// Reads later items of one partition that become due within `ahead`: held ones first, then
+    /// by due time.
+    async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError>;
+
+    /// Reads the items of one partition that are marked as started, wherever they live.
+    async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError>;
+
+    /// The next sequence number of each partition's log, for owners that look for new work.
+    async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError>;
+
+    /// The cancels that no finish has answered yet.
+    async fn cancels(&self) -> Result<Vec<Cancel>, StoreError>;
+
+    /// Loads the events of items that came without.
+    async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError>;
+
+    /// Reads what users' own transactions left in the intake, oldest first.
+    async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError>;
+
+    /// The store's clock.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
+    /// Whether all commits go through one writer, so that one committer serves best.
+    fn has_single_writer(&self) -> bool;
+}
+
+/// A stretch of a partition's log.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Window {
+    pub items: Vec<Item>,
+    /// Where the next read starts: everything before is in `items`, finished or moved.
+    pub next: Option<Seq>,
+}
+
+/// Which later items to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueQuery {
+    pub part: Part,
+    pub ahead: Duration,
+    pub limit: u32,
+}
+
+/// An event that a user's own transaction left for us.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntakeRow {
+    pub id: i64,
+    pub tenant: TenantId,
+    /// `{id, type, source, data, …}` as `actions.emit` wrote it.
+    pub body: Json,
+}

@@ -1,0 +1,1 @@
+//! What actions act upon: webhooks, mail, messages and functions.

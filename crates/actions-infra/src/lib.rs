@@ -1,0 +1,1 @@
+//! Where Actions keeps its state: PostgreSQL, SQLite, Redis and memory.
