@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// serde_json repeats line and column in its text; we print them ourselves.
+/// `serde_json` repeats line and column in its text; we print them ourselves.
 fn plain_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
