@@ -131,6 +131,21 @@ pub async fn submit_events(
     Err(SubmitEventsError::Busy)
 }
 
+/// Publishes an event of the engine's own that was matched with old definitions.
+pub(crate) async fn republish(app: &App, event: Arc<Event>) -> Result<(), SubmitEventsError> {
+    let tenant = event.tenant;
+    let definitions = definitions_of(app, tenant).await?;
+    let events = [(None, event)];
+    for _ in 0..MATCH_AGAIN_MAX {
+        let Drafts { defs, ingests, .. } = match_all(app, &definitions, &events, None)?;
+        match app.ingress.submit(Submission { tenant, defs: Some(defs), ingests }).await? {
+            Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
+            Submitted::Accepted(_) => return Ok(()),
+        }
+    }
+    Err(SubmitEventsError::Busy)
+}
+
 /// The tenant's definitions, read from the store when this process does not know the tenant.
 async fn definitions_of(
     app: &App,
