@@ -1,1 +1,3 @@
 //! What actions act upon: webhooks, mail, messages and functions.
+
+pub mod egress;

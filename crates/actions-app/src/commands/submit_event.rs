@@ -151,6 +151,10 @@ async fn definitions_of(
     app: &App,
     tenant: TenantId,
 ) -> Result<Arc<TenantDefinitions>, SubmitEventsError> {
+    // A process that only accepts work has no node that would have asked.
+    if app.live.part_count() == 0 {
+        app.live.set_part_count(app.ports.leases.part_count().await?);
+    }
     if let Some(known) = app.catalogue.find(tenant) {
         return Ok(known);
     }

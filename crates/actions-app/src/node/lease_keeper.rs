@@ -74,7 +74,7 @@ impl LeaseKeeper {
         let fence = Fence { part: lease.part, epoch: lease.epoch };
         if !lease.clean {
             let marked = self.app.ports.store.marked(lease.part).await?;
-            let retries = recovery::carried(marked, lease, self.app.ports.clock.now());
+            let retries = recovery::carried(marked, lease, self.node, self.app.ports.clock.now());
             if !retries.is_empty() {
                 let commit = Commit {
                     node: Some(self.node),

@@ -34,7 +34,8 @@ pub(crate) struct Scheduler {
 /// The state of the loop after its last step.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SchedulerStatus {
-    pub(crate) is_idle: bool,
+    /// Draining, with nothing left that runs or waits for a commit.
+    pub(crate) is_drained: bool,
     pub(crate) lows: Vec<(Fence, Seq)>,
 }
 
@@ -59,7 +60,7 @@ impl Scheduler {
                 self.take(&mut dispatcher, &mut running, message);
             }
             self.status.send_modify(|status| {
-                status.is_idle = dispatcher.is_idle();
+                status.is_drained = running.is_draining && dispatcher.is_idle();
                 status.lows = dispatcher.lows();
             });
         }
@@ -79,9 +80,7 @@ impl Scheduler {
     fn take(&self, dispatcher: &mut Dispatcher, running: &mut Running, message: Message) {
         match message {
             Message::Input(input) => {
-                if let Input::Ended { token, .. } = input.as_ref() {
-                    running.attempts.remove(token);
-                }
+                running.note(&input);
                 let now = self.app.ports.clock.now();
                 for effect in dispatcher.step(*input, now) {
                     self.carry_out(running, effect);
@@ -155,6 +154,16 @@ impl Scheduler {
 #[derive(Default)]
 struct Running {
     attempts: HashMap<Token, AbortHandle>,
+    is_draining: bool,
+}
+
+impl Running {
+    fn note(&mut self, input: &Input) {
+        if let Input::Ended { token, .. } = input {
+            self.attempts.remove(token);
+        }
+        self.is_draining |= matches!(input, Input::Drain);
+    }
 }
 
 impl Drop for Running {

@@ -97,17 +97,8 @@ async fn drain(
     mut loops: JoinSet<Lost>,
 ) -> Result<(), DrainTimeout> {
     let fences = app.live.fences();
-    // The inbox is read in order, so a status that is newer than this is one of a draining node.
     let _ = messages.send(Message::Input(Box::new(Input::Drain)));
-    status.mark_unchanged();
-    let idle = async {
-        while status.changed().await.is_ok() {
-            if status.borrow().is_idle {
-                return true;
-            }
-        }
-        false
-    };
+    let idle = async { status.wait_for(|status| status.is_drained).await.is_ok() };
     let drained = tokio::select! {
         drained = idle => drained,
         _ = loops.join_next() => false,

@@ -1,0 +1,3 @@
+//! What the whole system does, seen from outside.
+
+mod node_loss;
