@@ -1,6 +1,6 @@
 //! What changes hands: clean, unclean, and lost.
 
-use super::super::recovery::carry_over;
+use super::super::recovery::carried;
 use super::*;
 
 fn unclean(tail: i64) -> Lease {
@@ -107,7 +107,7 @@ fn a_retry_after_a_suspect_start_is_a_retry() {
 fn what_was_marked_is_carried_over_with_a_loss() {
     let now = Timestamp::UNIX_EPOCH;
     let found = vec![item(mutate(1, "order:9"), 1, Home::Log), item(work(2), 2, Home::Later)];
-    let carried = carry_over(&unclean(3), NodeId(4), found, now);
+    let carried = carried(found, unclean(3), NodeId(4), now);
 
     let told: Vec<_> = carried
         .iter()
