@@ -20,6 +20,8 @@ use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
 
+pub mod recovery;
+
 /// Names one start of one attempt. A result with a token that is not current is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);

@@ -1,1 +1,5 @@
 //! Where Actions keeps its state: PostgreSQL, SQLite, Redis and memory.
+
+pub mod memory;
+pub mod schemas;
+pub mod system;
