@@ -1,1 +1,3 @@
 //! Where Actions keeps its state: PostgreSQL, SQLite, Redis and memory.
+
+pub mod matching;
