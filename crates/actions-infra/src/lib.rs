@@ -1,1 +1,4 @@
 //! Where Actions keeps its state: PostgreSQL, SQLite, Redis and memory.
+
+pub mod memory;
+pub mod system;

@@ -1,0 +1,4 @@
+//! Everything that changes something. One file per command: request, error, function.
+
+pub(crate) mod key;
+pub mod submit_event;
