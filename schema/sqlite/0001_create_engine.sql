@@ -207,6 +207,8 @@ create table engine_action (
 ) strict;
 
 create unique index engine_action_by_name on engine_action (tenant, name) where deleted = 0;
+-- Old versions are found by name, also after the action was deleted.
+create index engine_action_by_any_name on engine_action (tenant, name);
 create index engine_action_by_version on engine_action (tenant, version);
 
 -- Every state that an action ever had. Executions run with the one of their event's time.

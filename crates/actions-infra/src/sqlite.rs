@@ -42,6 +42,8 @@ const READERS: u32 = 4;
 const CHECKPOINT_PAGES: &str = "8000";
 /// What stays of the log of writes on the disk after it was moved.
 const JOURNAL_BYTES: &str = "67108864";
+/// Prepared statements that the writer keeps: all sizes of all bulk statements.
+const STATEMENTS: usize = 256;
 /// Page caches, in kibibytes, negative as SQLite wants it.
 const WRITER_CACHE: &str = "-32768";
 const READER_CACHE: &str = "-4096";
@@ -118,8 +120,7 @@ impl SqliteStore {
         options: SqliteOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConnectError> {
-        let open_error =
-            |source| ConnectError::Open { path: path.display().to_string(), source };
+        let open_error = |source| ConnectError::Open { path: path.display().to_string(), source };
         if path.exists() {
             migrate::refuse_newer(path).await?;
         }
@@ -135,6 +136,7 @@ impl SqliteStore {
         let writing = base
             .clone()
             .create_if_missing(true)
+            .statement_cache_capacity(STATEMENTS)
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", JOURNAL_BYTES)

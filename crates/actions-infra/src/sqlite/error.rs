@@ -32,8 +32,7 @@ fn translate(error: sqlx::Error, unknown: bool) -> StoreError {
         Some(CORRUPT | NOT_A_DATABASE) => return StoreError::Corrupt { what: error.to_string() },
         _ => {}
     }
-    let is_unreadable =
-        matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
+    let is_unreadable = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
     if is_unreadable {
         return StoreError::Corrupt { what: error.to_string() };
     }

@@ -35,23 +35,25 @@ impl Leases for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
-        let row = sqlx::query("insert into engine_node (name, joined_at) values (?, ?) returning id")
-            .bind(name)
-            .bind(micros(self.clock.now()))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_error)?;
+        let row =
+            sqlx::query("insert into engine_node (name, joined_at) values (?, ?) returning id")
+                .bind(name)
+                .bind(micros(self.clock.now()))
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_error)?;
         tx.commit().await.map_err(commit_error)?;
         get(&row, "id").map(NodeId)
     }
 
     async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
         let mut tx = self.begin().await?;
-        let beaten = sqlx::query("update engine_node set beats = beats + 1 where id = ? and alive = 1")
-            .bind(node.0)
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
+        let beaten =
+            sqlx::query("update engine_node set beats = beats + 1 where id = ? and alive = 1")
+                .bind(node.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?;
         if beaten.rows_affected() == 0 {
             return Err(fenced(&mut tx, node).await);
         }
@@ -82,8 +84,7 @@ impl Leases for SqliteStore {
             .fetch_all(&mut *tx)
             .await
             .map_err(store_error)?;
-        let leases =
-            free.iter().map(claimed).collect::<Result<Vec<Lease>, StoreError>>()?;
+        let leases = free.iter().map(claimed).collect::<Result<Vec<Lease>, StoreError>>()?;
         for lease in &leases {
             let text = "update engine_lease set epoch = ?, owner = ?, clean = 0 where part = ?";
             sqlx::query(text)

@@ -101,7 +101,10 @@ async fn fill(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for part in 0..part_count.max(1) {
-        for text in ["insert into engine_lease (part) values (?)", "insert into engine_tail (part) values (?)"] {
+        for text in [
+            "insert into engine_lease (part) values (?)",
+            "insert into engine_tail (part) values (?)",
+        ] {
             sqlx::query(text).bind(part).execute(&mut *conn).await.map_err(store_error)?;
         }
     }

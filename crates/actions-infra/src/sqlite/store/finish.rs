@@ -16,7 +16,7 @@ use super::ingest::{bind_work, work_columns};
 use super::{Tails, after};
 use crate::sqlite::bulk::{Bulk, Values};
 use crate::sqlite::error::store_error;
-use crate::sqlite::record::{execution_id, micros, to_text};
+use crate::sqlite::record::{execution_id, get, micros, to_text};
 
 /// The rows come in by the values, so that each is one look-up by key.
 static FIND_FINISHED: LazyLock<Bulk> = LazyLock::new(|| {
@@ -38,7 +38,15 @@ static REPLACE_LATER: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static INSERT_EXECUTIONS: LazyLock<Bulk> = LazyLock::new(|| {
     let own = [
-        "part", "epoch", "fin", "status", "started_at", "ended_at", "node", "output", "error",
+        "part",
+        "epoch",
+        "fin",
+        "status",
+        "started_at",
+        "ended_at",
+        "node",
+        "output",
+        "error",
         "attempts",
     ];
     Bulk::insert("engine_execution", &work_columns(&own), "")
@@ -55,7 +63,14 @@ static DELETE_CANCELS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_control where id in (", "?", ")"));
 static ADD_STATS: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = [
-        "action", "tenant", "completed", "failed", "cancelled", "retries", "duration_ms", "last_at",
+        "action",
+        "tenant",
+        "completed",
+        "failed",
+        "cancelled",
+        "retries",
+        "duration_ms",
+        "last_at",
     ];
     let tail = " on conflict (action) do update set
         completed = completed + excluded.completed, failed = failed + excluded.failed,
@@ -142,7 +157,7 @@ async fn postpone(
         })
         .await?;
     DELETE_MARKS
-        .execute(conn, retries, |later, values| {
+        .delete(conn, retries, |later, values| {
             values.add(later.item.work.id.0);
         })
         .await
@@ -179,21 +194,36 @@ async fn finish(
             bind_work(&finish.item.work, values);
         })
         .await?;
-    for text in [&*DELETE_LATER, &*DELETE_MARKS, &*DELETE_CANCELS] {
-        text.execute(conn, finishes, |finish, values| {
-            values.add(finish.item.work.id.0);
-        })
-        .await?;
-    }
+    leave(conn, finishes).await?;
     bury(conn, finishes).await?;
     count(conn, finishes).await
 }
 
+/// Removes finished items from wherever they live, with their marks and cancels. These tables
+/// are often empty, and asking is cheaper than naming every item to each of them.
+async fn leave(conn: &mut SqliteConnection, finishes: &[&Finish]) -> Result<(), StoreError> {
+    let text = "select
+        exists (select 1 from engine_later) as later,
+        exists (select 1 from engine_running) as running,
+        exists (select 1 from engine_control) as control";
+    let row = sqlx::query(text).fetch_one(&mut *conn).await.map_err(store_error)?;
+    let tables =
+        [("later", &*DELETE_LATER), ("running", &*DELETE_MARKS), ("control", &*DELETE_CANCELS)];
+    for (table, statement) in tables {
+        if get(&row, table)? {
+            let bind = |finish: &&Finish, values: &mut Values| {
+                values.add(finish.item.work.id.0);
+            };
+            statement.delete(conn, finishes, bind).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps what a person has to look at.
 async fn bury(conn: &mut SqliteConnection, finishes: &[&Finish]) -> Result<(), StoreError> {
-    let dead: Vec<(&Finish, &str)> = (finishes.iter())
-        .filter_map(|finish| Some((*finish, finish.dead.as_deref()?)))
-        .collect();
+    let dead: Vec<(&Finish, &str)> =
+        (finishes.iter()).filter_map(|finish| Some((*finish, finish.dead.as_deref()?))).collect();
     INSERT_DEAD
         .execute(conn, &dead, |(finish, fingerprint), values| {
             let work = &finish.item.work;

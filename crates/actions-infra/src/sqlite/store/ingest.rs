@@ -8,9 +8,7 @@ use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::limits::DEDUPE_WINDOW;
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{
-    Dedupe, Ingest, Ingested, Part, Seq, Submission, Submitted, Why, Work,
-};
+use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Seq, Submission, Submitted, Why, Work};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
@@ -21,8 +19,18 @@ use crate::sqlite::record::{corrupt, get, micros, mode_number, to_text};
 
 /// Columns that a work item has in every home, in the order of [`bind_work`].
 const WORK_COLUMNS: [&str; 12] = [
-    "id", "tenant", "lane", "action", "defs", "akey", "amode", "event", "parent", "queued_at",
-    "depth", "input",
+    "id",
+    "tenant",
+    "lane",
+    "action",
+    "defs",
+    "akey",
+    "amode",
+    "event",
+    "parent",
+    "queued_at",
+    "depth",
+    "input",
 ];
 
 pub(super) fn work_columns(own: &[&'static str]) -> Vec<&'static str> {
@@ -47,7 +55,14 @@ pub(super) fn bind_work(work: &Work, values: &mut Values) {
 
 static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = [
-        "id", "tenant", "type", "source", "external_id", "accepted_at", "data", "attributes",
+        "id",
+        "tenant",
+        "type",
+        "source",
+        "external_id",
+        "accepted_at",
+        "data",
+        "attributes",
         "executions",
     ];
     Bulk::insert("engine_event", &columns, "")
@@ -58,18 +73,18 @@ static INSERT_DELAYED: LazyLock<Bulk> = LazyLock::new(|| {
     let own = ["part", "ord", "due", "why", "hold", "losses", "attempts"];
     Bulk::insert("engine_later", &work_columns(&own), "")
 });
-/// A key whose window is over may have a row of the same day left when clocks were set back.
+/// A row of the same day is inside the window, so it was found before: there is no conflict.
 static INSERT_DEDUPES: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = ["day", "tenant", "k", "body", "subject", "at"];
-    let tail = " on conflict (day, tenant, k) do update
-        set body = excluded.body, subject = excluded.subject, at = excluded.at";
-    Bulk::insert("engine_dedupe", &columns, tail)
+    Bulk::insert("engine_dedupe", &columns, "")
 });
 static FIND_VERSIONS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new("select id, defs_version from engine_tenant where id in (", "?", ")")
 });
-static FIND_EVENT_IDS: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("select id from engine_event where id in (", "?", ")"));
+static FIND_EVENT_IDS: LazyLock<Bulk> = LazyLock::new(|| {
+    let tail = ") as asked cross join engine_event as event on event.id = asked.column1";
+    Bulk::new("select event.id from (values", "(?)", tail)
+});
 static FIND_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
     let head = "select id, tenant, type, source, external_id, accepted_at, data, attributes
         from engine_event where id in (";
@@ -92,7 +107,7 @@ static DELETE_INTAKE: LazyLock<Bulk> =
 /// Removes rows of the intake that were made into submissions.
 pub(super) async fn consume(conn: &mut SqliteConnection, rows: &[i64]) -> Result<(), StoreError> {
     DELETE_INTAKE
-        .execute(conn, rows, |row, values| {
+        .delete(conn, rows, |row, values| {
             values.add(*row);
         })
         .await
@@ -200,8 +215,11 @@ impl Known {
         let keys: Vec<(TenantId, [u8; 16])> = ingests()
             .filter_map(|(tenant, ingest)| Some((tenant, ingest.dedupe.as_ref()?.key)))
             .collect();
-        let events: Vec<EventId> =
-            ingests().filter_map(|(_, ingest)| Some(ingest.event.as_ref()?.id)).collect();
+        // A repetition of an event that has a key is found by its key.
+        let events: Vec<EventId> = ingests()
+            .filter(|(_, ingest)| ingest.dedupe.is_none())
+            .filter_map(|(_, ingest)| Some(ingest.event.as_ref()?.id))
+            .collect();
 
         let since = now - DEDUPE_WINDOW;
         let bind_key = |(tenant, key): &(TenantId, [u8; 16]), values: &mut Values| {
