@@ -1,1 +1,7 @@
+//! The one test program: Actions from outside.
 
+// Tells lints that helpers are tests too.
+#![cfg(test)]
+
+mod architecture;
+mod seeds;

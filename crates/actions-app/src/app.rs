@@ -8,6 +8,7 @@ use actions_domain::ports::dice::Dice;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
+use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::Store;
 
 use crate::catalogue::Catalogue;
@@ -26,6 +27,7 @@ pub struct Ports {
     pub definitions: Arc<dyn Definitions>,
     pub history: Arc<dyn History>,
     pub matchers: Arc<dyn MatcherFactory>,
+    pub schemas: Arc<dyn Schemas>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.

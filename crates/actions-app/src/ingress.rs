@@ -223,44 +223,21 @@ impl Flusher {
     /// Tells the node of this process what it may start at once. A hint: a lost one is found by
     /// reading the log.
     fn hand_over(&self, requests: &[Request], receipt: &Receipt) {
+        let mut submissions = Vec::new();
         for request in requests {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::Cancel(cancel.execution));
             }
+            submissions.extend_from_slice(request.submissions());
         }
-        let mut arrivals: BTreeMap<Part, Vec<Item>> = BTreeMap::new();
-        let first: BTreeMap<Part, Seq> = receipt.first.iter().copied().collect();
-        let submissions = requests.iter().flat_map(Request::submissions);
-        for (submission, submitted) in submissions.zip(&receipt.submissions) {
-            let Submitted::Accepted(ingested) = submitted else { continue };
-            for (ingest, outcome) in submission.ingests.iter().zip(ingested) {
-                if *outcome != Ingested::Stored {
-                    continue;
-                }
-                for (part, work) in &ingest.works {
-                    if work.delay.is_some() {
-                        self.live.look_for_due(*part);
-                        continue;
-                    }
-                    let Some(start) = first.get(part) else { continue };
-                    let items = arrivals.entry(*part).or_default();
-                    let ord = Seq(start.0 + i64::try_from(items.len()).unwrap_or(0));
-                    items.push(Item {
-                        work: work.clone(),
-                        part: *part,
-                        ord,
-                        home: Home::Log,
-                        attempts: Vec::new(),
-                        losses: 0,
-                        event: ingest.event.clone(),
-                    });
-                }
+        let works = submissions.iter().flat_map(|submission| &submission.ingests);
+        for (part, work) in works.flat_map(|ingest| &ingest.works) {
+            if work.delay.is_some() {
+                self.live.look_for_due(*part);
             }
         }
-        for (part, items) in arrivals {
-            let Some(from) = first.get(&part).copied() else { continue };
-            let next = Seq(from.0 + i64::try_from(items.len()).unwrap_or(0));
-            self.live.tell(Input::Arrived { part, from, next, items });
+        for input in arrivals(&submissions, receipt) {
+            self.live.tell(input);
         }
     }
 
@@ -312,6 +289,41 @@ impl Request {
             }
         }
     }
+}
+
+/// What a receipt means for the owners of the partitions: the stored works without a delay, with
+/// the numbers that they got.
+pub(crate) fn arrivals(submissions: &[Submission], receipt: &Receipt) -> Vec<Input> {
+    let first: BTreeMap<Part, Seq> = receipt.first.iter().copied().collect();
+    let mut arrived: BTreeMap<Part, Vec<Item>> = BTreeMap::new();
+    for (submission, submitted) in submissions.iter().zip(&receipt.submissions) {
+        let Submitted::Accepted(ingested) = submitted else { continue };
+        let stored = submission.ingests.iter().zip(ingested);
+        for (ingest, _) in stored.filter(|(_, outcome)| **outcome == Ingested::Stored) {
+            for (part, work) in ingest.works.iter().filter(|(_, work)| work.delay.is_none()) {
+                let Some(start) = first.get(part) else { continue };
+                let items = arrived.entry(*part).or_default();
+                items.push(Item {
+                    work: work.clone(),
+                    part: *part,
+                    ord: after(*start, items.len()),
+                    home: Home::Log,
+                    attempts: Vec::new(),
+                    losses: 0,
+                    event: ingest.event.clone(),
+                });
+            }
+        }
+    }
+    let inputs = arrived.into_iter().filter_map(|(part, items)| {
+        let from = *first.get(&part)?;
+        Some(Input::Arrived { part, from, next: after(from, items.len()), items })
+    });
+    inputs.collect()
+}
+
+fn after(seq: Seq, count: usize) -> Seq {
+    Seq(seq.0 + i64::try_from(count).unwrap_or(0))
 }
 
 fn commit_of(requests: &[Request], node: Option<actions_domain::id::NodeId>) -> Commit {

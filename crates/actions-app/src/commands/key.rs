@@ -44,9 +44,9 @@ fn rendered(template: &str, data: &Value) -> String {
 fn value_at(path: &str, data: &Value) -> String {
     let path = path.trim().trim_start_matches("event.");
     let path = path.strip_prefix("data.").unwrap_or(path);
-    let found = path.split('.').try_fold(data, |value, word| match value {
-        Value::Array(items) => items.get(word.parse::<usize>().ok()?),
-        _ => value.get(word),
+    let found = path.split('.').try_fold(data, |value, word| match word.parse::<usize>() {
+        Ok(index) if value.is_array() => value.get(index),
+        Ok(_) | Err(_) => value.get(word),
     });
     match found {
         Some(Value::String(text)) => text.clone(),

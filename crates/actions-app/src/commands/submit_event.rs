@@ -131,11 +131,30 @@ pub async fn submit_events(
     Err(SubmitEventsError::Busy)
 }
 
+/// Publishes an event of the engine's own that was matched with old definitions.
+pub(crate) async fn republish(app: &App, event: Arc<Event>) -> Result<(), SubmitEventsError> {
+    let tenant = event.tenant;
+    let definitions = definitions_of(app, tenant).await?;
+    let events = [(None, event)];
+    for _ in 0..MATCH_AGAIN_MAX {
+        let Drafts { defs, ingests, .. } = match_all(app, &definitions, &events, None)?;
+        match app.ingress.submit(Submission { tenant, defs: Some(defs), ingests }).await? {
+            Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
+            Submitted::Accepted(_) => return Ok(()),
+        }
+    }
+    Err(SubmitEventsError::Busy)
+}
+
 /// The tenant's definitions, read from the store when this process does not know the tenant.
 async fn definitions_of(
     app: &App,
     tenant: TenantId,
 ) -> Result<Arc<TenantDefinitions>, SubmitEventsError> {
+    // A process that only accepts work has no node that would have asked.
+    if app.live.part_count() == 0 {
+        app.live.set_part_count(app.ports.leases.part_count().await?);
+    }
     if let Some(known) = app.catalogue.find(tenant) {
         return Ok(known);
     }

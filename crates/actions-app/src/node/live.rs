@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 /// A message to the scheduler's loop.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Input(Input),
+    Input(Box<Input>),
     /// Later items of this partition were added by somebody else than the dispatcher.
     LookForDue(Part),
     Waiting(ExecutionId, oneshot::Sender<Option<Waiting>>),
@@ -71,7 +71,7 @@ impl Live {
     }
 
     pub(crate) fn tell(&self, input: Input) {
-        self.send(Message::Input(input));
+        self.send(Message::Input(Box::new(input)));
     }
 
     pub(crate) fn look_for_due(&self, part: Part) {
