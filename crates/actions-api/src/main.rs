@@ -1,1 +1,3 @@
+//! The `actions` program.
+
 fn main() {}

@@ -1,1 +1,14 @@
-//! What Actions does: commands, queries and the loops of a node.
+//! What Actions does: commands that change something, queries that answer something, and the
+//! loops of a node.
+//!
+//! A service links this crate with the adapters that it needs. Nothing here knows which store,
+//! clock or handler it is given.
+
+pub mod app;
+pub mod catalogue;
+pub mod commands;
+pub mod completions;
+pub mod handlers;
+pub mod ingress;
+pub mod node;
+pub mod queries;

@@ -23,6 +23,14 @@ pub const CEL_BYTES_MAX: usize = 4 * 1024;
 pub const CEL_DEPTH_MAX: usize = 12;
 /// Nodes of a JSON condition.
 pub const CONDITION_NODES_MAX: usize = 256;
+/// Values that all lists of a JSON condition hold together. Longer lists belong into the data.
+pub const CONDITION_VALUES_MAX: usize = 1_000;
+/// Nesting of a compiled CEL expression, which evaluation follows on an ordinary stack.
+pub const CEL_TREE_DEPTH_MAX: usize = 64;
+/// Items of a list or map that a CEL macro walks through: nothing can interrupt it.
+pub const CEL_ITEMS_MAX: usize = 1_000;
+/// Bytes that the additions of one CEL expression may copy, as an upper bound.
+pub const CEL_COPY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Actions that caused one another. Longer chains are loops.
 pub const CHAIN_DEPTH_MAX: u8 = 16;
 /// Executions of one event. A broader match is a mistake in the subscriptions.

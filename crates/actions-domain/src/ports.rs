@@ -17,5 +17,7 @@ pub mod history;
 pub mod leases;
 /// Which actions an event leads to, fast.
 pub mod matcher;
+/// Whether a value has the shape that a schema asks for.
+pub mod schemas;
 /// Where the engine's work is kept: the one write.
 pub mod store;

@@ -52,8 +52,8 @@ pub trait Store: Send + Sync {
     /// requeues of what is not dead any more are left out; events are inserted; works get the
     /// next numbers of their partitions' logs, or a place among the later items when they have
     /// a delay; marks, retries, finishes, cancels and discards are written. A finish removes the
-    /// item from wherever it lives, with its mark and its cancel. An item that is already
-    /// finished is left as it is.
+    /// item from wherever it lives, with its mark and its cancel. A retry moves it and removes
+    /// its mark: the attempt is over. An item that is already finished is left as it is.
     ///
     /// # Errors
     /// `Fenced` when this node no longer holds a lease that the batch writes under.

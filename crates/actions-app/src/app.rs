@@ -1,0 +1,58 @@
+//! The engine, as a struct of what it stands on.
+
+use std::sync::Arc;
+
+use actions_domain::ports::clock::Clock;
+use actions_domain::ports::definitions::Definitions;
+use actions_domain::ports::dice::Dice;
+use actions_domain::ports::history::History;
+use actions_domain::ports::leases::Leases;
+use actions_domain::ports::matcher::MatcherFactory;
+use actions_domain::ports::schemas::Schemas;
+use actions_domain::ports::store::Store;
+
+use crate::catalogue::Catalogue;
+use crate::completions::Completions;
+use crate::handlers::Handlers;
+use crate::ingress::Ingress;
+use crate::node::live::Live;
+
+/// What the outside world gives the engine.
+#[derive(Clone)]
+pub struct Ports {
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+    pub store: Arc<dyn Store>,
+    pub leases: Arc<dyn Leases>,
+    pub definitions: Arc<dyn Definitions>,
+    pub history: Arc<dyn History>,
+    pub matchers: Arc<dyn MatcherFactory>,
+    pub schemas: Arc<dyn Schemas>,
+}
+
+/// Everything a command or a query needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub ports: Ports,
+    pub handlers: Arc<Handlers>,
+    /// The definitions of all tenants, in memory.
+    pub catalogue: Arc<Catalogue>,
+    /// The way in for new work.
+    pub ingress: Ingress,
+    /// Who waits for which execution.
+    pub completions: Arc<Completions>,
+    /// What runs on this node right now.
+    pub live: Arc<Live>,
+}
+
+impl App {
+    /// Puts the engine together and starts its way in. Work is accepted from now on; it runs
+    /// once [`crate::node::start`] was called, here or in another process.
+    pub fn new(ports: Ports, handlers: Arc<Handlers>) -> Self {
+        let catalogue = Arc::new(Catalogue::new(ports.definitions.clone(), ports.matchers.clone()));
+        let live = Arc::new(Live::default());
+        let ingress = Ingress::start(ports.clone(), live.clone());
+        let completions = Arc::new(Completions::default());
+        Self { ports, handlers, catalogue, ingress, completions, live }
+    }
+}

@@ -1,0 +1,278 @@
+//! The definitions of all tenants in memory, compiled for matching.
+//!
+//! What is here may be behind the store. That does no harm: work is accepted together with the
+//! definitions' version it was matched with, and refused when that is old.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use actions_domain::action::Action;
+use actions_domain::event::Event;
+use actions_domain::id::{ActionId, SubscriptionId, TenantId};
+use actions_domain::matching::explanation::{Explanation, Match};
+use actions_domain::ports::definitions::{Changes, Definitions};
+use actions_domain::ports::matcher::{Matcher, MatcherFactory};
+use actions_domain::ports::store::StoreError;
+use actions_domain::subscription::Subscription;
+use actions_domain::tenant::Tenant;
+use tokio::sync::Mutex;
+
+/// First words of events that the engine publishes.
+const ENGINE_WORDS: [&str; 2] = ["actions.", "executions."];
+
+/// Old versions of actions that executions in flight still run with.
+const PINNED_MAX: usize = 1_024;
+
+pub struct Catalogue {
+    definitions: Arc<dyn Definitions>,
+    matchers: Arc<dyn MatcherFactory>,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantDefinitions>>>,
+    pinned: RwLock<HashMap<(ActionId, i64), Arc<Action>>>,
+}
+
+/// One tenant's definitions at one version, replaced piece by piece.
+pub struct TenantDefinitions {
+    pub tenant: Tenant,
+    state: RwLock<State>,
+    /// One refresh at a time; readers never wait for the store.
+    refresh: Mutex<()>,
+}
+
+struct State {
+    version: i64,
+    actions: HashMap<ActionId, Arc<Action>>,
+    names: HashMap<String, ActionId>,
+    subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    matcher: Box<dyn Matcher>,
+    /// Actions that want to hear of the engine's own events.
+    listens_to_engine: HashSet<ActionId>,
+}
+
+/// What an event leads to, with all that is needed to accept it.
+pub struct Matched {
+    /// The definitions' version of the match.
+    pub defs: i64,
+    pub actions: Vec<(Match, Arc<Action>)>,
+}
+
+impl Catalogue {
+    pub fn new(definitions: Arc<dyn Definitions>, matchers: Arc<dyn MatcherFactory>) -> Self {
+        let (tenants, pinned) = (RwLock::default(), RwLock::default());
+        Self { definitions, matchers, tenants, pinned }
+    }
+
+    /// Reads every tenant's changes since the versions that are here.
+    pub async fn refresh_all(&self) -> Result<(), StoreError> {
+        for tenant in self.definitions.tenants().await? {
+            let known = self.adopt(&tenant);
+            if known.version() < tenant.defs_version {
+                known.refresh(self.definitions.as_ref(), tenant.defs_version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one tenant's changes until at least version `wanted` is here.
+    pub async fn refresh(&self, tenant: TenantId, wanted: i64) -> Result<(), StoreError> {
+        match self.find(tenant) {
+            Some(known) => known.refresh(self.definitions.as_ref(), wanted).await,
+            None => self.refresh_all().await,
+        }
+    }
+
+    pub fn find(&self, tenant: TenantId) -> Option<Arc<TenantDefinitions>> {
+        self.read().get(&tenant).cloned()
+    }
+
+    /// Finds a tenant by its slug or its founding uuid.
+    pub fn find_named(&self, name: &str) -> Option<Arc<TenantDefinitions>> {
+        let uuid = name.parse().ok();
+        let tenants = self.read();
+        tenants
+            .values()
+            .find(|known| known.tenant.slug.as_str() == name || Some(known.tenant.uuid) == uuid)
+            .cloned()
+    }
+
+    /// All tenants, by number.
+    pub fn list(&self) -> Vec<Arc<TenantDefinitions>> {
+        let mut tenants: Vec<_> = self.read().values().cloned().collect();
+        tenants.sort_by_key(|known| known.tenant.id);
+        tenants
+    }
+
+    /// Makes a tenant known that was just created or read.
+    pub fn adopt(&self, tenant: &Tenant) -> Arc<TenantDefinitions> {
+        if let Some(known) = self.find(tenant.id) {
+            return known;
+        }
+        let state = State {
+            version: 0,
+            actions: HashMap::new(),
+            names: HashMap::new(),
+            subscriptions: HashMap::new(),
+            matcher: self.matchers.empty(tenant),
+            listens_to_engine: HashSet::new(),
+        };
+        let fresh = Arc::new(TenantDefinitions {
+            tenant: tenant.clone(),
+            state: RwLock::new(state),
+            refresh: Mutex::new(()),
+        });
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.entry(tenant.id).or_insert(fresh).clone()
+    }
+
+    /// The action that an execution runs with: as it was when the execution was accepted.
+    pub async fn pinned_action(
+        &self,
+        tenant: TenantId,
+        action: ActionId,
+        defs: i64,
+    ) -> Result<Option<Arc<Action>>, StoreError> {
+        let current = self.find(tenant).and_then(|known| known.action(action));
+        if let Some(current) = current.filter(|current| current.version <= defs) {
+            return Ok(Some(current));
+        }
+        let key = (action, defs);
+        if let Some(pinned) =
+            self.pinned.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        {
+            return Ok(Some(pinned));
+        }
+        let Some(found) = self.definitions.action_at(action, defs).await? else {
+            return Ok(None);
+        };
+        let found = Arc::new(found);
+        let mut pinned = self.pinned.write().unwrap_or_else(PoisonError::into_inner);
+        if pinned.len() >= PINNED_MAX {
+            pinned.clear();
+        }
+        pinned.insert(key, found.clone());
+        Ok(Some(found))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<TenantId, Arc<TenantDefinitions>>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TenantDefinitions {
+    pub fn version(&self) -> i64 {
+        self.read().version
+    }
+
+    pub fn action(&self, id: ActionId) -> Option<Arc<Action>> {
+        self.read().actions.get(&id).cloned()
+    }
+
+    pub fn action_named(&self, name: &str) -> Option<Arc<Action>> {
+        let state = self.read();
+        state.names.get(name).and_then(|id| state.actions.get(id)).cloned()
+    }
+
+    /// All actions, by name.
+    pub fn actions(&self) -> Vec<Arc<Action>> {
+        let mut actions: Vec<_> = self.read().actions.values().cloned().collect();
+        actions.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        actions
+    }
+
+    pub fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.read().subscriptions.get(&id).cloned()
+    }
+
+    /// All subscriptions, oldest first.
+    pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let mut subscriptions: Vec<_> = self.read().subscriptions.values().cloned().collect();
+        subscriptions.sort_by_key(|subscription| subscription.id);
+        subscriptions
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.read().subscriptions.len()
+    }
+
+    /// The actions that an event leads to, in the order in which they should start.
+    pub fn matches(&self, event: &Event) -> Matched {
+        let state = self.read();
+        let actions = state
+            .matcher
+            .matches(event)
+            .into_iter()
+            .filter_map(|found| Some((found, state.actions.get(&found.action)?.clone())))
+            .collect();
+        Matched { defs: state.version, actions }
+    }
+
+    /// Why each way to each action matches an event or not.
+    pub fn explain(&self, event: &Event) -> Vec<Explanation> {
+        self.read().matcher.explain(event)
+    }
+
+    /// Whether any pattern could match an event of the engine's own.
+    pub fn listens_to_engine(&self) -> bool {
+        !self.read().listens_to_engine.is_empty()
+    }
+
+    async fn refresh(&self, definitions: &dyn Definitions, wanted: i64) -> Result<(), StoreError> {
+        let _alone = self.refresh.lock().await;
+        let version = self.version();
+        if version >= wanted {
+            return Ok(());
+        }
+        let changes = definitions.changes(self.tenant.id, version).await?;
+        self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
+        Ok(())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn apply(&mut self, changes: &Changes) {
+        self.matcher.apply(changes);
+        for action in &changes.actions {
+            self.replace_action(action);
+        }
+        for subscription in &changes.subscriptions {
+            if subscription.deleted {
+                self.subscriptions.remove(&subscription.id);
+            } else {
+                if listens_to_engine(subscription.spec.event_pattern.as_str()) {
+                    self.listens_to_engine.insert(subscription.action);
+                }
+                self.subscriptions.insert(subscription.id, Arc::new(subscription.clone()));
+            }
+        }
+        self.version = changes.version;
+    }
+
+    fn replace_action(&mut self, action: &Action) {
+        if let Some(old) = self.actions.remove(&action.id)
+            && self.names.get(old.spec.name.as_str()) == Some(&action.id)
+        {
+            self.names.remove(old.spec.name.as_str());
+        }
+        if action.deleted {
+            self.listens_to_engine.remove(&action.id);
+            return;
+        }
+        if action.spec.event_patterns.iter().any(|pattern| listens_to_engine(pattern.as_str())) {
+            self.listens_to_engine.insert(action.id);
+        }
+        self.names.insert(action.spec.name.as_str().to_owned(), action.id);
+        self.actions.insert(action.id, Arc::new(action.clone()));
+    }
+}
+
+fn listens_to_engine(pattern: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
+    let pattern = pattern.trim_start_matches(['/', '^']);
+    ENGINE_WORDS.iter().any(|word| {
+        // In a regular expression the dot may be escaped.
+        pattern.starts_with(word.trim_end_matches('.'))
+    })
+}

@@ -1,0 +1,26 @@
+//! Switches an action off because its other side is gone for good.
+
+use actions_domain::id::{ActionId, TenantId};
+use actions_domain::ports::definitions::Expected;
+use tracing::{info, warn};
+
+use crate::app::App;
+
+/// Switches an action off after its receiver said that it will never be there again. A hint that
+/// fails does no harm: the next execution is answered the same.
+pub(crate) async fn disable_gone(app: &App, tenant: TenantId, action: ActionId) {
+    let Some(known) = app.catalogue.find(tenant) else { return };
+    let Some(action) = known.action(action).filter(|action| action.spec.is_active) else { return };
+    let mut spec = action.spec.clone();
+    spec.is_active = false;
+    let expected = Expected::Version(action.version);
+    match app.ports.definitions.save_action(tenant, action.uuid, &spec, expected).await {
+        Ok(saved) => {
+            info!(action = %spec.name, "switched off: its receiver is gone for good");
+            if let Err(error) = app.catalogue.refresh(tenant, saved.version).await {
+                warn!(%error, "the change is not known here yet");
+            }
+        }
+        Err(error) => warn!(action = %spec.name, %error, "could not be switched off"),
+    }
+}

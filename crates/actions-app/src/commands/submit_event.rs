@@ -1,0 +1,375 @@
+//! Accepts events and what they lead to, in one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::Timestamp;
+use actions_domain::action::Action;
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
+use actions_domain::event::{Attributes, Event, EventType};
+use actions_domain::execution::Priority;
+use actions_domain::id::{EventId, ExecutionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::limits::{
+    BATCH_EVENTS_MAX, CHAIN_DEPTH_MAX, EVENT_ATTRIBUTE_BYTES_MAX, EVENT_BYTES_MAX, FAN_OUT_MAX,
+};
+use actions_domain::ports::store::StoreError;
+use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::catalogue::{Matched, TenantDefinitions};
+use crate::commands::key::key_for;
+use crate::ingress::IngressError;
+
+/// How often a submission is matched again because definitions changed at the same moment.
+const MATCH_AGAIN_MAX: u32 = 10;
+
+/// An event as a caller gives it.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub event_type: EventType,
+    /// Defaults to the caller's name.
+    pub source: Option<String>,
+    pub external_id: Option<String>,
+    pub data: Json,
+    pub attributes: Attributes,
+    /// What it leads to starts no earlier than after this pause.
+    pub delay: Option<Duration>,
+}
+
+/// A caller's promise that two requests mean the same.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// What the key is unique in, beside the tenant: the route.
+    pub scope: &'static str,
+    pub key: String,
+    /// The request's body, to notice that a key was used twice.
+    pub body: Vec<u8>,
+}
+
+pub struct SubmitEvents {
+    pub tenant: TenantId,
+    pub events: Vec<NewEvent>,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedEvent {
+    pub event: EventId,
+    /// It had been accepted before; this is what became of it then.
+    pub duplicate: bool,
+    pub executions: Vec<AcceptedExecution>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedExecution {
+    pub execution: ExecutionId,
+    pub action: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitEventsError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("no such tenant")]
+    UnknownTenant,
+    #[error("a batch has 1 to {max} events, not {given}", max = BATCH_EVENTS_MAX)]
+    BatchSize { given: usize },
+    #[error("event {index} has {bytes} bytes of data, allowed are {max}", max = EVENT_BYTES_MAX)]
+    TooLarge { index: usize, bytes: usize },
+    #[error("{attribute} of event {index} has {bytes} bytes, allowed are {max}", max = EVENT_ATTRIBUTE_BYTES_MAX)]
+    AttributeTooLong { index: usize, attribute: &'static str, bytes: usize },
+    #[error("event {index} is the {depth}th of a chain of actions that cause one another, allowed are {max}", max = CHAIN_DEPTH_MAX)]
+    ChainTooDeep { index: usize, depth: u8 },
+    #[error("event {index} matches {matched} actions, allowed are {max}", max = FAN_OUT_MAX)]
+    FanOut { index: usize, matched: usize },
+    /// The idempotency key was used before, for another body.
+    #[error("the idempotency key was used for a different request")]
+    IdempotencyMismatch,
+    #[error("the definitions change faster than events can be matched")]
+    Busy,
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Accepts all of the events or none. What they match is decided by the definitions that hold
+/// at the moment of the commit.
+pub async fn submit_events(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: SubmitEvents,
+) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
+    caller.require(Permission::SubmitEvent, request.tenant)?;
+    let definitions = definitions_of(app, request.tenant).await?;
+    let given = request.events.len();
+    if given == 0 || given > BATCH_EVENTS_MAX {
+        return Err(SubmitEventsError::BatchSize { given });
+    }
+    let now = app.ports.clock.now();
+    let mut events = Vec::with_capacity(given);
+    for (index, new) in request.events.into_iter().enumerate() {
+        check(index, &new)?;
+        events.push((new.delay, Arc::new(event_of(app, caller, request.tenant, new, now))));
+    }
+
+    for _ in 0..MATCH_AGAIN_MAX {
+        let drafts = match_all(app, &definitions, &events, request.idempotency.as_ref())?;
+        let defs = drafts.defs;
+        let submission =
+            Submission { tenant: request.tenant, defs: Some(defs), ingests: drafts.ingests };
+        match app.ingress.submit(submission).await? {
+            Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
+            Submitted::Accepted(ingested) => {
+                return answers(app, request.tenant, &events, drafts.executions, &ingested).await;
+            }
+        }
+    }
+    Err(SubmitEventsError::Busy)
+}
+
+/// Publishes an event of the engine's own that was matched with old definitions.
+pub(crate) async fn republish(app: &App, event: Arc<Event>) -> Result<(), SubmitEventsError> {
+    let tenant = event.tenant;
+    let definitions = definitions_of(app, tenant).await?;
+    let events = [(None, event)];
+    for _ in 0..MATCH_AGAIN_MAX {
+        let Drafts { defs, ingests, .. } = match_all(app, &definitions, &events, None)?;
+        match app.ingress.submit(Submission { tenant, defs: Some(defs), ingests }).await? {
+            Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
+            Submitted::Accepted(_) => return Ok(()),
+        }
+    }
+    Err(SubmitEventsError::Busy)
+}
+
+/// The tenant's definitions, read from the store when this process does not know the tenant.
+async fn definitions_of(
+    app: &App,
+    tenant: TenantId,
+) -> Result<Arc<TenantDefinitions>, SubmitEventsError> {
+    // A process that only accepts work has no node that would have asked.
+    if app.live.part_count() == 0 {
+        app.live.set_part_count(app.ports.leases.part_count().await?);
+    }
+    if let Some(known) = app.catalogue.find(tenant) {
+        return Ok(known);
+    }
+    app.catalogue.refresh_all().await?;
+    app.catalogue.find(tenant).ok_or(SubmitEventsError::UnknownTenant)
+}
+
+fn check(index: usize, new: &NewEvent) -> Result<(), SubmitEventsError> {
+    let bytes = new.data.as_str().len();
+    if bytes > EVENT_BYTES_MAX {
+        return Err(SubmitEventsError::TooLarge { index, bytes });
+    }
+    let texts = [
+        ("source", &new.source),
+        ("id", &new.external_id),
+        ("subject", &new.attributes.subject),
+        ("partitionkey", &new.attributes.partition_key),
+    ];
+    for (attribute, text) in texts {
+        let bytes = text.as_ref().map_or(0, String::len);
+        if bytes > EVENT_ATTRIBUTE_BYTES_MAX {
+            return Err(SubmitEventsError::AttributeTooLong { index, attribute, bytes });
+        }
+    }
+    let depth = new.attributes.depth;
+    if depth > CHAIN_DEPTH_MAX {
+        return Err(SubmitEventsError::ChainTooDeep { index, depth });
+    }
+    Ok(())
+}
+
+fn event_of(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    new: NewEvent,
+    now: Timestamp,
+) -> Event {
+    Event {
+        id: EventId::mint(now, app.ports.dice.bytes()),
+        tenant,
+        event_type: new.event_type,
+        source: new.source.unwrap_or_else(|| caller.actor.clone()),
+        external_id: new.external_id,
+        accepted_at: now,
+        data: new.data,
+        attributes: new.attributes,
+    }
+}
+
+struct Drafts {
+    defs: i64,
+    ingests: Vec<Ingest>,
+    executions: Vec<Vec<AcceptedExecution>>,
+}
+
+fn match_all(
+    app: &App,
+    definitions: &TenantDefinitions,
+    events: &[(Option<Duration>, Arc<Event>)],
+    idempotency: Option<&Idempotency>,
+) -> Result<Drafts, SubmitEventsError> {
+    let mut drafts = Drafts { defs: 0, ingests: Vec::new(), executions: Vec::new() };
+    for (index, (delay, event)) in events.iter().enumerate() {
+        let matched = definitions.matches(event);
+        if matched.actions.len() > FAN_OUT_MAX {
+            let matched = matched.actions.len();
+            return Err(SubmitEventsError::FanOut { index, matched });
+        }
+        // Definitions may change between two events of a batch; the oldest version tells.
+        drafts.defs = if index == 0 { matched.defs } else { drafts.defs.min(matched.defs) };
+        let works = works_of(app, event, &matched, *delay);
+        drafts.executions.push(
+            works
+                .iter()
+                .zip(&matched.actions)
+                .map(|((_, work), (_, action))| AcceptedExecution {
+                    execution: work.id,
+                    action: action.spec.name.as_str().to_owned(),
+                })
+                .collect(),
+        );
+        drafts.ingests.push(Ingest {
+            event: Some(event.clone()),
+            dedupe: dedupe_of(event, idempotency, index),
+            works,
+            requeue_of: None,
+        });
+    }
+    Ok(drafts)
+}
+
+/// The work that an event leads to, in the order in which it should start.
+pub(crate) fn works_of(
+    app: &App,
+    event: &Event,
+    matched: &Matched,
+    delay: Option<Duration>,
+) -> Vec<(Part, Arc<Work>)> {
+    // Parsed only when some action wants a key from it.
+    let wants_data = matched.actions.iter().any(|(_, action)| action.spec.affinity.is_some());
+    let data = if wants_data { event.data.to_value() } else { Value::Null };
+    let part_count = app.live.part_count();
+    matched
+        .actions
+        .iter()
+        .map(|(_, action)| {
+            let key = key_for(action, event, &data);
+            let part =
+                key.as_ref().map_or(Part(0), |key| key.part(event.tenant, part_count.max(1)));
+            let due = event.accepted_at
+                + chrono::TimeDelta::from_std(delay.unwrap_or_default()).unwrap_or_default();
+            let work = Work {
+                // An id's time is the time at which it may first start.
+                id: ExecutionId::mint(due, app.ports.dice.bytes()),
+                tenant: event.tenant,
+                lane: lane_of(action, event),
+                action: action.id,
+                defs: matched.defs,
+                key,
+                event: Some(event.id),
+                parent: None,
+                queued_at: event.accepted_at,
+                delay: delay.filter(|delay| !delay.is_zero()),
+                input: None,
+                depth: event.attributes.depth,
+            };
+            (part, Arc::new(work))
+        })
+        .collect()
+}
+
+/// The more urgent of the action's and the event's own priority.
+fn lane_of(action: &Action, event: &Event) -> Priority {
+    action.spec.priority.max(event.attributes.priority.unwrap_or(Priority::Low))
+}
+
+/// What names a submission: the caller's idempotency key, else the event's source and id. An
+/// event without either is a new one each time.
+fn dedupe_of(event: &Event, idempotency: Option<&Idempotency>, index: usize) -> Option<Dedupe> {
+    if let Some(idempotency) = idempotency {
+        let index = index.to_string();
+        let name = [idempotency.scope, idempotency.key.as_str(), index.as_str()];
+        let body = Some(hash(&[&idempotency.body]));
+        return Some(Dedupe { key: hash_texts(&name), body, subject: event.id.0 });
+    }
+    let external_id = event.external_id.as_deref()?;
+    let key = hash_texts(&["event", &event.source, external_id]);
+    Some(Dedupe { key, body: None, subject: event.id.0 })
+}
+
+pub(crate) fn hash_texts(texts: &[&str]) -> [u8; 16] {
+    let parts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+    hash(&parts)
+}
+
+/// BLAKE3 cut to 128 bits. Each part is preceded by its length, so no two lists of parts hash
+/// the same bytes.
+pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut cut = [0; 16];
+    cut.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    cut
+}
+
+async fn answers(
+    app: &App,
+    tenant: TenantId,
+    events: &[(Option<Duration>, Arc<Event>)],
+    executions: Vec<Vec<AcceptedExecution>>,
+    ingested: &[Ingested],
+) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
+    let mut answers = Vec::with_capacity(events.len());
+    for (((_, event), executions), outcome) in events.iter().zip(executions).zip(ingested) {
+        answers.push(match outcome {
+            Ingested::Stored | Ingested::NotDead => {
+                AcceptedEvent { event: event.id, duplicate: false, executions }
+            }
+            // A flush that was sent twice finds itself.
+            Ingested::Duplicate { subject, .. } if *subject == event.id.0 => {
+                AcceptedEvent { event: event.id, duplicate: false, executions }
+            }
+            Ingested::Duplicate { same_body: false, .. } => {
+                return Err(SubmitEventsError::IdempotencyMismatch);
+            }
+            Ingested::Duplicate { subject, .. } => {
+                let first = EventId(*subject);
+                let executions = executions_of(app, tenant, first).await?;
+                AcceptedEvent { event: first, duplicate: true, executions }
+            }
+        });
+    }
+    Ok(answers)
+}
+
+async fn executions_of(
+    app: &App,
+    tenant: TenantId,
+    event: EventId,
+) -> Result<Vec<AcceptedExecution>, StoreError> {
+    let found = app.ports.history.executions_of_event(tenant, event).await?;
+    let definitions = app.catalogue.find(tenant);
+    Ok(found
+        .into_iter()
+        .map(|execution| AcceptedExecution {
+            execution: execution.id,
+            action: definitions
+                .as_ref()
+                .and_then(|definitions| definitions.action(execution.action))
+                .map(|action| action.spec.name.as_str().to_owned())
+                .unwrap_or_default(),
+        })
+        .collect())
+}

@@ -1,0 +1,344 @@
+//! The way in: gathers what callers submit at the same time into one commit.
+//!
+//! A caller is answered after the commit that holds its submission, never before. Waiting for
+//! others costs nothing: a flush takes whatever came while the one before was under way, so a
+//! lone event is committed at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::dispatch::Input;
+use actions_domain::ports::store::StoreError;
+use actions_domain::work::{
+    Cancel, Commit, Discard, Fence, Home, Ingested, Item, Part, Receipt, Seq, Submission, Submitted,
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::app::Ports;
+use crate::node::live::Live;
+
+/// Work items of one flush: beyond this a commit gets slower per item, not faster.
+const FLUSH_WORKS_MAX: usize = 500;
+/// Callers that may wait for a flush. More are refused at the door.
+const QUEUE_MAX: usize = 20_000;
+/// How often a flush with an unknown outcome is sent again before its callers are told.
+const UNKNOWN_RETRIES_MAX: u32 = 5;
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(200);
+
+/// A handle to the way in. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingress {
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// Why something was not accepted. Nothing of it was stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IngressError {
+    #[error("the store refuses the data: {reason}")]
+    Refused { reason: String },
+    #[error("the store is unavailable")]
+    Unavailable,
+    #[error("too many callers are waiting already")]
+    Full,
+}
+
+/// What one caller wants to have written.
+#[derive(Debug, Clone)]
+enum Request {
+    Submit(Submission),
+    Cancel(Cancel),
+    Discard(Vec<Discard>),
+    /// Submissions made from intake rows, written under the intake's fence.
+    Intake {
+        fence: Fence,
+        rows: Vec<i64>,
+        submissions: Vec<Submission>,
+    },
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    answer: oneshot::Sender<Result<Answer, IngressError>>,
+}
+
+#[derive(Debug, Clone)]
+enum Answer {
+    Submitted(Vec<Submitted>),
+    Discarded(u64),
+}
+
+impl Ingress {
+    /// Starts the loop. It ends when the last handle is dropped.
+    pub fn start(ports: Ports, live: Arc<Live>) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(Flusher { ports, live, next_part: 0 }.run(waiting));
+        Self { queue }
+    }
+
+    /// Has a submission accepted, all of it or nothing.
+    ///
+    /// Works without a key are put into one partition of this node's choice.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, IngressError> {
+        match self.ask(Request::Submit(submission)).await? {
+            Answer::Submitted(mut submitted) => submitted.pop().ok_or(IngressError::Unavailable),
+            Answer::Discarded(_) => Err(IngressError::Unavailable),
+        }
+    }
+
+    /// Asks for an execution to be cancelled.
+    pub async fn cancel(&self, cancel: Cancel) -> Result<(), IngressError> {
+        self.ask(Request::Cancel(cancel)).await.map(|_| ())
+    }
+
+    /// Forgets dead letters, and answers how many there were.
+    pub async fn discard(&self, discards: Vec<Discard>) -> Result<u64, IngressError> {
+        match self.ask(Request::Discard(discards)).await? {
+            Answer::Discarded(count) => Ok(count),
+            Answer::Submitted(_) => Ok(0),
+        }
+    }
+
+    /// Accepts what was made from intake rows and removes these, under the fence of the
+    /// partition whose owner moves the intake.
+    pub async fn move_intake(
+        &self,
+        fence: Fence,
+        rows: Vec<i64>,
+        submissions: Vec<Submission>,
+    ) -> Result<Vec<Submitted>, IngressError> {
+        match self.ask(Request::Intake { fence, rows, submissions }).await? {
+            Answer::Submitted(submitted) => Ok(submitted),
+            Answer::Discarded(_) => Err(IngressError::Unavailable),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, IngressError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Waiting { request, answer }).map_err(|_| IngressError::Full)?;
+        answered.await.unwrap_or(Err(IngressError::Unavailable))
+    }
+}
+
+struct Flusher {
+    ports: Ports,
+    live: Arc<Live>,
+    next_part: usize,
+}
+
+impl Flusher {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut first = None;
+        loop {
+            let Some(next) = (match first.take() {
+                Some(left_over) => Some(left_over),
+                None => waiting.recv().await,
+            }) else {
+                return;
+            };
+            let mut batch = vec![next];
+            let mut works = batch[0].request.work_count();
+            while works < FLUSH_WORKS_MAX
+                && let Ok(next) = waiting.try_recv()
+            {
+                works += next.request.work_count();
+                // The intake is moved under a fence that must not endanger its neighbours.
+                if next.request.needs_own_flush() || batch[0].request.needs_own_flush() {
+                    first = Some(next);
+                    break;
+                }
+                batch.push(next);
+            }
+            self.flush(batch).await;
+        }
+    }
+
+    async fn flush(&mut self, batch: Vec<Waiting>) {
+        let part = self.choose_part();
+        let (mut requests, mut answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
+        for request in &mut requests {
+            request.place_keyless(part);
+        }
+        match self.commit(&requests).await {
+            Ok(receipt) => {
+                self.hand_over(&requests, &receipt);
+                let mut submitted = receipt.submissions.into_iter();
+                for (request, answer) in requests.iter().zip(answers) {
+                    let count = request.submissions().len();
+                    let reply = match request {
+                        Request::Discard(_) => Answer::Discarded(receipt.discarded),
+                        Request::Submit(_) | Request::Cancel(_) | Request::Intake { .. } => {
+                            Answer::Submitted(submitted.by_ref().take(count).collect())
+                        }
+                    };
+                    // A caller that went away does not care any more.
+                    let _ = answer.send(Ok(reply));
+                }
+            }
+            // One of them is bad: the others must not suffer, so each is written alone.
+            Err(StoreError::Refused { .. }) if requests.len() > 1 => {
+                for (request, answer) in requests.into_iter().zip(answers.drain(..)) {
+                    Box::pin(self.flush(vec![Waiting { request, answer }])).await;
+                }
+            }
+            Err(error) => {
+                let reply = match error {
+                    StoreError::Refused { reason } => IngressError::Refused { reason },
+                    StoreError::Fenced { .. }
+                    | StoreError::Conflict { .. }
+                    | StoreError::Unavailable { .. }
+                    | StoreError::Corrupt { .. } => {
+                        warn!(%error, source = ?std::error::Error::source(&error), "nothing is accepted");
+                        IngressError::Unavailable
+                    }
+                };
+                for answer in answers {
+                    let _ = answer.send(Err(reply.clone()));
+                }
+            }
+        }
+    }
+
+    /// Commits, and sends the same batch again while nobody can say whether it was written. The
+    /// ids are the same, so a batch that was written is found to be there.
+    async fn commit(&self, requests: &[Request]) -> Result<Receipt, StoreError> {
+        let mut tries = 0;
+        loop {
+            let batch = commit_of(requests, self.live.node());
+            match self.ports.store.commit(batch).await {
+                Err(StoreError::Unavailable { unknown: true, .. })
+                    if tries < UNKNOWN_RETRIES_MAX =>
+                {
+                    tries += 1;
+                    self.ports.clock.sleep(UNKNOWN_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Tells the node of this process what it may start at once. A hint: a lost one is found by
+    /// reading the log.
+    fn hand_over(&self, requests: &[Request], receipt: &Receipt) {
+        let mut submissions = Vec::new();
+        for request in requests {
+            if let Request::Cancel(cancel) = request {
+                self.live.tell(Input::Cancel(cancel.execution));
+            }
+            submissions.extend_from_slice(request.submissions());
+        }
+        let works = submissions.iter().flat_map(|submission| &submission.ingests);
+        for (part, work) in works.flat_map(|ingest| &ingest.works) {
+            if work.delay.is_some() {
+                self.live.look_for_due(*part);
+            }
+        }
+        for input in arrivals(&submissions, receipt) {
+            self.live.tell(input);
+        }
+    }
+
+    /// A whole flush goes to one partition: touching many costs more than it spreads.
+    fn choose_part(&mut self) -> Part {
+        let own = self.live.parts();
+        self.next_part = self.next_part.wrapping_add(1);
+        match own.len() {
+            0 => {
+                let all = usize::from(self.live.part_count().max(1));
+                Part(u16::try_from(self.next_part % all).unwrap_or(0))
+            }
+            count => own[self.next_part % count],
+        }
+    }
+}
+
+impl Request {
+    fn submissions(&self) -> &[Submission] {
+        match self {
+            Self::Submit(submission) => std::slice::from_ref(submission),
+            Self::Intake { submissions, .. } => submissions,
+            Self::Cancel(_) | Self::Discard(_) => &[],
+        }
+    }
+
+    fn work_count(&self) -> usize {
+        self.submissions()
+            .iter()
+            .flat_map(|submission| &submission.ingests)
+            .map(|ingest| ingest.works.len() + 1)
+            .sum()
+    }
+
+    fn needs_own_flush(&self) -> bool {
+        matches!(self, Self::Intake { .. } | Self::Discard(_))
+    }
+
+    fn place_keyless(&mut self, part: Part) {
+        let submissions = match self {
+            Self::Submit(submission) => std::slice::from_mut(submission),
+            Self::Intake { submissions, .. } => submissions.as_mut_slice(),
+            Self::Cancel(_) | Self::Discard(_) => return,
+        };
+        let ingests = submissions.iter_mut().flat_map(|submission| &mut submission.ingests);
+        for (place, work) in ingests.flat_map(|ingest| &mut ingest.works) {
+            if work.key.is_none() {
+                *place = part;
+            }
+        }
+    }
+}
+
+/// What a receipt means for the owners of the partitions: the stored works without a delay, with
+/// the numbers that they got.
+pub(crate) fn arrivals(submissions: &[Submission], receipt: &Receipt) -> Vec<Input> {
+    let first: BTreeMap<Part, Seq> = receipt.first.iter().copied().collect();
+    let mut arrived: BTreeMap<Part, Vec<Item>> = BTreeMap::new();
+    for (submission, submitted) in submissions.iter().zip(&receipt.submissions) {
+        let Submitted::Accepted(ingested) = submitted else { continue };
+        let stored = submission.ingests.iter().zip(ingested);
+        for (ingest, _) in stored.filter(|(_, outcome)| **outcome == Ingested::Stored) {
+            for (part, work) in ingest.works.iter().filter(|(_, work)| work.delay.is_none()) {
+                let Some(start) = first.get(part) else { continue };
+                let items = arrived.entry(*part).or_default();
+                items.push(Item {
+                    work: work.clone(),
+                    part: *part,
+                    ord: after(*start, items.len()),
+                    home: Home::Log,
+                    attempts: Vec::new(),
+                    losses: 0,
+                    event: ingest.event.clone(),
+                });
+            }
+        }
+    }
+    let inputs = arrived.into_iter().filter_map(|(part, items)| {
+        let from = *first.get(&part)?;
+        Some(Input::Arrived { part, from, next: after(from, items.len()), items })
+    });
+    inputs.collect()
+}
+
+fn after(seq: Seq, count: usize) -> Seq {
+    Seq(seq.0 + i64::try_from(count).unwrap_or(0))
+}
+
+fn commit_of(requests: &[Request], node: Option<actions_domain::id::NodeId>) -> Commit {
+    let mut commit = Commit { node, ..Commit::default() };
+    for request in requests {
+        match request {
+            Request::Submit(submission) => commit.submissions.push(submission.clone()),
+            Request::Cancel(cancel) => commit.cancels.push(cancel.clone()),
+            Request::Discard(discards) => commit.discards.extend_from_slice(discards),
+            Request::Intake { fence, rows, submissions } => {
+                commit.fences.push(*fence);
+                commit.intake.extend_from_slice(rows);
+                commit.submissions.extend_from_slice(submissions);
+            }
+        }
+    }
+    commit
+}

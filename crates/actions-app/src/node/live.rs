@@ -1,0 +1,113 @@
+//! What runs on this node right now, for the parts of the process that are not the node.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use actions_domain::dispatch::{Depths, Input, Waiting};
+use actions_domain::id::{ExecutionId, NodeId};
+use actions_domain::work::{Epoch, Fence, Part};
+use tokio::sync::{mpsc, oneshot};
+
+/// A message to the scheduler's loop.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Input(Box<Input>),
+    Waiting(ExecutionId, oneshot::Sender<Option<Waiting>>),
+    Depths(oneshot::Sender<Depths>),
+}
+
+/// The current session of this process's node, if there is one.
+#[derive(Default)]
+pub struct Live {
+    session: RwLock<Option<Session>>,
+    part_count: AtomicU16,
+}
+
+struct Session {
+    node: NodeId,
+    parts: BTreeMap<Part, Epoch>,
+    scheduler: mpsc::UnboundedSender<Message>,
+}
+
+impl Live {
+    /// The partitions of the installation. Zero before the first session.
+    pub fn part_count(&self) -> u16 {
+        self.part_count.load(Ordering::Relaxed)
+    }
+
+    pub fn set_part_count(&self, count: u16) {
+        self.part_count.store(count, Ordering::Relaxed);
+    }
+
+    pub fn node(&self) -> Option<NodeId> {
+        self.read().as_ref().map(|session| session.node)
+    }
+
+    /// The partitions that this node owns.
+    pub fn parts(&self) -> Vec<Part> {
+        self.read()
+            .as_ref()
+            .map(|session| session.parts.keys().copied().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn fences(&self) -> Vec<Fence> {
+        let session = self.read();
+        let parts = session.iter().flat_map(|session| &session.parts);
+        parts.map(|(part, epoch)| Fence { part: *part, epoch: *epoch }).collect()
+    }
+
+    /// Where an execution stands on this node. `None`: it is not here.
+    pub async fn waiting(&self, execution: ExecutionId) -> Option<Waiting> {
+        self.ask(|answer| Message::Waiting(execution, answer)).await.flatten()
+    }
+
+    /// What the queues of this node hold. `None` while no node runs here.
+    pub async fn depths(&self) -> Option<Depths> {
+        self.ask(Message::Depths).await
+    }
+
+    pub(crate) fn tell(&self, input: Input) {
+        self.send(Message::Input(Box::new(input)));
+    }
+
+    pub(crate) fn look_for_due(&self, part: Part) {
+        self.tell(Input::LaterSeen(part));
+    }
+
+    pub(crate) fn begin(&self, node: NodeId, scheduler: mpsc::UnboundedSender<Message>) {
+        *self.write() = Some(Session { node, parts: BTreeMap::new(), scheduler });
+    }
+
+    pub(crate) fn own(&self, fence: Fence) {
+        if let Some(session) = self.write().as_mut() {
+            session.parts.insert(fence.part, fence.epoch);
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        *self.write() = None;
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.send(message(answer));
+        answered.await.ok()
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(session) = self.read().as_ref() {
+            // A session that ends at this moment does not need the hint.
+            let _ = session.scheduler.send(message);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Option<Session>> {
+        self.session.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Session>> {
+        self.session.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

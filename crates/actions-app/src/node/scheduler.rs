@@ -1,0 +1,171 @@
+//! The loop around the [`Dispatcher`]: hands it what happened and does what it says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actions_domain::dispatch::{Dispatcher, Effect, Input, Settings, Start, Token};
+use actions_domain::id::NodeId;
+use actions_domain::work::{Fence, Seq};
+use metrics::{counter, gauge};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::attempts::attempt;
+use super::live::Message;
+use super::loader::Load;
+use super::writer::{Lost, Write};
+use crate::app::App;
+
+/// Messages taken at once before effects are looked at again.
+const MESSAGES_MAX: usize = 256;
+
+pub(crate) struct Scheduler {
+    pub(crate) app: App,
+    pub(crate) node: NodeId,
+    pub(crate) settings: Settings,
+    pub(crate) own: mpsc::UnboundedSender<Message>,
+    pub(crate) writes: mpsc::UnboundedSender<Write>,
+    pub(crate) loads: mpsc::UnboundedSender<Load>,
+    pub(crate) permits: Arc<Semaphore>,
+    /// What others may know of the loop, without asking it.
+    pub(crate) status: watch::Sender<SchedulerStatus>,
+}
+
+/// The state of the loop after its last step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SchedulerStatus {
+    /// Draining, with nothing left that runs or waits for a commit.
+    pub(crate) is_drained: bool,
+    pub(crate) lows: Vec<(Fence, Seq)>,
+}
+
+impl Scheduler {
+    pub(crate) async fn run(self, mut messages: mpsc::UnboundedReceiver<Message>) -> Lost {
+        let mut dispatcher = Dispatcher::new(self.settings);
+        let mut running = Running::default();
+        let mut batch = Vec::with_capacity(MESSAGES_MAX);
+        loop {
+            let now = self.app.ports.clock.now();
+            let tick = dispatcher.next_tick();
+            tokio::select! {
+                biased;
+                count = messages.recv_many(&mut batch, MESSAGES_MAX) => {
+                    if count == 0 {
+                        return Lost::LoopEnded;
+                    }
+                }
+                () = self.sleep_until(tick, now) => batch.push(Message::Input(Box::new(Input::Tick))),
+            }
+            for message in batch.drain(..) {
+                self.take(&mut dispatcher, &mut running, message);
+            }
+            self.status.send_modify(|status| {
+                status.is_drained = running.is_draining && dispatcher.is_idle();
+                status.lows = dispatcher.lows();
+            });
+        }
+    }
+
+    async fn sleep_until(
+        &self,
+        due: Option<actions_domain::Timestamp>,
+        now: actions_domain::Timestamp,
+    ) {
+        match due {
+            Some(due) => self.app.ports.clock.sleep((due - now).to_std().unwrap_or_default()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&self, dispatcher: &mut Dispatcher, running: &mut Running, message: Message) {
+        match message {
+            Message::Input(input) => {
+                running.note(&input);
+                let now = self.app.ports.clock.now();
+                for effect in dispatcher.step(*input, now) {
+                    self.carry_out(running, effect);
+                }
+            }
+            // Whoever asked may have gone.
+            Message::Waiting(execution, answer) => {
+                let _ = answer.send(dispatcher.waiting(execution));
+            }
+            Message::Depths(answer) => {
+                let depths = dispatcher.depths();
+                gauge!("actions_running").set(depths.running as f64);
+                gauge!("actions_queue_depth").set(depths.waiting as f64);
+                let _ = answer.send(depths);
+            }
+        }
+    }
+
+    fn carry_out(&self, running: &mut Running, effect: Effect) {
+        match effect {
+            Effect::Start(start) => self.start(running, start),
+            Effect::Abort(token) => {
+                if let Some(task) = running.attempts.remove(&token) {
+                    task.abort();
+                }
+            }
+            Effect::Mark { fence, items } => self.write(Write::Mark { fence, items }),
+            Effect::Load { part, from, limit } => self.load(Load::Log { part, from, limit }),
+            Effect::LoadDue { part, ahead, limit } => self.load(Load::Due { part, ahead, limit }),
+            Effect::Finish(finish) => {
+                let fence = Fence { part: finish.item.part, epoch: finish.epoch };
+                self.write(Write::Finish { fence, finish });
+            }
+            Effect::Retry { fence, later } => self.write(Write::Retry { fence, later }),
+        }
+    }
+
+    fn start(&self, running: &mut Running, start: Start) {
+        counter!("actions_attempts_total").increment(1);
+        let token = start.token;
+        let (app, node) = (self.app.clone(), self.node);
+        let (messages, permits) = (self.own.clone(), self.permits.clone());
+        let task = tokio::spawn(async move {
+            // While results cannot be written, nothing more is started. The writer gives the
+            // permit back after the commit.
+            if let Ok(permit) = permits.acquire().await {
+                permit.forget();
+            }
+            let end = attempt(&app, node, start).await;
+            // The session may have ended meanwhile; then nobody wants the result.
+            let _ = messages.send(Message::Input(Box::new(Input::Ended { token, end })));
+        });
+        running.attempts.insert(token, task.abort_handle());
+    }
+
+    fn write(&self, write: Write) {
+        // Both loops end with the session, which then drops whatever is left.
+        let _ = self.writes.send(write);
+    }
+
+    fn load(&self, load: Load) {
+        let _ = self.loads.send(load);
+    }
+}
+
+/// The attempts of this session. They end with it.
+#[derive(Default)]
+struct Running {
+    attempts: HashMap<Token, AbortHandle>,
+    is_draining: bool,
+}
+
+impl Running {
+    fn note(&mut self, input: &Input) {
+        if let Input::Ended { token, .. } = input {
+            self.attempts.remove(token);
+        }
+        self.is_draining |= matches!(input, Input::Drain);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for task in self.attempts.values() {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One session of a node: joins, starts the loops, and ends when it is told to or loses
+//! its membership.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::dispatch::{Input, Settings};
+use actions_domain::id::NodeId;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::lease_keeper::LeaseKeeper;
+use super::live::Message;
+use super::loader::Loader;
+use super::scheduler::{Scheduler, SchedulerStatus};
+use super::watcher::Watcher;
+use super::writer::{Lost, Writer};
+use super::{DrainTimeout, NodeConfig};
+use crate::app::App;
+
+/// Results that may wait for their commit. Beyond this, nothing more is started.
+const RESULTS_MAX: usize = 10_000;
+
+/// Runs one session. `Ok` when it was stopped, with the outcome of the drain.
+pub(super) async fn run(
+    app: &App,
+    config: &NodeConfig,
+    stop: &CancellationToken,
+) -> Result<Result<(), DrainTimeout>, Lost> {
+    app.live.set_part_count(app.ports.leases.part_count().await.map_err(Lost::Store)?);
+    app.catalogue.refresh_all().await.map_err(Lost::Store)?;
+    let node = app.ports.leases.join(&config.name).await.map_err(Lost::Store)?;
+    info!(node = node.0, name = config.name, "joined");
+
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let (status, status_seen) = watch::channel(SchedulerStatus::default());
+    app.live.begin(node, messages.clone());
+    // Everything below ends when this set is dropped, whichever way the session ends.
+    let mut loops = start_loops(app, config, node, messages.clone(), inbox, status);
+    tokio::select! {
+        lost = loops.join_next() => Err(lost.and_then(Result::ok).unwrap_or(Lost::LoopEnded)),
+        () = stop.cancelled() => Ok(drain(app, config, node, &messages, status_seen, loops).await),
+    }
+}
+
+fn start_loops(
+    app: &App,
+    config: &NodeConfig,
+    node: NodeId,
+    messages: mpsc::UnboundedSender<Message>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    status: watch::Sender<SchedulerStatus>,
+) -> JoinSet<Lost> {
+    let (writes, to_write) = mpsc::unbounded_channel();
+    let (loads, to_load) = mpsc::unbounded_channel();
+    let permits = Arc::new(Semaphore::new(RESULTS_MAX));
+    let status_seen = status.subscribe();
+    let scheduler = Scheduler {
+        app: app.clone(),
+        node,
+        settings: settings(config, node),
+        own: messages.clone(),
+        writes,
+        loads,
+        permits: permits.clone(),
+        status,
+    };
+    let writer = Writer { app: app.clone(), node, scheduler: messages.clone(), permits };
+    let loader = Loader { app: app.clone(), scheduler: messages.clone() };
+    let keeper =
+        LeaseKeeper { app: app.clone(), node, config: config.clone(), scheduler: messages.clone() };
+    let watcher = Watcher {
+        app: app.clone(),
+        node,
+        config: config.clone(),
+        scheduler: messages,
+        status: status_seen,
+    };
+    let mut loops = JoinSet::new();
+    loops.spawn(scheduler.run(inbox));
+    loops.spawn(writer.run(to_write));
+    loops.spawn(loader.run(to_load));
+    loops.spawn(keeper.run());
+    loops.spawn(watcher.run());
+    loops
+}
+
+/// Waits for what runs, then gives the partitions back.
+async fn drain(
+    app: &App,
+    config: &NodeConfig,
+    node: NodeId,
+    messages: &mpsc::UnboundedSender<Message>,
+    mut status: watch::Receiver<SchedulerStatus>,
+    mut loops: JoinSet<Lost>,
+) -> Result<(), DrainTimeout> {
+    let fences = app.live.fences();
+    let _ = messages.send(Message::Input(Box::new(Input::Drain)));
+    let idle = async { status.wait_for(|status| status.is_drained).await.is_ok() };
+    let drained = tokio::select! {
+        drained = idle => drained,
+        _ = loops.join_next() => false,
+        () = app.ports.clock.sleep(config.drain_timeout) => false,
+    };
+    loops.shutdown().await;
+    let handed_over = async {
+        // Only a drained partition may be given back as clean.
+        if drained {
+            let lows = status.borrow().lows.clone();
+            app.ports.leases.note_low(node, &lows).await?;
+            app.ports.leases.release(node, &fences).await?;
+        }
+        app.ports.leases.leave(node).await
+    };
+    if let Err(error) = handed_over.await {
+        warn!(%error, "the partitions could not be given back; they are taken when the lease is over");
+    }
+    if drained { Ok(()) } else { Err(DrainTimeout) }
+}
+
+fn settings(config: &NodeConfig, node: NodeId) -> Settings {
+    Settings {
+        node,
+        slots: config.slots,
+        tenant_share: 80,
+        window_bytes: config.window_bytes,
+        lane_items: 4_096,
+        load_items: 1_000,
+        marked_for: Duration::from_secs(60),
+        mark_items: 64,
+        ageing: Duration::from_secs(10),
+        due_ahead: Duration::from_secs(30),
+    }
+}

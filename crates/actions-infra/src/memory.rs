@@ -1,0 +1,226 @@
+//! All stores in one process's memory: for demos, tests and the simulator.
+//!
+//! One lock stands for the database: a commit happens whole under it. What the ports promise
+//! holds here as in the other adapters; nothing survives the process, and nothing is pruned
+//! but the deduplication window.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actions_domain::Timestamp;
+use actions_domain::action::Action;
+use actions_domain::event::Event;
+use actions_domain::execution::Attempt;
+use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::ports::clock::Clock;
+use actions_domain::ports::history::QueueMetric;
+use actions_domain::ports::store::IntakeRow;
+use actions_domain::subscription::Subscription;
+use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
+use uuid::Uuid;
+
+mod definitions;
+mod history;
+mod leases;
+mod store;
+
+/// The in-memory adapter of four ports.
+///
+/// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
+/// [`actions_domain::ports::definitions::Definitions`] and
+/// [`actions_domain::ports::history::History`].
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    tables: Mutex<Tables>,
+}
+
+impl Memory {
+    /// Makes an empty store with the tenant `admin` in it. It has at least one partition.
+    pub fn new(clock: Arc<dyn Clock>, part_count: u16) -> Self {
+        let tables = Tables::new(part_count.max(1), clock.now());
+        Self { clock, tables: Mutex::new(tables) }
+    }
+
+    /// Leaves an event in the intake, as a user's own transaction does through
+    /// `actions.emit`, and answers the number of its row.
+    pub fn insert_intake(&self, tenant: TenantId, body: Json) -> i64 {
+        let mut tables = self.tables();
+        tables.intake_next += 1;
+        let id = tables.intake_next;
+        tables.intake.insert(id, IntakeRow { id, tenant, body });
+        id
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A panic inside a commit is a broken invariant already; the other threads go on with
+        // what is there instead of falling like dominoes.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+/// What a database would hold.
+struct Tables {
+    /// By partition number.
+    parts: Vec<PartRow>,
+    /// By node number, from 1.
+    nodes: BTreeMap<NodeId, NodeRow>,
+
+    events: BTreeMap<EventId, Arc<Event>>,
+    executions_of_event: HashMap<EventId, Vec<ExecutionId>>,
+    /// Where each accepted id is: exactly one place.
+    places: BTreeMap<ExecutionId, Place>,
+    /// Marked as started, with the partition.
+    marks: BTreeMap<ExecutionId, Part>,
+    cancels: BTreeMap<ExecutionId, TenantId>,
+    /// Fingerprints of dead letters.
+    dead: BTreeMap<ExecutionId, String>,
+    dedupe: HashMap<(TenantId, [u8; 16]), DedupeRow>,
+    /// Oldest first, so that the window can move on.
+    dedupe_order: VecDeque<(Timestamp, TenantId, [u8; 16])>,
+    intake: BTreeMap<i64, IntakeRow>,
+    intake_next: i64,
+
+    tenants: BTreeMap<TenantId, Tenant>,
+    /// All versions, oldest first.
+    actions: BTreeMap<ActionId, Vec<Action>>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    queue_metrics: Vec<QueueMetric>,
+}
+
+struct PartRow {
+    log: BTreeMap<Seq, Arc<Work>>,
+    /// The number that the next entry of the log gets.
+    tail: Seq,
+    laters: HashSet<ExecutionId>,
+    fin_max: i64,
+    epoch: Epoch,
+    owner: Option<NodeId>,
+    /// Given back, or never owned.
+    clean: bool,
+    low: Seq,
+}
+
+struct NodeRow {
+    name: String,
+    beats: i64,
+    alive: bool,
+}
+
+/// The one home of an accepted id.
+enum Place {
+    Log { part: Part, seq: Seq },
+    Later(Box<LaterRow>),
+    Finished(Box<Finish>),
+}
+
+struct LaterRow {
+    part: Part,
+    ord: Seq,
+    work: Arc<Work>,
+    due_at: Timestamp,
+    why: Why,
+    hold: bool,
+    attempts: Vec<Attempt>,
+    losses: u8,
+}
+
+struct DedupeRow {
+    body: Option<[u8; 16]>,
+    subject: Uuid,
+    until: Timestamp,
+}
+
+impl Tables {
+    fn new(part_count: u16, now: Timestamp) -> Self {
+        let admin = Tenant {
+            id: TenantId::ADMIN,
+            uuid: Uuid::nil(),
+            slug: TenantSlug::admin(),
+            name: "Platform".to_owned(),
+            defs_version: 0,
+            created_at: now,
+        };
+        Self {
+            parts: (0..part_count).map(|_| PartRow::new()).collect(),
+            nodes: BTreeMap::new(),
+            events: BTreeMap::new(),
+            executions_of_event: HashMap::new(),
+            places: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            dedupe: HashMap::new(),
+            dedupe_order: VecDeque::new(),
+            intake: BTreeMap::new(),
+            intake_next: 0,
+            tenants: BTreeMap::from([(admin.id, admin)]),
+            actions: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            queue_metrics: Vec::new(),
+        }
+    }
+
+    /// The unfinished item with this id, as its home knows it.
+    fn item(&self, id: ExecutionId) -> Option<Item> {
+        match self.places.get(&id)? {
+            Place::Log { part, seq } => {
+                let work = self.parts.get(usize::from(part.0))?.log.get(seq)?;
+                Some(log_item(*part, *seq, work))
+            }
+            Place::Later(row) => Some(row.item()),
+            Place::Finished(_) => None,
+        }
+    }
+}
+
+impl PartRow {
+    fn new() -> Self {
+        Self {
+            log: BTreeMap::new(),
+            tail: Seq(1),
+            laters: HashSet::new(),
+            fin_max: 0,
+            epoch: Epoch(0),
+            owner: None,
+            clean: true,
+            low: Seq(1),
+        }
+    }
+}
+
+impl LaterRow {
+    fn item(&self) -> Item {
+        Item {
+            work: Arc::clone(&self.work),
+            part: self.part,
+            ord: self.ord,
+            home: Home::Later,
+            attempts: self.attempts.clone(),
+            losses: self.losses,
+            event: None,
+        }
+    }
+}
+
+fn log_item(part: Part, seq: Seq, work: &Arc<Work>) -> Item {
+    Item {
+        work: Arc::clone(work),
+        part,
+        ord: seq,
+        home: Home::Log,
+        attempts: Vec::new(),
+        losses: 0,
+        event: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

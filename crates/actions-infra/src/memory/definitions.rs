@@ -1,0 +1,268 @@
+//! Definitions with all their versions, in memory.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use actions_domain::Timestamp;
+use actions_domain::action::{Action, ActionName, ActionSpec, Health};
+use actions_domain::id::{ActionId, SubscriptionId, TenantId};
+use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
+use actions_domain::ports::store::StoreError;
+use actions_domain::subscription::{Subscription, SubscriptionSpec};
+use actions_domain::tenant::{Tenant, TenantSlug};
+
+use super::{Memory, Tables};
+
+#[async_trait]
+impl Definitions for Memory {
+    async fn create_tenant(
+        &self,
+        uuid: Uuid,
+        slug: &TenantSlug,
+        name: &str,
+    ) -> Result<Tenant, DefinitionsError> {
+        let mut tables = self.tables();
+        if tables.tenants.values().any(|tenant| tenant.slug == *slug || tenant.uuid == uuid) {
+            return Err(DefinitionsError::Exists { name: slug.to_string() });
+        }
+        let id = TenantId(tables.tenants.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        let tenant = Tenant {
+            id,
+            uuid,
+            slug: slug.clone(),
+            name: name.to_owned(),
+            defs_version: 0,
+            created_at: self.clock.now(),
+        };
+        tables.tenants.insert(id, tenant.clone());
+        Ok(tenant)
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        Ok(self.tables().tenants.values().cloned().collect())
+    }
+
+    async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
+        let tables = self.tables();
+        let version = tables.tenants.get(&tenant).map_or(0, |tenant| tenant.defs_version);
+        let actions = tables.current_actions(tenant).filter(|action| action.version > since);
+        let subscriptions = (tables.subscriptions.values())
+            .filter(|subscription| subscription.tenant == tenant)
+            .filter(|subscription| subscription.version > since);
+        let (actions, subscriptions) =
+            (actions.cloned().collect(), subscriptions.cloned().collect());
+        Ok(Changes { version, actions, subscriptions })
+    }
+
+    async fn save_action(
+        &self,
+        tenant: TenantId,
+        uuid: Uuid,
+        spec: &ActionSpec,
+        expected: Expected,
+    ) -> Result<Action, DefinitionsError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        let current = tables.action_named(tenant, &spec.name).cloned();
+        let name = spec.name.as_str();
+        expect("action", name, expected, current.as_ref().map(|action| action.version))?;
+        let action = match current {
+            Some(action) if action.spec == *spec => return Ok(action),
+            Some(action) => Action {
+                spec: spec.clone(),
+                version: tables.next_version(tenant)?,
+                updated_at: now,
+                ..action
+            },
+            None => Action {
+                id: tables.next_action_id(),
+                tenant,
+                uuid,
+                spec: spec.clone(),
+                health: Health::default(),
+                version: tables.next_version(tenant)?,
+                created_at: now,
+                updated_at: now,
+                deleted: false,
+            },
+        };
+        tables.put_action(action.clone());
+        Ok(action)
+    }
+
+    async fn delete_action(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        let Some(action) = tables.action_named(tenant, name).cloned() else {
+            return Err(not_found("action", name.as_str()));
+        };
+        expect("action", name.as_str(), expected, Some(action.version))?;
+        let version = tables.next_version(tenant)?;
+        for subscription in tables.subscriptions.values_mut() {
+            if subscription.action == action.id && !subscription.deleted {
+                delete_subscription(subscription, version, now);
+            }
+        }
+        tables.put_action(Action { version, updated_at: now, deleted: true, ..action });
+        Ok(version)
+    }
+
+    async fn set_health(
+        &self,
+        tenant: TenantId,
+        action: ActionId,
+        health: &Health,
+    ) -> Result<Action, DefinitionsError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        let Some(current) = tables.current_action(tenant, action).cloned() else {
+            return Err(not_found("action", &action.to_string()));
+        };
+        let version = tables.next_version(tenant)?;
+        let action = Action { health: health.clone(), version, updated_at: now, ..current };
+        tables.put_action(action.clone());
+        Ok(action)
+    }
+
+    async fn action_versions(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+    ) -> Result<Vec<Action>, StoreError> {
+        let tables = self.tables();
+        let of_name = |action: &&Action| action.tenant == tenant && action.spec.name == *name;
+        let mut versions: Vec<Action> =
+            tables.actions.values().flatten().filter(of_name).cloned().collect();
+        versions.sort_by_key(|action| std::cmp::Reverse(action.version));
+        Ok(versions)
+    }
+
+    async fn action_at(&self, action: ActionId, defs: i64) -> Result<Option<Action>, StoreError> {
+        let tables = self.tables();
+        let versions = tables.actions.get(&action).map_or(&[][..], Vec::as_slice);
+        Ok(versions.iter().rev().find(|version| version.version <= defs).cloned())
+    }
+
+    async fn save_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        action: ActionId,
+        spec: &SubscriptionSpec,
+        expected: Expected,
+    ) -> Result<Subscription, DefinitionsError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        if tables.current_action(tenant, action).is_none() {
+            return Err(not_found("action", &action.to_string()));
+        }
+        let known = tables.subscriptions.get(&id).cloned();
+        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
+            return Err(DefinitionsError::Exists { name: id.to_string() });
+        }
+        let current = known.filter(|subscription| !subscription.deleted);
+        let version = current.as_ref().map(|subscription| subscription.version);
+        expect("subscription", &id.to_string(), expected, version)?;
+        if let Some(current) = &current
+            && current.action == action
+            && current.spec == *spec
+        {
+            return Ok(current.clone());
+        }
+        let subscription = Subscription {
+            id,
+            tenant,
+            action,
+            spec: spec.clone(),
+            version: tables.next_version(tenant)?,
+            created_at: current.map_or(now, |subscription| subscription.created_at),
+            updated_at: now,
+            deleted: false,
+        };
+        tables.subscriptions.insert(id, subscription.clone());
+        Ok(subscription)
+    }
+
+    async fn delete_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        let current = (tables.subscriptions.get(&id))
+            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
+            .map(|subscription| subscription.version)
+            .ok_or_else(|| not_found("subscription", &id.to_string()))?;
+        expect("subscription", &id.to_string(), expected, Some(current))?;
+        let version = tables.next_version(tenant)?;
+        if let Some(subscription) = tables.subscriptions.get_mut(&id) {
+            delete_subscription(subscription, version, now);
+        }
+        Ok(version)
+    }
+}
+
+impl Tables {
+    fn next_version(&mut self, tenant: TenantId) -> Result<i64, DefinitionsError> {
+        let row = self.tenants.get_mut(&tenant);
+        let row = row.ok_or_else(|| not_found("tenant", &tenant.to_string()))?;
+        row.defs_version += 1;
+        Ok(row.defs_version)
+    }
+
+    fn next_action_id(&self) -> ActionId {
+        ActionId(self.actions.last_key_value().map_or(1, |(last, _)| last.0 + 1))
+    }
+
+    /// The newest version of each action, deleted ones included.
+    fn current_actions(&self, tenant: TenantId) -> impl Iterator<Item = &Action> {
+        let newest = self.actions.values().filter_map(|versions| versions.last());
+        newest.filter(move |action| action.tenant == tenant)
+    }
+
+    fn current_action(&self, tenant: TenantId, id: ActionId) -> Option<&Action> {
+        let newest = self.actions.get(&id)?.last()?;
+        Some(newest).filter(|action| action.tenant == tenant && !action.deleted)
+    }
+
+    fn action_named(&self, tenant: TenantId, name: &ActionName) -> Option<&Action> {
+        self.current_actions(tenant).find(|action| !action.deleted && action.spec.name == *name)
+    }
+
+    fn put_action(&mut self, action: Action) {
+        self.actions.entry(action.id).or_default().push(action);
+    }
+}
+
+fn delete_subscription(subscription: &mut Subscription, version: i64, now: Timestamp) {
+    subscription.version = version;
+    subscription.updated_at = now;
+    subscription.deleted = true;
+}
+
+/// Compares what the caller believes with what is there.
+fn expect(
+    what: &'static str,
+    name: &str,
+    expected: Expected,
+    current: Option<i64>,
+) -> Result<(), DefinitionsError> {
+    match (expected, current) {
+        (Expected::Anything, _) | (Expected::Absent, None) => Ok(()),
+        (Expected::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name.to_owned() }),
+        (Expected::Version(_), None) => Err(not_found(what, name)),
+        (Expected::Version(version), Some(current)) if version == current => Ok(()),
+        (Expected::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
+    }
+}
+
+fn not_found(what: &'static str, name: &str) -> DefinitionsError {
+    DefinitionsError::NotFound { what, name: name.to_owned() }
+}

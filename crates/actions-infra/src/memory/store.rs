@@ -1,0 +1,409 @@
+//! The engine's memory, in memory. One lock makes a commit whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+
+use actions_domain::Timestamp;
+use actions_domain::event::Event;
+use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::limits::DEDUPE_WINDOW;
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::work::{
+    Cancel, Commit, Dedupe, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
+    Seq, Submission, Submitted, Work,
+};
+
+use super::{DedupeRow, LaterRow, Memory, Place, Tables, log_item};
+
+#[async_trait]
+impl Store for Memory {
+    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+        let now = self.clock.now();
+        let mut tables = self.tables();
+        // Everything that can fail comes first: after it, all of the batch is written.
+        tables.check_fences(batch.node, &batch.fences)?;
+        tables.check_batch(&batch)?;
+        Ok(tables.write(batch, now))
+    }
+
+    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+        let tables = self.tables();
+        let row = tables.part(part)?;
+        let count = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let items: Vec<Item> = row
+            .log
+            .range(from..)
+            .take(count)
+            .map(|(seq, work)| log_item(part, *seq, work))
+            .collect();
+        let next = match items.last() {
+            Some(last) if items.len() == count => Seq(last.ord.0 + 1),
+            _ => row.tail.max(from),
+        };
+        Ok(Window { items, next: Some(next) })
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
+        let now = self.clock.now();
+        let until = after(now, query.ahead);
+        let tables = self.tables();
+        let mut rows: Vec<&LaterRow> = tables
+            .part(query.part)?
+            .laters
+            .iter()
+            .filter_map(|id| tables.later(*id))
+            .filter(|row| row.due_at <= until)
+            .collect();
+        rows.sort_by_key(|row| (!row.hold, row.due_at, row.work.id));
+        rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        Ok(rows.into_iter().map(|row| row.later(now)).collect())
+    }
+
+    async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
+        let tables = self.tables();
+        let marks = tables.marks.iter().filter(|(_, marked_in)| **marked_in == part);
+        Ok(marks.filter_map(|(id, _)| tables.item(*id)).collect())
+    }
+
+    async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
+        let tables = self.tables();
+        Ok((0..).map(Part).zip(tables.parts.iter().map(|row| row.tail)).collect())
+    }
+
+    async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
+        let tables = self.tables();
+        let cancel =
+            |(id, tenant): (&ExecutionId, &TenantId)| Cancel { tenant: *tenant, execution: *id };
+        Ok(tables.cancels.iter().map(cancel).collect())
+    }
+
+    async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let tables = self.tables();
+        Ok(ids
+            .iter()
+            .filter_map(|id| tables.events.get(id))
+            .map(|event| (**event).clone())
+            .collect())
+    }
+
+    async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.tables().intake.values().take(limit).cloned().collect())
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.clock.now())
+    }
+
+    fn has_single_writer(&self) -> bool {
+        true
+    }
+}
+
+impl Tables {
+    pub(super) fn part(&self, part: Part) -> Result<&super::PartRow, StoreError> {
+        self.parts.get(usize::from(part.0)).ok_or_else(|| no_part(part))
+    }
+
+    fn later(&self, id: ExecutionId) -> Option<&LaterRow> {
+        match self.places.get(&id)? {
+            Place::Later(row) => Some(row),
+            Place::Log { .. } | Place::Finished(_) => None,
+        }
+    }
+
+    fn check_fences(&self, node: Option<NodeId>, fences: &[Fence]) -> Result<(), StoreError> {
+        let holds = |fence: &Fence| {
+            self.parts.get(usize::from(fence.part.0)).is_some_and(|row| {
+                row.owner.is_some() && row.owner == node && row.epoch == fence.epoch
+            })
+        };
+        let lost: Vec<Part> =
+            fences.iter().filter(|fence| !holds(fence)).map(|fence| fence.part).collect();
+        if lost.is_empty() { Ok(()) } else { Err(StoreError::Fenced { lost }) }
+    }
+
+    /// Refuses what names partitions or tenants that are not there, and writes without a fence.
+    fn check_batch(&self, batch: &Commit) -> Result<(), StoreError> {
+        let written = (batch.marks.iter())
+            .chain(batch.retries.iter().map(|later| &later.item))
+            .chain(batch.finishes.iter().map(|finish| &finish.item));
+        for item in written {
+            if !batch.fences.iter().any(|fence| fence.part == item.part) {
+                let reason = format!("partition {} is written without a fence", item.part);
+                return Err(StoreError::Refused { reason });
+            }
+        }
+        for submission in &batch.submissions {
+            if !self.tenants.contains_key(&submission.tenant) {
+                let reason = format!("there is no tenant {}", submission.tenant);
+                return Err(StoreError::Refused { reason });
+            }
+            for (part, _) in submission.ingests.iter().flat_map(|ingest| &ingest.works) {
+                self.part(*part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: Commit, now: Timestamp) -> Receipt {
+        self.forget_old_dedupes(now);
+        let mut receipt = Receipt::default();
+        for submission in batch.submissions {
+            let submitted = self.submit(submission, now, &mut receipt.first);
+            receipt.submissions.push(submitted);
+        }
+        for item in batch.marks {
+            self.mark(&item);
+        }
+        for later in batch.retries {
+            self.postpone(later, now);
+        }
+        for finish in batch.finishes {
+            self.finish(finish);
+        }
+        for cancel in batch.cancels {
+            self.cancel(&cancel);
+        }
+        for discard in batch.discards {
+            receipt.discarded += u64::from(self.discard(&discard));
+        }
+        // A stale submission is matched and sent again from its row of the intake; the others'
+        // rows are repetitions then.
+        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
+        if !receipt.submissions.iter().any(is_stale) {
+            for row in batch.intake {
+                self.intake.remove(&row);
+            }
+        }
+        receipt
+    }
+
+    fn submit(
+        &mut self,
+        submission: Submission,
+        now: Timestamp,
+        first: &mut Vec<(Part, Seq)>,
+    ) -> Submitted {
+        let current = self.tenants.get(&submission.tenant).map_or(0, |tenant| tenant.defs_version);
+        if submission.defs.is_some_and(|matched_with| matched_with < current) {
+            return Submitted::Stale { defs: current };
+        }
+        let ingest = |ingest| self.ingest(submission.tenant, ingest, now, first);
+        Submitted::Accepted(submission.ingests.into_iter().map(ingest).collect())
+    }
+
+    fn ingest(
+        &mut self,
+        tenant: TenantId,
+        ingest: Ingest,
+        now: Timestamp,
+        first: &mut Vec<(Part, Seq)>,
+    ) -> Ingested {
+        if let Some(duplicate) = self.duplicate_of(tenant, &ingest) {
+            return duplicate;
+        }
+        if let Some(dead) = ingest.requeue_of {
+            if !self.is_dead_letter_of(tenant, dead) {
+                return Ingested::NotDead;
+            }
+            self.dead.remove(&dead);
+        }
+        if let Some(dedupe) = ingest.dedupe {
+            self.remember(tenant, dedupe, now);
+        }
+        if let Some(event) = ingest.event {
+            self.events.insert(event.id, event);
+        }
+        for (part, work) in ingest.works {
+            self.enqueue(part, work, now, first);
+        }
+        Ingested::Stored
+    }
+
+    /// A submission is a repetition when its key is known, or when its event is: a flush whose
+    /// outcome was unknown is sent again with the same ids.
+    fn duplicate_of(&self, tenant: TenantId, ingest: &Ingest) -> Option<Ingested> {
+        let known = ingest.dedupe.and_then(|dedupe| {
+            let row = self.dedupe.get(&(tenant, dedupe.key))?;
+            let same_body = row.body.is_none() || dedupe.body.is_none() || row.body == dedupe.body;
+            Some(Ingested::Duplicate { subject: row.subject, same_body })
+        });
+        known.or_else(|| {
+            let event =
+                ingest.event.as_ref().filter(|event| self.events.contains_key(&event.id))?;
+            Some(Ingested::Duplicate { subject: event.id.0, same_body: true })
+        })
+    }
+
+    fn is_dead_letter_of(&self, tenant: TenantId, id: ExecutionId) -> bool {
+        let of_tenant = match self.places.get(&id) {
+            Some(Place::Finished(finish)) => finish.item.work.tenant == tenant,
+            Some(Place::Log { .. } | Place::Later(_)) | None => false,
+        };
+        of_tenant && self.dead.contains_key(&id)
+    }
+
+    fn remember(&mut self, tenant: TenantId, dedupe: Dedupe, now: Timestamp) {
+        let until = after(now, DEDUPE_WINDOW);
+        let row = DedupeRow { body: dedupe.body, subject: dedupe.subject, until };
+        self.dedupe.insert((tenant, dedupe.key), row);
+        self.dedupe_order.push_back((until, tenant, dedupe.key));
+    }
+
+    fn forget_old_dedupes(&mut self, now: Timestamp) {
+        while let Some((until, tenant, key)) = self.dedupe_order.front().copied() {
+            if until > now {
+                return;
+            }
+            self.dedupe_order.pop_front();
+            if self.dedupe.get(&(tenant, key)).is_some_and(|row| row.until <= now) {
+                self.dedupe.remove(&(tenant, key));
+            }
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        part: Part,
+        work: Arc<Work>,
+        now: Timestamp,
+        first: &mut Vec<(Part, Seq)>,
+    ) {
+        let Some(row) = self.parts.get_mut(usize::from(part.0)) else { return };
+        if self.places.contains_key(&work.id) {
+            return;
+        }
+        if let Some(event) = work.event {
+            self.executions_of_event.entry(event).or_default().push(work.id);
+        }
+        let id = work.id;
+        let place = if let Some(delay) = work.delay {
+            row.laters.insert(id);
+            Place::Later(Box::new(LaterRow::delayed(part, row.tail, work, after(now, delay))))
+        } else {
+            let seq = row.tail;
+            row.tail = Seq(seq.0 + 1);
+            row.log.insert(seq, work);
+            if !first.iter().any(|(known, _)| *known == part) {
+                first.push((part, seq));
+            }
+            Place::Log { part, seq }
+        };
+        self.places.insert(id, place);
+    }
+
+    fn mark(&mut self, item: &Item) {
+        if self.is_unfinished(item.work.id) {
+            self.marks.insert(item.work.id, item.part);
+        }
+    }
+
+    /// The attempt is over, so the mark goes as well: only a started item may gain a loss.
+    fn postpone(&mut self, later: Later, now: Timestamp) {
+        let id = later.item.work.id;
+        if !self.is_unfinished(id) {
+            return;
+        }
+        self.leave_home(id);
+        self.marks.remove(&id);
+        if let Some(row) = self.parts.get_mut(usize::from(later.item.part.0)) {
+            row.laters.insert(id);
+        }
+        self.places.insert(id, Place::Later(Box::new(LaterRow::of(later, now))));
+    }
+
+    fn finish(&mut self, finish: Finish) {
+        let id = finish.item.work.id;
+        if !self.is_unfinished(id) {
+            return;
+        }
+        self.leave_home(id);
+        self.marks.remove(&id);
+        self.cancels.remove(&id);
+        if let Some(fingerprint) = &finish.dead {
+            self.dead.insert(id, fingerprint.clone());
+        }
+        if let Some(row) = self.parts.get_mut(usize::from(finish.item.part.0)) {
+            row.fin_max = row.fin_max.max(finish.fin);
+        }
+        self.places.insert(id, Place::Finished(Box::new(finish)));
+    }
+
+    fn cancel(&mut self, cancel: &Cancel) {
+        let is_of_tenant =
+            self.item(cancel.execution).is_some_and(|item| item.work.tenant == cancel.tenant);
+        if is_of_tenant {
+            self.cancels.insert(cancel.execution, cancel.tenant);
+        }
+    }
+
+    fn discard(&mut self, discard: &Discard) -> bool {
+        self.is_dead_letter_of(discard.tenant, discard.execution)
+            && self.dead.remove(&discard.execution).is_some()
+    }
+
+    fn is_unfinished(&self, id: ExecutionId) -> bool {
+        match self.places.get(&id) {
+            Some(Place::Log { .. } | Place::Later(_)) => true,
+            Some(Place::Finished(_)) | None => false,
+        }
+    }
+
+    fn leave_home(&mut self, id: ExecutionId) {
+        match self.places.remove(&id) {
+            Some(Place::Log { part, seq }) => {
+                if let Some(row) = self.parts.get_mut(usize::from(part.0)) {
+                    row.log.remove(&seq);
+                }
+            }
+            Some(Place::Later(row)) => {
+                if let Some(part) = self.parts.get_mut(usize::from(row.part.0)) {
+                    part.laters.remove(&id);
+                }
+            }
+            Some(Place::Finished(_)) | None => {}
+        }
+    }
+}
+
+impl LaterRow {
+    fn delayed(part: Part, ord: Seq, work: Arc<Work>, due_at: Timestamp) -> Self {
+        let why = actions_domain::work::Why::Delay;
+        Self { part, ord, work, due_at, why, hold: false, attempts: Vec::new(), losses: 0 }
+    }
+
+    fn of(later: Later, now: Timestamp) -> Self {
+        let Later { item, delay, why, hold } = later;
+        Self {
+            part: item.part,
+            ord: item.ord,
+            work: item.work,
+            due_at: after(now, delay),
+            why,
+            hold,
+            attempts: item.attempts,
+            losses: item.losses,
+        }
+    }
+
+    fn later(&self, now: Timestamp) -> Later {
+        let delay = (self.due_at - now).to_std().unwrap_or(Duration::ZERO);
+        Later { item: self.item(), delay, why: self.why, hold: self.hold }
+    }
+}
+
+/// The instant after a pause, or the end of time.
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| now.checked_add_signed(pause))
+        .unwrap_or(Timestamp::MAX_UTC)
+}
+
+pub(super) fn no_part(part: Part) -> StoreError {
+    StoreError::Refused { reason: format!("there is no partition {part}") }
+}

@@ -1,0 +1,121 @@
+//! What documents say and what the code says.
+
+use std::collections::BTreeSet;
+
+use actions_domain::execution::Status;
+use regex::Regex;
+
+use super::tree;
+
+/// The codes that `docs/errors.md` explains in the section with this heading.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let text = tree::read("docs/errors.md");
+    let start = text.find(&format!("\n## {heading}\n"));
+    let start = start.unwrap_or_else(|| panic!("docs/errors.md has no section {heading}"));
+    let section = &text[start + 4..];
+    let section = &section[..section.find("\n## ").unwrap_or(section.len())];
+    let row = Regex::new(r"(?m)^\| `([a-z0-9_.]+)` \|").unwrap();
+    row.captures_iter(section).map(|found| found[1].to_owned()).collect()
+}
+
+fn sources(folder: &str) -> Vec<String> {
+    let files = tree::files(folder).into_iter().filter(|path| tree::has_extension(path, "rs"));
+    files.filter(|path| !path.ends_with("tests.rs")).map(|path| without_tests(&path)).collect()
+}
+
+/// A file up to the tests at its end.
+fn without_tests(path: &str) -> String {
+    let text = tree::read(path);
+    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// Where the problems are listed, one per line: `NAME = 404 "code" "title";`.
+const PROBLEMS: &str = "crates/actions-api/src/problem.rs";
+
+#[test]
+fn every_problem_is_explained_with_its_status() {
+    if !tree::exists(PROBLEMS) {
+        return;
+    }
+    let kind = Regex::new(r#"= (\d{3}) "([a-z][a-z_.]*)" ""#).unwrap();
+    let source = without_tests(PROBLEMS);
+    let listed: BTreeSet<String> =
+        kind.captures_iter(&source).map(|found| format!("{} {}", &found[2], &found[1])).collect();
+    assert!(
+        listed.len() > 20,
+        "{PROBLEMS} lists its problems in another form than this test knows"
+    );
+    let text = tree::read("docs/errors.md");
+    let row = Regex::new(r"(?m)^\| `([a-z_.]+)` \| (\d{3}) \|").unwrap();
+    let explained: BTreeSet<String> =
+        row.captures_iter(&text).map(|found| format!("{} {}", &found[1], &found[2])).collect();
+    let differing = listed.symmetric_difference(&explained).cloned().collect();
+    tree::expect_only("docs/errors.md explains every problem, with its status.", differing, &[]);
+}
+
+#[test]
+fn every_fault_code_is_explained_and_exists() {
+    let call =
+        Regex::new(r#"\b(?:Fault::(?:handler|system|new)|reject|retry)\(\s*(?:ErrorClass::\w+,\s*)?"([a-z_]+\.[a-z_.]+)""#)
+            .unwrap();
+    let all = sources("crates");
+    let used: BTreeSet<_> = all
+        .iter()
+        .flat_map(|text| call.captures_iter(text).map(|found| found[1].to_owned()))
+        .chain(["execution.timeout".to_owned()])
+        .collect();
+    let explained = documented("Faults");
+    let missing = used.difference(&explained).cloned().collect();
+    tree::expect_only("docs/errors.md explains every fault's code.", missing, &[]);
+    let gone = explained
+        .into_iter()
+        .filter(|code| !all.iter().any(|text| text.contains(&format!("\"{code}\""))));
+    tree::expect_only("docs/errors.md explains no fault that is gone.", gone.collect(), &[]);
+}
+
+#[test]
+fn the_drawn_life_of_an_execution_has_every_state() {
+    let drawing = tree::read("docs/execution-lifecycle.md");
+    for status in Status::ALL {
+        let word = format!("`{}`", status.word());
+        assert!(drawing.contains(&word), "docs/execution-lifecycle.md does not speak of {word}");
+    }
+    let finals = Status::ALL.into_iter().filter(|status| status.is_final());
+    for status in finals {
+        let row = format!("| `{}` | yes |", status.word());
+        assert!(drawing.contains(&row), "docs/execution-lifecycle.md: {row}");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)").unwrap();
+    let mut broken = BTreeSet::new();
+    for path in tree::files("").into_iter().filter(|path| tree::has_extension(path, "md")) {
+        let folder = tree::root().join(&path).parent().unwrap().to_owned();
+        for found in link.captures_iter(&tree::read(&path)) {
+            if !folder.join(&found[1]).exists() {
+                broken.insert(format!("{path} → {}", &found[1]));
+            }
+        }
+    }
+    tree::expect_only("Links between documents lead somewhere.", broken, &[]);
+}
+
+#[test]
+fn decisions_are_numbered_and_short() {
+    let mut names = tree::stems("docs/decisions", "md");
+    assert!(names.remove("README"), "docs/decisions/README.md lists the decisions");
+    for (index, name) in names.iter().enumerate() {
+        assert!(
+            name.starts_with(&format!("{:04}-", index + 1)),
+            "docs/decisions has a gap: {name}"
+        );
+        let text = tree::read(&format!("docs/decisions/{name}.md"));
+        for heading in ["## Context", "## Decision", "## Consequences"] {
+            assert!(text.contains(heading), "docs/decisions/{name}.md has no {heading}");
+        }
+        assert!(text.lines().count() <= 45, "docs/decisions/{name}.md is not a short record");
+    }
+}

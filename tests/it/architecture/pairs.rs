@@ -1,0 +1,87 @@
+//! Files that belong together: a port and its contract, a route and its tests, a migration of
+//! one store and that of the other.
+
+use std::collections::BTreeSet;
+
+use super::tree;
+
+/// Ports without a contract of their own, and why.
+const WITHOUT_CONTRACT: [(&str, &str); 5] = [
+    ("clock", "one method that cannot be wrong in two ways; tests hold it"),
+    ("dice", "any answer is right; tests fix it"),
+    ("handler", "each handler is tested against a real peer of its channel"),
+    ("matcher", "compared with a naive oracle by properties"),
+    ("schemas", "a published standard says what is right; tested beside the adapter"),
+];
+
+#[test]
+fn every_port_has_a_contract() {
+    let ports = tree::stems("crates/actions-domain/src/ports", "rs");
+    let contracts = tree::stems("tests/it/contract", "rs");
+    if contracts.is_empty() {
+        return;
+    }
+    let without: BTreeSet<_> = ports.difference(&contracts).cloned().collect();
+    let allowed = WITHOUT_CONTRACT.map(|(port, _)| port);
+    tree::expect_only("Every port has a file in tests/it/contract.", without, &allowed);
+}
+
+#[test]
+fn every_port_is_named_with_its_duty() {
+    let list = tree::read("crates/actions-domain/src/ports.rs");
+    for port in tree::stems("crates/actions-domain/src/ports", "rs") {
+        assert!(list.contains(&format!("pub mod {port};")), "ports.rs does not list {port}");
+    }
+}
+
+#[test]
+fn every_route_file_has_a_test_file() {
+    let routes = tree::stems("crates/actions-api/src/routes", "rs");
+    let tests = tree::stems("tests/it/api", "rs");
+    let untested = routes.difference(&tests).cloned().collect();
+    tree::expect_only("Every file in routes/ has one in tests/it/api.", untested, &[]);
+}
+
+/// Migrations of what SQLite does not have or does in the program: partitions of tables, stored
+/// functions, schemas.
+const POSTGRES_ONLY: [&str; 5] = [
+    "0002_create_partitions",
+    "0003_create_flush_functions",
+    "0004_create_lease_functions",
+    "0005_create_definition_functions",
+    "0006_create_tenant_schemas",
+];
+
+#[test]
+fn both_stores_have_the_same_migrations() {
+    let postgres = tree::stems("schema/postgres", "sql");
+    let sqlite = tree::stems("schema/sqlite", "sql");
+    let missing = postgres.symmetric_difference(&sqlite).cloned().collect();
+    let rule = "schema/postgres and schema/sqlite have the same numbers and names.";
+    tree::expect_only(rule, missing, &POSTGRES_ONLY);
+    for (index, name) in postgres.union(&sqlite).enumerate() {
+        let number = format!("{:04}_", index + 1);
+        assert!(name.starts_with(&number), "migrations are numbered without gaps: {name}");
+    }
+}
+
+#[test]
+fn every_test_file_is_part_of_the_test_program() {
+    for path in tree::files("tests/it") {
+        let module = path.trim_end_matches(".rs");
+        if path == "tests/it/main.rs" || module == path {
+            continue;
+        }
+        let (parent, name) = module.rsplit_once('/').unwrap();
+        let parent = if parent == "tests/it" {
+            "tests/it/main.rs".to_owned()
+        } else {
+            format!("{parent}.rs")
+        };
+        assert!(tree::exists(&parent), "{path} has no parent {parent}");
+        let is_named = tree::read(&parent)
+            .lines()
+            .any(|line| line.trim().trim_end_matches(';').ends_with(&format!("mod {name}")));
+        assert!(is_named, "{parent} does not have `mod {name};`");
+    }
+}

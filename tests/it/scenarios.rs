@@ -1,0 +1,5 @@
+//! What the whole system does, seen from outside.
+
+mod restart;
+mod retries;
+mod running;

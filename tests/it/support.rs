@@ -1,0 +1,12 @@
+//! What the tests have in common. It speaks the words of the domain.
+
+pub mod clock;
+pub mod engine;
+pub mod process;
+pub mod receiver;
+
+/// Chooses the TLS implementation once, as `main` does.
+pub fn install_crypto() {
+    // A second installation is refused, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,172 @@
+//! A server as its own process, to be killed and started again.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::Value;
+
+/// The administrator's token of every test server.
+const TOKEN: &str = "test-token-0123456789abcdef";
+/// How long a server may take until it is ready.
+const START_TRIES_MAX: u32 = 600;
+
+/// A server that listens on one address over all its restarts.
+pub struct Server {
+    database_url: String,
+    listen: String,
+    process: Child,
+    client: Client,
+}
+
+impl Server {
+    /// Starts a server over a database and waits until it is ready.
+    pub async fn start(database_url: &str) -> Self {
+        crate::support::install_crypto();
+        let listen = free_address();
+        let process = spawn(database_url, &listen);
+        let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        let mut server = Self { database_url: database_url.to_owned(), listen, process, client };
+        server.wait_until_ready().await;
+        server
+    }
+
+    /// Ends the process as a power cut would end it, and starts another one.
+    pub async fn kill_and_restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(&self.database_url, &self.listen);
+        self.wait_until_ready().await;
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path)).bearer_auth(TOKEN)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path)).bearer_auth(TOKEN)
+    }
+
+    /// Reads a JSON document that must be there.
+    pub async fn read(&self, path: &str) -> Value {
+        let answer = self.get(path).send().await.unwrap();
+        let status = answer.status();
+        let body = answer.text().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Creates something that must not exist yet.
+    pub async fn create(&self, path: &str, body: &Value) -> Value {
+        let answer = self.post(path).json(body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Reads a list to its end, page by page.
+    pub async fn read_all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut next = format!("{path}?limit=1000");
+        loop {
+            let page = self.read(&next).await;
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(cursor) => next = format!("{path}?limit=1000&cursor={cursor}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// A copy that sends requests while this one is killed and restarted.
+    pub fn sender(&self) -> Sender {
+        Sender { url: self.url(""), client: self.client.clone() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
+    async fn wait_until_ready(&mut self) {
+        for _ in 0..START_TRIES_MAX {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the server ended with {status} before it was ready");
+            }
+            let answer = self.get("/readyz").send().await;
+            if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                return;
+            }
+            pause(Duration::from_millis(50)).await;
+        }
+        panic!("the server was not ready in time");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing can be done about a process that cannot be killed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends requests to a server that may be away at the moment.
+#[derive(Clone)]
+pub struct Sender {
+    url: String,
+    client: Client,
+}
+
+impl Sender {
+    /// Sends a request until it is acknowledged with 2xx. Refusals other than 503 are a failure
+    /// of the test.
+    pub async fn post_until_acknowledged(&self, path: &str, media: &str, body: &Value) -> Value {
+        loop {
+            let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN);
+            let sent = request.header("content-type", media).body(body.to_string()).send().await;
+            let Ok(answer) = sent else {
+                pause(Duration::from_millis(20)).await;
+                continue;
+            };
+            let status = answer.status();
+            let Ok(text) = answer.text().await else { continue };
+            match status {
+                StatusCode::SERVICE_UNAVAILABLE => pause(Duration::from_millis(20)).await,
+                status if status.is_success() => return serde_json::from_str(&text).unwrap(),
+                status => panic!("{path}: {status} {text}"),
+            }
+        }
+    }
+}
+
+/// Waits in real time. Only for tests of real processes, which know no other.
+#[expect(clippy::disallowed_methods, reason = "a real process has no clock that we could hold")]
+pub async fn pause(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "./scripts/test says where the binary is")]
+fn spawn(database_url: &str, listen: &str) -> Child {
+    let binary = std::env::var("ACTIONS_TEST_BINARY")
+        .expect("ACTIONS_TEST_BINARY names the binary under test: run ./scripts/test");
+    let log = std::env::var("ACTIONS_TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
+    Command::new(binary)
+        .arg("serve")
+        .env("DATABASE_URL", database_url)
+        .env("ACTIONS_LISTEN", listen)
+        .env("ACTIONS_NODE_NAME", "node-under-test")
+        .env("ACTIONS_BOOTSTRAP_TOKEN", TOKEN)
+        .env("ACTIONS_EGRESS_ALLOW", "127.0.0.0/8")
+        .env("ACTIONS_LOG", log)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary under test can be started")
+}
+
+/// An address on the loopback interface that is free at the moment.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
