@@ -4,5 +4,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod scenarios;
 mod seeds;
 mod simulation;
+mod support;

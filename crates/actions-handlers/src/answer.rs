@@ -60,6 +60,15 @@ pub(crate) fn classify(response: &Response, now: Timestamp) -> Outcome {
     }
 }
 
+/// As [`classify`], for an address that was made for us: gone means gone for good, and nobody
+/// will ever listen there again.
+pub(crate) fn classify_endpoint(response: &Response, now: Timestamp) -> Outcome {
+    if response.status == 410 {
+        return Outcome::Reject(Fault { disables: true, ..refused(response, now) });
+    }
+    classify(response, now)
+}
+
 /// The fault of an answer that is not a success.
 pub(crate) fn refused(response: &Response, now: Timestamp) -> Fault {
     let status = response.status;

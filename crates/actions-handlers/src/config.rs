@@ -162,10 +162,6 @@ impl Notes {
         }
     }
 
-    pub(crate) fn is_clean(&self) -> bool {
-        self.0.errors.is_empty()
-    }
-
     pub(crate) fn done(self) -> ConfigReport {
         self.0
     }

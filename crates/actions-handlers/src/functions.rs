@@ -84,12 +84,13 @@ impl Functions {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).contains_key(name)
     }
 
+    fn find(&self, name: &str) -> Option<Erased> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     /// Runs a function for an attempt.
     async fn run(&self, name: &str, call: &Call) -> Outcome {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        let found = by_name.get(name).cloned();
-        drop(by_name);
-        match found {
+        match self.find(name) {
             Some(function) => function(call.input.clone(), FunctionContext::of(call)).await,
             None => {
                 let message = format!("this service has no function {name:?}");

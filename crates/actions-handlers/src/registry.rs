@@ -8,8 +8,18 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::Handler;
 
 use crate::egress::Egress;
+use crate::email::sendgrid::SendGridEmail;
+use crate::email::smtp::SmtpEmail;
+use crate::email::template::TemplateEmail;
 use crate::functions::Functions;
 use crate::functions::handlers::{FunctionCall, JobRun};
+use crate::http_call::HttpCall;
+use crate::monitoring::{HealthCheck, MonitoringAlert};
+use crate::records::{AuditLog, NotificationInbox};
+use crate::slack::SlackMessage;
+use crate::sms::aws_sns::SnsSms;
+use crate::sms::twilio::TwilioSms;
+use crate::teams::TeamsMessage;
 use crate::webhook::http::HttpWebhook;
 use crate::webhook::retry::RetryWebhook;
 use crate::webhook::signed::SignedWebhook;
@@ -74,6 +84,18 @@ pub fn builtin(egress: &Egress, functions: &Functions, clock: &Arc<dyn Clock>) -
         Arc::new(HttpWebhook::new(egress.clone())),
         Arc::new(SignedWebhook::new(egress.clone())),
         Arc::new(RetryWebhook::new(egress.clone(), clock.clone())),
+        Arc::new(HttpCall::new(egress.clone())),
+        Arc::new(SmtpEmail::new(egress.clone())),
+        Arc::new(TemplateEmail::new(egress.clone())),
+        Arc::new(SendGridEmail::new(egress.clone())),
+        Arc::new(TwilioSms::new(egress.clone())),
+        Arc::new(SnsSms::new(egress.clone())),
+        Arc::new(SlackMessage::new(egress.clone())),
+        Arc::new(TeamsMessage::new(egress.clone())),
+        Arc::new(MonitoringAlert::new(egress.clone())),
+        Arc::new(HealthCheck::new(egress.clone())),
+        Arc::new(NotificationInbox::default()),
+        Arc::new(AuditLog::default()),
         Arc::new(FunctionCall::new(functions.clone())),
         Arc::new(JobRun::new(functions.clone())),
     ];

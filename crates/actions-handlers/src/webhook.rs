@@ -17,13 +17,13 @@ use crate::answer;
 use crate::config::{Headers, Notes};
 use crate::egress::{Egress, EgressError, Method, Request, Response};
 
-mod auth;
+pub(crate) mod auth;
 mod breaker;
 /// Deliveries without a signature.
 pub mod http;
 /// Deliveries with authentication and a circuit breaker.
 pub mod retry;
-mod signature;
+pub(crate) mod signature;
 /// Deliveries that the receiver can verify.
 pub mod signed;
 
@@ -91,13 +91,7 @@ impl Target<'_> {
 
 /// What an answer to a delivery means.
 fn classify(response: &Response, call: &Call) -> Outcome {
-    match answer::classify(response, call.started_at) {
-        Outcome::Reject(mut fault) if response.status == 410 => {
-            fault.disables = true;
-            Outcome::Reject(fault)
-        }
-        outcome => outcome,
-    }
+    answer::classify_endpoint(response, call.started_at)
 }
 
 #[derive(Serialize)]
