@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod architecture;
-mod scenarios;
+mod contract;
 mod seeds;
-mod support;
+mod support {
+    pub mod postgres;
+}
