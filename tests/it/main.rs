@@ -5,7 +5,6 @@
 
 mod architecture;
 mod contract;
+mod scenarios;
 mod seeds;
-mod support {
-    pub mod postgres;
-}
+mod support;
