@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod contract;
 mod scenarios;
 mod seeds;
 mod simulation;
