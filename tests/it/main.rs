@@ -5,6 +5,7 @@
 
 mod architecture;
 mod postgres;
+mod contract;
 mod scenarios;
 mod seeds;
 mod support;
