@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod postgres;
 mod contract;
 mod scenarios;
 mod seeds;
