@@ -5,4 +5,6 @@
 
 mod architecture;
 mod handlers;
+mod scenarios;
 mod seeds;
+mod support;

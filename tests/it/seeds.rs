@@ -2,12 +2,16 @@
 //! that are installed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use actions_domain::action::{ActionName, ActionSpec};
 use actions_domain::event::EventType;
 use actions_domain::matching::condition::Condition;
+use actions_domain::ports::clock::Clock;
 use actions_domain::subscription::SubscriptionSpec;
 use actions_domain::tenant::TenantSlug;
+use actions_handlers::{Egress, EgressPolicy, Functions, Registry, builtin};
+use actions_infra::system::SystemClock;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,8 +66,8 @@ struct DemoEvent {
 
 fn read<T: for<'de> Deserialize<'de>>(yaml: &str) -> T {
     let filled = yaml
-        .replace("{{receiver}}", "http://127.0.0.1:9")
-        .replace("{{smtp_host}}", "127.0.0.1")
+        .replace("{{receiver}}", "https://receiver.example.com")
+        .replace("{{smtp_host}}", "smtp.example.com")
         .replace("{{smtp_port}}", "2525")
         .replace("{{n}}", "1");
     serde_saphyr::from_str(&filled).unwrap_or_else(|error| panic!("{error}"))
@@ -76,6 +80,41 @@ fn check(actions: &[ActionSpec]) {
         assert_eq!(action.check(), [], "{}", action.name);
         assert!(action.description.is_some(), "{} has no description", action.name);
     }
+}
+
+fn handlers() -> Registry {
+    // A second installation is refused, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let egress = Egress::new(EgressPolicy::default()).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    builtin(&egress, &Functions::new(), &clock)
+}
+
+#[test]
+fn installed_handlers_accept_the_configs() {
+    let platform: Platform = read(PLATFORM);
+    let demo: Demo = read(DEMO);
+    let demo = demo.tenants.into_iter().flat_map(|tenant| tenant.actions);
+    let handlers = handlers();
+    for action in platform.actions.into_iter().chain(demo) {
+        let Some(handler) = handlers.find(&action.handler) else { continue };
+        let report = handler.check_config(&action.config);
+        assert_eq!(report.errors, [], "{}", action.name);
+        let types = handler.descriptor().action_types;
+        assert!(types.is_empty() || types.contains(&action.action_type), "{}", action.name);
+    }
+}
+
+#[test]
+fn only_what_can_run_is_active() {
+    let handlers = handlers();
+    let platform: Platform = read(PLATFORM);
+    let active = platform.actions.iter().filter(|action| action.is_active);
+    let names: Vec<_> = active
+        .inspect(|action| assert!(handlers.is_installed(&action.handler), "{}", action.name))
+        .map(|action| action.name.as_str())
+        .collect();
+    assert_eq!(names, ["audit_log_event", "send_monitoring_alert", "trigger_health_check"]);
 }
 
 #[test]
