@@ -4,8 +4,9 @@
 #![cfg(test)]
 
 mod architecture;
-mod postgres;
 mod contract;
+mod handlers;
+mod postgres;
 mod scenarios;
 mod seeds;
 mod simulation;
