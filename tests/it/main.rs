@@ -4,8 +4,8 @@
 #![cfg(test)]
 
 mod architecture;
-mod postgres;
 mod contract;
+mod postgres;
 mod scenarios;
 mod seeds;
 mod support;

@@ -9,7 +9,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::work::{Commit, Ingested, Part, Submitted};
 use sqlx::Connection;
 
-use super::fixture::{Database, connect, open, submission};
+use super::fixture::{Database, connect, open, outsider, submission};
 
 #[tokio::test]
 async fn a_flush_leaves_no_row_version_behind() {
@@ -107,7 +107,7 @@ async fn keys_of_yesterday_are_still_known() {
 async fn a_statement_that_waits_too_long_wrote_nothing_for_certain() {
     let database = open().await;
     let item = database.accept(Part(0)).await;
-    let mut blocker = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut blocker = outsider(&database).await;
     let mut tx = blocker.begin().await.unwrap();
     sqlx::query("select from engine.lease for update").execute(&mut *tx).await.unwrap();
 
@@ -122,7 +122,7 @@ async fn a_statement_that_waits_too_long_wrote_nothing_for_certain() {
 async fn a_connection_that_breaks_leaves_the_outcome_open() {
     let database = open().await;
     let item = database.accept(Part(0)).await;
-    let mut blocker = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut blocker = outsider(&database).await;
     let mut tx = blocker.begin().await.unwrap();
     sqlx::query("select from engine.lease for update").execute(&mut *tx).await.unwrap();
 
