@@ -1,5 +1,7 @@
 //! What the tests have in common. It speaks the words of the domain.
 
+pub mod clock;
+pub mod engine;
 pub mod process;
 pub mod receiver;
 

@@ -10,7 +10,10 @@
 //! item is committed, so the next owner of a key sees what the one before it did. Slots are
 //! free as soon as the attempt has ended.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault};
@@ -20,7 +23,31 @@ use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
 
+mod admission;
+mod attempts;
+mod entries;
+mod fair_queue;
+mod gates;
+mod horizon;
+mod lock_table;
+mod partition;
+mod recent;
 pub mod recovery;
+mod timers;
+mod verdict;
+mod window;
+
+use entries::{Entries, Slot, Stage};
+use fair_queue::FairQueue;
+use gates::Gates;
+use partition::Partition;
+use recent::Recent;
+use timers::Timers;
+
+/// Cancellations of unknown executions that are remembered, in case these arrive.
+const CANCELS_MAX: usize = 16_384;
+/// Finished executions that are remembered, in case word of them comes again.
+const DONE_MAX: usize = 16_384;
 
 /// Names one start of one attempt. A result with a token that is not current is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,45 +188,187 @@ pub enum Waiting {
 }
 
 /// The scheduler of one node.
+///
+/// Answers to [`Effect::Load`] and [`Effect::LoadDue`] must be read after the effect was given
+/// out, and must not be handed in after the partition was lost: an answer does not say which
+/// epoch it was read for. Ends of one partition are committed in the order in which they are
+/// given out.
 #[derive(Debug)]
 pub struct Dispatcher {
     settings: Settings,
+    is_draining: bool,
+    token_count: u64,
+    serial: u64,
+    entries: Entries,
+    tokens: HashMap<Token, Slot>,
+    partitions: BTreeMap<Part, Partition>,
+    queue: FairQueue,
+    gates: Gates,
+    timers: Timers,
+    /// Items that run alone, by order of arrival.
+    solitary: BTreeMap<u64, Slot>,
+    /// One of them is running.
+    is_alone: bool,
+    /// Slots that are taken, in all and by tenant.
+    busy: usize,
+    busy_of: HashMap<TenantId, usize>,
+    /// Weight of what waits in memory.
+    bytes: usize,
+    /// Ends and retries that are being committed.
+    committing: usize,
+    cancels: Recent,
+    done: Recent,
+    /// Marks and effects of the step that is under way.
+    marks: BTreeMap<Part, Vec<(Token, Item)>>,
+    effects: Vec<Effect>,
 }
 
 impl Dispatcher {
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            is_draining: false,
+            token_count: 0,
+            serial: 0,
+            entries: Entries::default(),
+            tokens: HashMap::new(),
+            partitions: BTreeMap::new(),
+            queue: FairQueue::default(),
+            gates: Gates::default(),
+            timers: Timers::default(),
+            solitary: BTreeMap::new(),
+            is_alone: false,
+            busy: 0,
+            busy_of: HashMap::new(),
+            bytes: 0,
+            committing: 0,
+            cancels: Recent::new(CANCELS_MAX),
+            done: Recent::new(DONE_MAX),
+            marks: BTreeMap::new(),
+            effects: Vec::new(),
+        }
     }
 
     /// Takes one input and answers what to do about it.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
-        let _ = (input, now, &self.settings);
-        Vec::new()
+        self.take(input, now);
+        self.ring(now);
+        self.start_ready(now);
+        self.load_more(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Claimed(lease) => self.claim(&lease, now),
+            Input::Lost(part) => self.lose(part),
+            Input::Drain => self.is_draining = true,
+            Input::Arrived { part, from, next, items } => {
+                self.arrive(part, from, next, items, now);
+            }
+            Input::TailSeen { part, tail } => self.see_tail(part, tail),
+            Input::Due { part, laters, complete } => {
+                self.receive_due(part, laters, complete, now);
+            }
+            Input::Deferred(laters) => {
+                laters.into_iter().for_each(|later| self.receive_deferred(later, now));
+            }
+            Input::Marked(tokens) => {
+                tokens.into_iter().for_each(|token| self.marked(token, now));
+            }
+            Input::Ended { token, end } => self.end(token, end),
+            Input::Committed(ids) => ids.into_iter().for_each(|id| self.committed(id, now)),
+            Input::Cancel(id) => self.cancel(id, now),
+            Input::Limit { action, max } => {
+                let woken = self.gates.set(action, max);
+                self.wake(woken);
+            }
+            Input::Tick => {}
+        }
     }
 
     /// When to come back with a [`Input::Tick`] at the latest.
     pub fn next_tick(&self) -> Option<Timestamp> {
-        None
+        if self.is_draining {
+            return None;
+        }
+        let horizons = self.partitions.values().map(|partition| partition.horizon.next_at());
+        horizons.chain(self.timers.next()).min()
     }
 
     /// Where each owned partition's log may be read from after a restart: everything before is
     /// finished or moved, and committed.
     pub fn lows(&self) -> Vec<(Fence, Seq)> {
-        Vec::new()
+        self.partitions.values().map(|partition| (partition.fence, partition.low())).collect()
     }
 
     pub fn depths(&self) -> Depths {
-        Depths::default()
+        let mut tenants: BTreeMap<TenantId, (usize, usize)> = BTreeMap::new();
+        let mut later = 0;
+        for (_, entry) in self.entries.iter() {
+            let counts = tenants.entry(entry.item.work.tenant).or_default();
+            match entry.stage {
+                Stage::ForTime { .. } => later += 1,
+                Stage::ForKey | Stage::ForAction | Stage::Ready | Stage::ForSolitude => {
+                    counts.0 += 1;
+                }
+                Stage::Marking(_) | Stage::Running(_) => counts.1 += 1,
+                Stage::Finishing | Stage::Retrying { .. } => {}
+            }
+        }
+        let listed = tenants.into_iter().filter(|(_, counts)| *counts != (0, 0));
+        let tenants: Vec<_> =
+            listed.map(|(tenant, (waiting, running))| (tenant, waiting, running)).collect();
+        Depths {
+            waiting: tenants.iter().map(|(_, waiting, _)| waiting).sum(),
+            running: self.busy,
+            later,
+            window_bytes: self.bytes,
+            tenants,
+        }
     }
 
-    /// Where an execution stands here. `None`: this node does not hold it.
+    /// Where an execution stands here. `None`: this node does not hold it. One whose end is
+    /// being committed counts as running.
     pub fn waiting(&self, execution: ExecutionId) -> Option<Waiting> {
-        let _ = execution;
-        None
+        let entry = self.entries.get(self.entries.find(execution)?)?;
+        let work = &entry.item.work;
+        Some(match entry.stage {
+            Stage::ForTime { due_at } => Waiting::ForTime(due_at),
+            Stage::ForKey => {
+                let partition = self.partitions.get(&entry.item.part)?;
+                Waiting::ForKey { holder: partition.blocker(&entry.item)? }
+            }
+            Stage::ForAction => Waiting::ForAction { max: self.gates.max(work.action)? },
+            Stage::Ready | Stage::ForSolitude => Waiting::ForSlot,
+            Stage::Marking(attempt) | Stage::Running(attempt) => {
+                Waiting::Running { since_attempt: attempt.number }
+            }
+            Stage::Finishing | Stage::Retrying { .. } => {
+                let attempts = u32::try_from(entry.item.attempts.len()).unwrap_or(u32::MAX);
+                Waiting::Running { since_attempt: attempts }
+            }
+        })
     }
 
     /// Nothing runs and nothing waits for a commit.
     pub fn is_idle(&self) -> bool {
-        true
+        self.busy == 0 && self.committing == 0
+    }
+
+    fn partition_of(&mut self, slot: Slot) -> Option<&mut Partition> {
+        let part = self.entries.get(slot)?.item.part;
+        self.partitions.get_mut(&part)
     }
 }
+
+/// The instant after a pause, or the end of time.
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| now.checked_add_signed(pause))
+        .unwrap_or(Timestamp::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests;

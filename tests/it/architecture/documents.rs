@@ -60,7 +60,7 @@ fn every_explained_problem_exists() {
 #[test]
 fn every_fault_code_is_explained_and_exists() {
     let call =
-        Regex::new(r#"Fault::(?:handler|system|new)\(\s*(?:ErrorClass::\w+,\s*)?"([a-z0-9_.]+)""#)
+        Regex::new(r#"\b(?:Fault::(?:handler|system|new)|reject|retry)\(\s*(?:ErrorClass::\w+,\s*)?"([a-z_]+\.[a-z_.]+)""#)
             .unwrap();
     let all = sources("crates");
     let used: BTreeSet<_> = all

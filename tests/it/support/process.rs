@@ -27,8 +27,7 @@ impl Server {
         let listen = free_address();
         let process = spawn(database_url, &listen);
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let mut server =
-            Self { database_url: database_url.to_owned(), listen, process, client };
+        let mut server = Self { database_url: database_url.to_owned(), listen, process, client };
         server.wait_until_ready().await;
         server
     }

@@ -123,7 +123,26 @@ impl Request {
         Self { verifies, ..self }
     }
 
-    pub(super) fn host(&self) -> String {
+    /// The `host` header that will be sent: with the port when it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host(),
+        }
+    }
+
+    /// The path, encoded as it is sent.
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    /// The body, as it is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The host that is called.
+    pub fn host(&self) -> String {
         self.url.host_str().unwrap_or_default().to_owned()
     }
 }

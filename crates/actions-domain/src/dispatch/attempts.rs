@@ -1,0 +1,375 @@
+//! How attempts begin and end, and what their ends lead to.
+
+use std::time::Duration;
+
+use super::admission::{move_to_later, ticket};
+use super::entries::{Slot, Stage, Try};
+use super::gates::Turn;
+use super::verdict::{Ending, Verdict, judge};
+use super::{Dispatcher, Effect, End, Start, Token};
+use crate::Timestamp;
+use crate::execution::{Attempt, AttemptOutcome, Cause};
+use crate::id::{ExecutionId, TenantId};
+use crate::work::{Epoch, Finish, Item, KeyMode, Later, Part, Why};
+
+impl Dispatcher {
+    /// Gives free slots to whose turn it is.
+    pub(super) fn start_ready(&mut self, now: Timestamp) {
+        while self.has_slot()
+            && let Some(slot) = self.next_ready(now)
+        {
+            self.start(slot, now);
+        }
+        self.flush_marks();
+    }
+
+    fn has_slot(&self) -> bool {
+        !self.is_draining && !self.is_alone && self.busy < self.settings.slots
+    }
+
+    /// Takes the next item whose action may run. While something waits to run alone, nothing
+    /// else begins: it would wait for ever on a busy node.
+    fn next_ready(&mut self, now: Timestamp) -> Option<Slot> {
+        loop {
+            let slot = if let Some((serial, slot)) = self.solitary.first_key_value() {
+                if self.busy > 0 {
+                    return None;
+                }
+                let (serial, slot) = (*serial, *slot);
+                self.solitary.remove(&serial);
+                slot
+            } else {
+                let share = share_of(self.settings.slots, self.settings.tenant_share);
+                let busy_of = &self.busy_of;
+                let is_over =
+                    |tenant: TenantId| busy_of.get(&tenant).is_some_and(|busy| *busy >= share);
+                self.queue.pop(now, self.settings.ageing, is_over)?
+            };
+            if self.enter_gate(slot) {
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Takes a permit of the item's action, or parks the item until there is one.
+    fn enter_gate(&mut self, slot: Slot) -> bool {
+        let Some(entry) = self.entries.get_mut(slot) else { return false };
+        let action = entry.item.work.action;
+        let has_permit = entry.has_permit
+            || if entry.item.losses > 0 {
+                self.gates.enter_alone(action)
+            } else {
+                self.gates.enter(action)
+            };
+        entry.has_permit = has_permit;
+        if !has_permit {
+            entry.stage = Stage::ForAction;
+            self.gates.park(action, Turn::new(entry.item.work.lane, entry.serial), slot);
+        }
+        has_permit
+    }
+
+    fn start(&mut self, slot: Slot, now: Timestamp) {
+        self.stop_waiting(slot);
+        self.token_count += 1;
+        let token = Token(self.token_count);
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Some(partition) = self.partitions.get(&entry.item.part) else { return };
+        let lost_epoch = partition.lost_epoch();
+        let (cause, lost_epoch) = cause_of(&entry.item, entry.suspect.then_some(lost_epoch));
+        let number = number_of_next(&entry.item);
+        let attempt = Try { token, number, cause, lost_epoch, started_at: now };
+        entry.suspect = false;
+        self.tokens.insert(token, slot);
+        self.busy += 1;
+        *self.busy_of.entry(entry.item.work.tenant).or_default() += 1;
+        self.is_alone = entry.item.losses > 0;
+        // Who was lost once is marked as long as it lives, or it could be lost without end.
+        if partition.is_marking(now) || self.is_alone {
+            entry.stage = Stage::Marking(attempt);
+            self.marks.entry(entry.item.part).or_default().push((token, entry.item.clone()));
+        } else {
+            entry.stage = Stage::Running(attempt);
+            let item = entry.item.clone();
+            self.effects.push(Effect::Start(attempt.of(item, partition.fence.epoch)));
+        }
+    }
+
+    fn flush_marks(&mut self) {
+        while let Some((part, mut items)) = self.marks.pop_first() {
+            let Some(fence) = self.partitions.get(&part).map(|partition| partition.fence) else {
+                continue;
+            };
+            while !items.is_empty() {
+                let group = items.len().min(self.settings.mark_items.max(1));
+                let rest = items.split_off(group);
+                self.effects.push(Effect::Mark { fence, items });
+                items = rest;
+            }
+        }
+    }
+
+    /// Starts what is marked by now. That goes on while the node drains: written down is begun.
+    pub(super) fn marked(&mut self, token: Token, now: Timestamp) {
+        let Some(slot) = self.tokens.get(&token).copied() else { return };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Stage::Marking(attempt) = entry.stage else { return };
+        let Some(partition) = self.partitions.get(&entry.item.part) else { return };
+        entry.stage = Stage::Running(Try { started_at: now, ..attempt });
+        let item = entry.item.clone();
+        self.effects.push(Effect::Start(attempt.of(item, partition.fence.epoch)));
+    }
+
+    pub(super) fn end(&mut self, token: Token, end: End) {
+        let Some(slot) = self.tokens.get(&token).copied() else { return };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Stage::Running(attempt) = entry.stage else { return };
+        let Some(partition) = self.partitions.get(&entry.item.part) else { return };
+        entry.item.attempts.push(Attempt {
+            number: attempt.number,
+            node: self.settings.node,
+            epoch: partition.fence.epoch,
+            cause: attempt.cause,
+            lost_epoch: attempt.lost_epoch,
+            started_at: end.started_at,
+            ended_at: end.ended_at,
+            outcome: end.outcome,
+            error: end.fault.clone(),
+            cpu_ms: end.cpu_ms,
+            memory_mb: end.memory_mb,
+        });
+        let ended_at = end.ended_at;
+        let verdict = judge(&entry.item.attempts, end);
+        self.give_back(slot, token);
+        match verdict {
+            Verdict::Finish(ending) => self.finish(slot, ending, ended_at),
+            Verdict::Retry { delay } => self.retry(slot, delay),
+        }
+    }
+
+    /// Frees what an attempt occupied. Its key stays with the item.
+    fn give_back(&mut self, slot: Slot, token: Token) {
+        self.tokens.remove(&token);
+        self.busy -= 1;
+        self.is_alone = false;
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let tenant = entry.item.work.tenant;
+        if let Some(busy) = self.busy_of.get_mut(&tenant) {
+            *busy -= 1;
+            if *busy == 0 {
+                self.busy_of.remove(&tenant);
+            }
+        }
+        self.give_permit_back(slot);
+    }
+
+    fn give_permit_back(&mut self, slot: Slot) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        if std::mem::take(&mut entry.has_permit) {
+            let woken = self.gates.leave(entry.item.work.action);
+            self.wake(woken);
+        }
+    }
+
+    pub(super) fn finish(&mut self, slot: Slot, ending: Ending, ended_at: Timestamp) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Some(partition) = self.partitions.get_mut(&entry.item.part) else { return };
+        entry.stage = Stage::Finishing;
+        self.committing += 1;
+        let dead = ending.dead(entry.item.work.action);
+        self.effects.push(Effect::Finish(Box::new(Finish {
+            item: entry.item.clone(),
+            fin: partition.next_fin(),
+            epoch: partition.fence.epoch,
+            status: ending.status,
+            started_at: entry.item.attempts.first().map(|attempt| attempt.started_at),
+            ended_at,
+            output: ending.output,
+            error: ending.error,
+            dead,
+        })));
+    }
+
+    fn retry(&mut self, slot: Slot, delay: Duration) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Some(partition) = self.partitions.get(&entry.item.part) else { return };
+        entry.stage = Stage::Retrying { delay };
+        self.committing += 1;
+        let hold = entry.item.work.key.as_ref().is_some_and(|key| key.mode == KeyMode::Mutate);
+        let later = Later { item: entry.item.clone(), delay, why: Why::Retry, hold };
+        self.effects.push(Effect::Retry { fence: partition.fence, later: Box::new(later) });
+    }
+
+    pub(super) fn committed(&mut self, id: ExecutionId, now: Timestamp) {
+        let Some(slot) = self.entries.find(id) else { return };
+        match self.entries.get(slot).map(|entry| entry.stage) {
+            Some(Stage::Finishing) => {
+                self.committing -= 1;
+                self.release_key(slot);
+                self.forget(slot);
+                self.done.insert(id);
+            }
+            Some(Stage::Retrying { delay }) => {
+                self.committing -= 1;
+                self.postponed(slot, delay, now);
+            }
+            Some(
+                Stage::ForTime { .. }
+                | Stage::ForKey
+                | Stage::ForAction
+                | Stage::Ready
+                | Stage::ForSolitude
+                | Stage::Marking(_)
+                | Stage::Running(_),
+            )
+            | None => {}
+        }
+    }
+
+    /// Lets an item wait for its next attempt: in memory when that is soon.
+    fn postponed(&mut self, slot: Slot, delay: Duration, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Some(partition) = self.partitions.get_mut(&entry.item.part) else { return };
+        let was_held = entry.hold;
+        entry.hold = entry.item.work.key.as_ref().is_some_and(|key| key.mode == KeyMode::Mutate);
+        move_to_later(partition, entry, was_held);
+        let (hold, cancelled) = (entry.hold, entry.cancelled);
+        if !hold {
+            self.release_key(slot);
+        }
+        if cancelled {
+            return self.finish(slot, Ending::cancelled(), now);
+        }
+        let is_soon = delay <= self.settings.due_ahead;
+        if hold || (is_soon && self.has_room()) {
+            self.wait_again(slot);
+            return self.wait_for(slot, delay, now);
+        }
+        if is_soon && let Some(partition) = self.partition_of(slot) {
+            partition.horizon.miss();
+        }
+        self.forget(slot);
+    }
+
+    /// Ends an item that is not over yet, wherever it stands.
+    pub(super) fn cancel(&mut self, id: ExecutionId, now: Timestamp) {
+        let Some(slot) = self.entries.find(id) else {
+            if !self.done.contains(id) {
+                self.cancels.insert(id);
+            }
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        match entry.stage {
+            Stage::Finishing => return,
+            // Its return has to be committed first.
+            Stage::Retrying { .. } => {
+                entry.cancelled = true;
+                return;
+            }
+            Stage::ForKey => self.release_key(slot),
+            Stage::ForTime { .. }
+            | Stage::ForAction
+            | Stage::Ready
+            | Stage::ForSolitude
+            | Stage::Marking(_) => {}
+            Stage::Running(attempt) => self.record_cancelled(slot, attempt, now),
+        }
+        self.pull_out(slot);
+        self.stop_waiting(slot);
+        self.finish(slot, Ending::cancelled(), now);
+    }
+
+    fn record_cancelled(&mut self, slot: Slot, attempt: Try, now: Timestamp) {
+        let node = self.settings.node;
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Some(partition) = self.partitions.get(&entry.item.part) else { return };
+        entry.item.attempts.push(Attempt {
+            number: attempt.number,
+            node,
+            epoch: partition.fence.epoch,
+            cause: attempt.cause,
+            lost_epoch: attempt.lost_epoch,
+            started_at: attempt.started_at,
+            ended_at: now,
+            outcome: AttemptOutcome::Cancelled,
+            error: None,
+            cpu_ms: None,
+            memory_mb: None,
+        });
+    }
+
+    /// Takes an item out of whatever it stands in, apart from the keys.
+    fn pull_out(&mut self, slot: Slot) {
+        let Some(entry) = self.entries.get(slot) else { return };
+        match entry.stage {
+            Stage::ForTime { due_at } => self.timers.remove(due_at, entry.serial, slot),
+            Stage::ForAction => {
+                let turn = Turn::new(entry.item.work.lane, entry.serial);
+                self.gates.unpark(entry.item.work.action, turn);
+            }
+            Stage::Ready => self.queue.remove(ticket(entry)),
+            Stage::ForSolitude => drop(self.solitary.remove(&entry.serial)),
+            Stage::Marking(attempt) => return self.give_back(slot, attempt.token),
+            Stage::Running(attempt) => {
+                self.effects.push(Effect::Abort(attempt.token));
+                return self.give_back(slot, attempt.token);
+            }
+            Stage::Finishing | Stage::Retrying { .. } => self.committing -= 1,
+            Stage::ForKey => {}
+        }
+        self.give_permit_back(slot);
+    }
+
+    /// Forgets a partition with all that is going on there.
+    pub(super) fn lose(&mut self, part: Part) {
+        if self.partitions.remove(&part).is_none() {
+            return;
+        }
+        let is_lost = |entry: &super::entries::Entry| entry.item.part == part;
+        let slots: Vec<Slot> = (self.entries.iter())
+            .filter(|(_, entry)| is_lost(entry))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.pull_out(slot);
+            self.forget(slot);
+        }
+    }
+}
+
+impl Try {
+    fn of(self, item: Item, epoch: Epoch) -> Start {
+        let Self { token, number, cause, lost_epoch, .. } = self;
+        Start { token, item, number, cause, lost_epoch, epoch }
+    }
+}
+
+/// The slots that one tenant may hold while others wait: one at least.
+fn share_of(slots: usize, percent: u8) -> usize {
+    (slots.saturating_mul(usize::from(percent)) / 100).max(1)
+}
+
+fn number_of_next(item: &Item) -> u32 {
+    u32::try_from(item.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Why the next attempt is made. That the former owner may have made one already comes first:
+/// it explains a call that nobody else has written down.
+fn cause_of(item: &Item, lost_epoch: Option<Epoch>) -> (Cause, Option<Epoch>) {
+    if lost_epoch.is_some() {
+        return (Cause::LeaseLost, lost_epoch);
+    }
+    let Some(last) = item.attempts.last() else {
+        let cause = if item.work.parent.is_some() { Cause::Replay } else { Cause::First };
+        return (cause, None);
+    };
+    match last.outcome {
+        AttemptOutcome::Timeout => (Cause::Timeout, None),
+        AttemptOutcome::Lost => (Cause::LeaseLost, Some(last.epoch)),
+        AttemptOutcome::Completed
+        | AttemptOutcome::Failed
+        | AttemptOutcome::Cancelled
+        | AttemptOutcome::Unknown => (Cause::Retry, None),
+    }
+}

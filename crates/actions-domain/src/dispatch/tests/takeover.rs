@@ -1,0 +1,192 @@
+//! What changes hands: clean, unclean, and lost.
+
+use super::super::recovery::carried;
+use super::*;
+
+fn unclean(tail: i64) -> Lease {
+    Lease { tail: Seq(tail), ..lease(false) }
+}
+
+/// Reads the log from its start.
+fn load(node: &mut Node, works: Vec<Work>) {
+    node.next = 1;
+    node.hand_over(works);
+}
+
+fn marks(node: &mut Node) -> Vec<Vec<Token>> {
+    let marks = node.effects.extract_if(.., |effect| matches!(effect, Effect::Mark { .. }));
+    marks
+        .filter_map(
+            |effect| if let Effect::Mark { items, .. } = effect { Some(items) } else { None },
+        )
+        .map(|items| items.iter().map(|(token, _)| *token).collect())
+        .collect()
+}
+
+fn held(number: u128, ord: i64, seconds: u64, name: &str) -> Later {
+    Later { hold: true, why: Why::Retry, ..later(mutate(number, name), ord, seconds) }
+}
+
+#[test]
+fn who_holds_a_key_is_known_before_anything_is_read() {
+    let mut node = Node::with_lease(settings(), Lease { tail: Seq(3), ..lease(true) });
+    let asked = |effects: &[Effect]| matches!(effects, [Effect::LoadDue { limit: 8, .. }]);
+    assert!(asked(&node.effects), "{:?}", node.effects);
+    node.effects.clear();
+    let laters = (1..=8).map(|n| held(10 + n, 1, 300, &format!("k:{n}"))).collect();
+    node.step(Input::Due { part: PART, laters, complete: false });
+    // All of them hold keys, so there may be more.
+    assert!(matches!(node.effects[..], [Effect::LoadDue { limit: 16, .. }]), "{:?}", node.effects);
+    node.effects.clear();
+    node.due(vec![held(19, 1, 5, "order:9")]);
+    assert!(matches!(node.effects[..], [Effect::Load { from: Seq(1), .. }]), "{:?}", node.effects);
+
+    load(&mut node, vec![mutate(1, "order:9"), mutate(2, "order:8")]);
+    assert_eq!(node.started(), [id(2)]);
+    node.advance(Duration::from_secs(5));
+    assert_eq!(node.run(AttemptOutcome::Completed), [id(19)]);
+    assert_eq!(node.started(), [id(1)]);
+}
+
+#[test]
+fn after_an_unclean_takeover_starts_are_written_down_first() {
+    let mut node = Node::with_lease(settings(), unclean(4));
+    node.due(vec![later(work(11), 4, 0), later(work(12), 4, 5)]);
+    load(&mut node, (1..=3).map(work).collect());
+    assert_eq!(node.started(), []);
+    let groups = marks(&mut node);
+    assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 1]);
+
+    node.step(Input::Marked(groups.concat()));
+    let starts = node.starts();
+    let told: Vec<_> =
+        starts.iter().map(|start| (start.item.work.id, start.cause, start.lost_epoch)).collect();
+    let lost = Some(Epoch(4));
+    assert_eq!(
+        told,
+        [
+            (id(11), Cause::LeaseLost, lost),
+            (id(1), Cause::LeaseLost, lost),
+            (id(2), Cause::LeaseLost, lost),
+            (id(3), Cause::LeaseLost, lost),
+        ]
+    );
+    // What came after the claim, or was not due at it, was started by nobody else.
+    starts.iter().for_each(|start| node.end(start.token, AttemptOutcome::Completed));
+    node.advance(Duration::from_secs(60));
+    node.hand_over(vec![work(4)]);
+    let causes: Vec<_> =
+        node.starts().iter().map(|start| (start.item.work.id, start.cause)).collect();
+    assert_eq!(causes, [(id(12), Cause::First), (id(4), Cause::First)]);
+    assert_eq!(marks(&mut node).len(), 0, "after a while starts are not marked any more");
+}
+
+#[test]
+fn a_clean_takeover_suspects_nothing() {
+    let mut node = Node::with_lease(settings(), Lease { tail: Seq(2), ..lease(true) });
+    node.due(Vec::new());
+    load(&mut node, vec![Work { parent: Some(id(99)), ..work(1) }]);
+    assert_eq!(node.starts()[0].cause, Cause::Replay);
+}
+
+#[test]
+fn a_retry_after_a_suspect_start_is_a_retry() {
+    let mut node = Node::with_lease(settings(), unclean(2));
+    node.due(Vec::new());
+    load(&mut node, vec![work(1)]);
+    let tokens = marks(&mut node).concat();
+    node.step(Input::Marked(tokens));
+    assert_eq!(node.run(AttemptOutcome::Failed), [id(1)]);
+    node.advance(Duration::from_secs(1));
+    let tokens = marks(&mut node).concat();
+    node.step(Input::Marked(tokens));
+    assert_eq!(node.starts()[0].cause, Cause::Retry);
+}
+
+#[test]
+fn what_was_marked_is_carried_over_with_a_loss() {
+    let now = Timestamp::UNIX_EPOCH;
+    let found = vec![item(mutate(1, "order:9"), 1, Home::Log), item(work(2), 2, Home::Later)];
+    let carried = carried(found, unclean(3), NodeId(4), now);
+
+    let told: Vec<_> = carried
+        .iter()
+        .map(|later| (later.why, later.delay, later.hold, later.item.losses))
+        .collect();
+    assert_eq!(
+        told,
+        [(Why::Carried, Duration::ZERO, true, 1), (Why::Carried, Duration::ZERO, false, 1),]
+    );
+    let attempt = &carried[0].item.attempts[0];
+    assert_eq!((attempt.outcome, attempt.epoch), (AttemptOutcome::Lost, Epoch(4)));
+    assert_eq!((attempt.node, attempt.number), (NodeId(4), 1));
+}
+
+#[test]
+fn what_was_lost_once_runs_alone_and_marked() {
+    let mut node = Node::with_lease(settings(), lease(true));
+    let mut suspect = later(work(2), 1, 5);
+    suspect.item.losses = 1;
+    node.due(vec![suspect]);
+    node.hand_over(vec![work(1)]);
+    node.advance(Duration::from_secs(5));
+    node.hand_over(vec![work(3)]);
+    // Nothing new beside it, and it waits for what runs.
+    let first = node.starts();
+    assert_eq!(first.len(), 1);
+    assert_eq!(marks(&mut node).len(), 0);
+    node.end(first[0].token, AttemptOutcome::Completed);
+
+    let tokens = marks(&mut node).concat();
+    assert_eq!(tokens.len(), 1);
+    node.step(Input::Marked(tokens));
+    let alone = node.starts();
+    assert_eq!(alone.iter().map(|start| start.item.work.id).collect::<Vec<_>>(), [id(2)]);
+    node.end(alone[0].token, AttemptOutcome::Completed);
+    assert_eq!(node.started(), [id(3)]);
+}
+
+#[test]
+fn what_was_lost_too_often_is_set_aside() {
+    let mut node = Node::with_lease(settings(), lease(true));
+    let mut poison = held(1, 1, 0, "order:9");
+    poison.item.losses = LOSSES_MAX;
+    node.due(vec![poison]);
+    let end = node.finishes().remove(0);
+    assert_eq!(end.status, Status::Failed);
+    assert_eq!(end.error.unwrap().code, "execution.poison");
+    assert!(end.dead.is_some());
+    assert_eq!(node.started(), []);
+    // Its key is free when that is written down.
+    node.hand_over(vec![mutate(2, "order:9")]);
+    assert_eq!(node.started(), []);
+    node.step(Input::Committed(vec![id(1)]));
+    assert_eq!(node.started(), [id(2)]);
+}
+
+#[test]
+fn a_lost_partition_is_forgotten() {
+    let mut node = Node::ready(Settings { slots: 2, ..settings() });
+    node.step(Input::Limit { action: ActionId(3), max: Some(2) });
+    node.hand_over(vec![work(1), mutate(2, "a:b"), mutate(3, "a:b"), work(4)]);
+    node.step(Input::Deferred(vec![later(work(5), 1, 5)]));
+    let starts = node.starts();
+    node.end(starts[0].token, AttemptOutcome::Completed);
+    node.step(Input::Lost(PART));
+    let aborts = node.effects.iter().filter(|effect| matches!(effect, Effect::Abort(_)));
+    assert_eq!(aborts.count(), 2);
+    assert!(node.dispatcher.is_idle());
+    assert_eq!(node.dispatcher.depths(), super::super::Depths::default());
+    assert_eq!(node.dispatcher.lows(), []);
+
+    // Late words change nothing, and the partition may come back.
+    node.end(starts[1].token, AttemptOutcome::Completed);
+    node.step(Input::Committed(vec![id(1)]));
+    node.effects.clear();
+    node.step(Input::Claimed(Lease { epoch: Epoch(7), tail: Seq(5), ..lease(false) }));
+    node.due(Vec::new());
+    load(&mut node, vec![work(1), mutate(2, "a:b"), mutate(3, "a:b"), work(4)]);
+    let tokens = marks(&mut node).concat();
+    node.step(Input::Marked(tokens));
+    assert_eq!(node.starts()[0].lost_epoch, Some(Epoch(6)));
+}

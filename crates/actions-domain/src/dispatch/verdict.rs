@@ -1,0 +1,87 @@
+//! What the end of an attempt leads to.
+
+use std::time::Duration;
+
+use super::End;
+use crate::execution::fingerprint::fingerprint;
+use crate::execution::{Attempt, AttemptOutcome, ErrorClass, Fault, Status};
+use crate::id::ActionId;
+use crate::json::Json;
+
+/// What follows an attempt.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Finish(Ending),
+    Retry { delay: Duration },
+}
+
+/// How an item ends.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) status: Status,
+    pub(super) output: Option<Json>,
+    pub(super) error: Option<Fault>,
+}
+
+impl Ending {
+    pub(super) fn cancelled() -> Self {
+        Self { status: Status::Cancelled, output: None, error: None }
+    }
+
+    /// An item that was lost with its node too often to be tried again.
+    pub(super) fn poison(losses: u8) -> Self {
+        let message = format!("its node ended {losses} times while it ran");
+        let error = Some(Fault::system("execution.poison", message));
+        Self { status: Status::Failed, output: None, error }
+    }
+
+    /// The fingerprint under which it becomes a dead letter.
+    pub(super) fn dead(&self, action: ActionId) -> Option<String> {
+        let is_failure = matches!(self.status, Status::Failed | Status::Timeout);
+        self.error.as_ref().filter(|_| is_failure).map(|fault| fingerprint(action, fault))
+    }
+}
+
+/// Decides on the last of `attempts`, which has ended like this.
+///
+/// Attempts that were lost or cut off do not count against the retries: nobody judged them. One
+/// that was cut off is made again at once.
+pub(super) fn judge(attempts: &[Attempt], end: End) -> Verdict {
+    let End { outcome, output, fault, rejected, policy, jitter, .. } = end;
+    let status = match outcome {
+        AttemptOutcome::Completed => {
+            return Verdict::Finish(Ending { status: Status::Completed, output, error: None });
+        }
+        AttemptOutcome::Cancelled | AttemptOutcome::Lost => {
+            return Verdict::Retry { delay: Duration::ZERO };
+        }
+        AttemptOutcome::Timeout => Status::Timeout,
+        AttemptOutcome::Failed | AttemptOutcome::Unknown => Status::Failed,
+    };
+    let failed = attempts.iter().filter(|attempt| is_judged(attempt.outcome)).count();
+    let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+    let fault = fault.unwrap_or_else(|| unexplained(status));
+    let may_retry = !rejected && outcome != AttemptOutcome::Unknown;
+    let delay = policy.delay_after(failed, fault.class, fault.retry_after(), jitter);
+    match delay.filter(|_| may_retry) {
+        Some(delay) => Verdict::Retry { delay },
+        None => Verdict::Finish(Ending { status, output, error: Some(fault) }),
+    }
+}
+
+fn is_judged(outcome: AttemptOutcome) -> bool {
+    match outcome {
+        AttemptOutcome::Completed
+        | AttemptOutcome::Failed
+        | AttemptOutcome::Timeout
+        | AttemptOutcome::Unknown => true,
+        AttemptOutcome::Cancelled | AttemptOutcome::Lost => false,
+    }
+}
+
+fn unexplained(status: Status) -> Fault {
+    if status == Status::Timeout {
+        return Fault::new(ErrorClass::Timeout, "execution.timeout", "no answer in time");
+    }
+    Fault::handler("execution.failed", "the handler failed without saying why")
+}

@@ -1,0 +1,375 @@
+//! The adapter of all stores to PostgreSQL 15 or newer.
+//!
+//! It implements [`actions_domain::ports::store::Store`],
+//! [`actions_domain::ports::leases::Leases`], [`actions_domain::ports::definitions::Definitions`]
+//! and [`actions_domain::ports::history::History`].
+//!
+//! The engine's tables are in the schema `engine`; `schema/postgres` creates them. Each flush is
+//! one statement in autocommit, so a client that freezes holds no lock. People read the views in
+//! `admin` and `tenant_<slug>`; users' own transactions call `actions.emit`.
+//!
+//! No statement is built at run time: schemas of tenants are made by a function in the database,
+//! which quotes their names.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool, SqlSafeStr};
+
+use actions_domain::ports::store::StoreError;
+
+mod batch;
+mod definitions;
+mod emit;
+mod error;
+mod history;
+mod leases;
+mod record;
+mod store;
+
+pub use emit::{Emit, EmitError, emit_in};
+
+/// The oldest server that has what we use.
+const SERVER_VERSION_MIN: i32 = 150_000;
+/// How long a caller waits for a connection before it is told to come back.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle for longer is tried before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// Connections of one node. The engine's writes are batched, so few are enough.
+const CONNECTIONS_DEFAULT: u32 = 6;
+/// Partitions of a new installation.
+const PARTS_DEFAULT: u16 = 16;
+
+/// What every session of ours starts with. A client that dies or freezes must not hold a lock
+/// for long; a plan with dozens of partitions must not be compiled.
+const SESSION: [(&str, &str); 10] = [
+    ("timezone", "UTC"),
+    ("statement_timeout", "20s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("default_transaction_isolation", "read committed"),
+    ("jit", "off"),
+    ("client_min_messages", "warning"),
+];
+
+/// Every migration, oldest first. Applied ones never change.
+const MIGRATIONS: [(&str, &str); 6] = [
+    ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
+    ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
+    (
+        "create flush functions",
+        include_str!("../../../schema/postgres/0003_create_flush_functions.sql"),
+    ),
+    (
+        "create lease functions",
+        include_str!("../../../schema/postgres/0004_create_lease_functions.sql"),
+    ),
+    (
+        "create definition functions",
+        include_str!("../../../schema/postgres/0005_create_definition_functions.sql"),
+    ),
+    (
+        "create tenant schemas",
+        include_str!("../../../schema/postgres/0006_create_tenant_schemas.sql"),
+    ),
+];
+
+/// How to reach the database.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database?…`. Never printed.
+    pub url: String,
+    pub connections_max: u32,
+    /// Partitions of work, when the installation is new. Fixed afterwards.
+    pub part_count: u16,
+    /// Days of events and executions to keep, at least 2. `None` keeps everything.
+    pub keep_days: Option<u16>,
+}
+
+impl PostgresOptions {
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections_max: CONNECTIONS_DEFAULT,
+            part_count: PARTS_DEFAULT,
+            keep_days: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("connections_max", &self.connections_max)
+            .field("part_count", &self.part_count)
+            .field("keep_days", &self.keep_days)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the database's address is not valid, expected postgres://user:password@host:port/database"
+    )]
+    Url(#[source] sqlx::Error),
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    #[error("the server is PostgreSQL {version}, at least 15 is needed")]
+    TooOld { version: String },
+    #[error("{setting} is {value}: an acknowledged event could be lost; switch it on")]
+    NotDurable { setting: &'static str, value: String },
+    #[error(
+        "the database's schema has version {found}, this program knows {known}: use the newer program"
+    )]
+    NewerSchema { found: i64, known: i64 },
+    #[error(
+        "the database's schema has version {found}, this program needs {known}: run `actions migrate`"
+    )]
+    OlderSchema { found: i64, known: i64 },
+    #[error("the schema could not be changed; nothing of the failed step was written")]
+    Migrate(#[source] MigrateError),
+    #[error("the database could not be prepared")]
+    Prepare(#[source] sqlx::Error),
+}
+
+/// A pool of connections to one installation. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    options: Arc<PostgresOptions>,
+    /// Housekeeping runs in this process.
+    is_tending: Arc<AtomicBool>,
+}
+
+impl Postgres {
+    /// Connects, and checks that the server is new enough and does not lose what it confirmed.
+    /// Writes nothing. The schema may still be missing: [`Postgres::migrate`] or
+    /// [`Postgres::require_schema`] come next.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to change.
+    pub async fn connect(options: PostgresOptions) -> Result<Self, OpenError> {
+        let address = PgConnectOptions::from_str(&options.url).map_err(OpenError::Url)?;
+        let address = address.application_name("actions").options(SESSION);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, age| {
+                Box::pin(async move {
+                    let is_trusted = age.idle_for < IDLE_TRUSTED;
+                    Ok(is_trusted || connection.ping().await.is_ok())
+                })
+            })
+            .connect_with(address)
+            .await
+            .map_err(OpenError::Unreachable)?;
+        let store =
+            Self { pool, options: Arc::new(options), is_tending: Arc::new(AtomicBool::new(false)) };
+        store.check_server().await?;
+        Ok(store)
+    }
+
+    /// Brings the schema to this program's version and makes partitions. Safe to call from
+    /// several programs at once, and again.
+    ///
+    /// # Errors
+    /// `NewerSchema` before anything is written, when a newer program was here.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        self.refuse_newer_schema().await?;
+        let mut connection = self.pool.acquire().await.map_err(OpenError::Unreachable)?;
+        // Schema changes may wait for whoever reads.
+        sqlx::query("select set_config('statement_timeout', '0', false)")
+            .execute(&mut *connection)
+            .await
+            .map_err(OpenError::Prepare)?;
+        let migrated = migrator().run_direct(None, &mut *connection, false).await;
+        // The session is not one of ours any more.
+        connection.close().await.map_err(OpenError::Prepare)?;
+        migrated.map_err(OpenError::Migrate)?;
+
+        sqlx::query(include_str!("postgres/prepare.sql"))
+            .bind(i32::from(self.options.part_count.max(1)))
+            .execute(&self.pool)
+            .await
+            .map_err(OpenError::Prepare)?;
+        sqlx::query("select engine.ensure_partitions()")
+            .execute(&self.pool)
+            .await
+            .map_err(OpenError::Prepare)?;
+        Ok(())
+    }
+
+    /// Checks that the schema is this program's, and writes nothing.
+    ///
+    /// # Errors
+    /// `NewerSchema` or `OlderSchema`.
+    pub async fn require_schema(&self) -> Result<(), OpenError> {
+        let found = self.schema_version().await?;
+        match found.cmp(&known_version()) {
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => {
+                Err(OpenError::NewerSchema { found, known: known_version() })
+            }
+            std::cmp::Ordering::Less => {
+                Err(OpenError::OlderSchema { found, known: known_version() })
+            }
+        }
+    }
+
+    /// Closes all connections. Afterwards every call answers `Unavailable`.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The pool, for tests and for tools that look at the database directly.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Keeps house now: makes partitions ahead, carries unfinished work out of old segments,
+    /// drops what is no longer needed, sums up old statistics. Each step is a short transaction,
+    /// so this can be stopped anywhere and run by several nodes.
+    ///
+    /// # Errors
+    /// `Unavailable`: the next hour tries again.
+    pub async fn tend(&self) -> Result<(), StoreError> {
+        const STEPS: [&str; 3] = [
+            "select engine.ensure_partitions()",
+            "select engine.carry_old_work_v1()",
+            "select engine.sweep_v1()",
+        ];
+        for step in STEPS {
+            sqlx::query(step).execute(&self.pool).await.map_err(error::read_error)?;
+        }
+        while self.dropped("select engine.drop_old_work_v1()").await? {}
+        while self.dropped("select engine.drop_old_dedupe_v1()").await? {}
+        if let Some(days) = self.options.keep_days {
+            while self.dropped_history(days).await? {}
+        }
+        Ok(())
+    }
+
+    /// Keeps house once an hour in the whole cluster, beside the caller. What is missed or
+    /// stopped half-way is done an hour later.
+    fn tend_in_passing(&self) {
+        if self.is_tending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let store = self.clone();
+        tokio::spawn(async move {
+            match store.is_chore_due().await {
+                Ok(true) => match store.tend().await {
+                    Ok(()) => tracing::debug!("the database was tended"),
+                    Err(error) => tracing::warn!(%error, "the database was not tended"),
+                },
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "whether to tend the database is unknown"),
+            }
+            store.is_tending.store(false, Ordering::Release);
+        });
+    }
+
+    async fn is_chore_due(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar("select engine.claim_chore_v1('hourly')")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(error::read_error)
+    }
+
+    async fn dropped(&self, step: &'static str) -> Result<bool, StoreError> {
+        let name: Option<String> =
+            sqlx::query_scalar(step).fetch_one(&self.pool).await.map_err(error::read_error)?;
+        if let Some(name) = &name {
+            tracing::info!(partition = name, "dropped");
+        }
+        Ok(name.is_some())
+    }
+
+    async fn dropped_history(&self, days: u16) -> Result<bool, StoreError> {
+        let name: Option<String> = sqlx::query_scalar("select engine.drop_old_history_v1($1)")
+            .bind(i32::from(days))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(error::read_error)?;
+        if let Some(name) = &name {
+            tracing::info!(partition = name, "dropped");
+        }
+        Ok(name.is_some())
+    }
+
+    async fn check_server(&self) -> Result<(), OpenError> {
+        let (version, version_number, synchronous_commit, fsync): (String, i32, String, String) =
+            sqlx::query_as(include_str!("postgres/server.sql"))
+                .fetch_one(&self.pool)
+                .await
+                .map_err(OpenError::Unreachable)?;
+        if version_number < SERVER_VERSION_MIN {
+            return Err(OpenError::TooOld { version });
+        }
+        if synchronous_commit == "off" {
+            return Err(OpenError::NotDurable {
+                setting: "synchronous_commit",
+                value: synchronous_commit,
+            });
+        }
+        if fsync == "off" {
+            tracing::warn!("fsync is off: a loss of power may lose acknowledged events");
+        }
+        Ok(())
+    }
+
+    async fn refuse_newer_schema(&self) -> Result<(), OpenError> {
+        let found = self.schema_version().await?;
+        if found > known_version() {
+            return Err(OpenError::NewerSchema { found, known: known_version() });
+        }
+        Ok(())
+    }
+
+    /// Zero before the first migration.
+    async fn schema_version(&self) -> Result<i64, OpenError> {
+        let is_there: bool =
+            sqlx::query_scalar("select to_regclass('engine._sqlx_migrations') is not null")
+                .fetch_one(&self.pool)
+                .await
+                .map_err(OpenError::Unreachable)?;
+        if !is_there {
+            return Ok(0);
+        }
+        sqlx::query_scalar("select coalesce(max(version), 0) from engine._sqlx_migrations")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(OpenError::Unreachable)
+    }
+
+    /// A connection, or `Unavailable` with nothing written.
+    async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
+        self.pool.acquire().await.map_err(StoreError::unavailable)
+    }
+}
+
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn migrator() -> Migrator {
+    let migrations = (1..).zip(MIGRATIONS).map(|(version, (name, sql))| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.create_schema("engine");
+    // Named before the first migration ever ran, so nothing can be left behind.
+    migrator.dangerous_set_table_name("engine._sqlx_migrations");
+    migrator
+}

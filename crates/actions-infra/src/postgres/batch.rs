@@ -1,0 +1,305 @@
+//! A commit as the columns that the flush functions take. The order of the `bind`s is the order
+//! of the functions' parameters.
+
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+use uuid::Uuid;
+
+use actions_domain::id::NodeId;
+use actions_domain::ports::store::StoreError;
+use actions_domain::work::{Commit, Fence, Finish, Ingest, Item, Later, Part, Work};
+
+use super::record::{lane_number, micros, mode_number, part_number, to_text};
+
+type Statement<'q, R> = QueryAs<'q, sqlx::Postgres, R, PgArguments>;
+
+/// One column of a batch, in the order of its rows.
+fn column<'a, T, C>(rows: &'a [T], value: impl FnMut(&'a T) -> C) -> Vec<C> {
+    rows.iter().map(value).collect()
+}
+
+/// Fails when a part is written that no fence names: nothing would keep a former owner out.
+pub(super) fn check_fences(batch: &Commit) -> Result<(), StoreError> {
+    let written = (batch.marks.iter())
+        .chain(batch.retries.iter().map(|later| &later.item))
+        .chain(batch.finishes.iter().map(|finish| &finish.item));
+    for item in written {
+        if !batch.fences.iter().any(|fence| fence.part == item.part) {
+            let reason = format!("partition {} is written without a fence", item.part);
+            return Err(StoreError::Refused { reason });
+        }
+    }
+    Ok(())
+}
+
+/// The parameters of `engine.admit_v1` and `engine.enqueue_v1`.
+pub(super) struct Admission<'a> {
+    batch: &'a Commit,
+    /// Each ingest with the number of its submission, from 1.
+    ingests: Vec<(i32, &'a Ingest)>,
+    events: Vec<EventRow<'a>>,
+    works: Vec<WorkRow<'a>>,
+}
+
+struct EventRow<'a> {
+    /// From 1.
+    ingest: i32,
+    event: &'a actions_domain::event::Event,
+    attributes: String,
+    /// An array literal of the ids of its executions.
+    executions: String,
+}
+
+struct WorkRow<'a> {
+    /// From 1.
+    ingest: i32,
+    part: Part,
+    work: &'a Work,
+    /// The event was stored before.
+    is_linked: bool,
+}
+
+impl<'a> Admission<'a> {
+    pub(super) fn new(batch: &'a Commit) -> Result<Self, StoreError> {
+        let ingests: Vec<(i32, &Ingest)> = (1..)
+            .zip(&batch.submissions)
+            .flat_map(|(number, submission)| {
+                submission.ingests.iter().map(move |ingest| (number, ingest))
+            })
+            .collect();
+        let mut events = Vec::with_capacity(ingests.len());
+        let mut works = Vec::with_capacity(ingests.len());
+        for (number, (_, ingest)) in (1..).zip(&ingests) {
+            if let Some(event) = &ingest.event {
+                events.push(EventRow {
+                    ingest: number,
+                    event,
+                    attributes: to_text(&event.attributes)?,
+                    executions: id_array(&ingest.works),
+                });
+            }
+            works.extend(ingest.works.iter().map(|(part, work)| WorkRow {
+                ingest: number,
+                part: *part,
+                work,
+                is_linked: work.event.is_some() && ingest.event.is_none(),
+            }));
+        }
+        Ok(Self { batch, ingests, events, works })
+    }
+
+    pub(super) fn bind<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let statement = self.bind_submissions(statement);
+        let statement = self.bind_events(statement);
+        let statement = self.bind_requests(statement);
+        let statement = self.bind_works(statement);
+        self.bind_links(statement)
+    }
+
+    fn bind_submissions<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let submissions = &self.batch.submissions;
+        let ingests = &self.ingests;
+        statement
+            .bind(column(submissions, |submission| submission.tenant.0))
+            .bind(column(submissions, |submission| submission.defs))
+            .bind(column(ingests, |(submission, _)| *submission))
+            .bind(column(ingests, |(_, ingest)| ingest.dedupe.as_ref().map(|d| &d.key[..])))
+            .bind(column(ingests, |(_, ingest)| {
+                ingest.dedupe.as_ref().and_then(|dedupe| dedupe.body.as_ref()).map(|body| &body[..])
+            }))
+            .bind(column(ingests, |(_, ingest)| ingest.dedupe.map(|dedupe| dedupe.subject)))
+            .bind(column(ingests, |(_, ingest)| ingest.requeue_of.map(|id| id.0)))
+    }
+
+    fn bind_events<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let events = &self.events;
+        statement
+            .bind(column(events, |row| row.ingest))
+            .bind(column(events, |row| row.event.id.0))
+            .bind(column(events, |row| row.event.event_type.as_str()))
+            .bind(column(events, |row| row.event.source.as_str()))
+            .bind(column(events, |row| row.event.external_id.as_deref()))
+            .bind(column(events, |row| row.event.accepted_at))
+            .bind(column(events, |row| row.event.data.as_str()))
+            .bind(column(events, |row| row.attributes.as_str()))
+            .bind(column(events, |row| row.executions.as_str()))
+    }
+
+    /// Cancels, discards, and rows of the intake.
+    fn bind_requests<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let Commit { cancels, discards, intake, .. } = self.batch;
+        statement
+            .bind(column(cancels, |cancel| cancel.tenant.0))
+            .bind(column(cancels, |cancel| cancel.execution.0))
+            .bind(column(discards, |discard| discard.tenant.0))
+            .bind(column(discards, |discard| discard.execution.0))
+            .bind(column(discards, |discard| discard.reason.as_str()))
+            .bind(intake.clone())
+    }
+
+    fn bind_works<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let works = &self.works;
+        statement
+            .bind(column(works, |row| row.ingest))
+            .bind(column(works, |row| part_number(row.part)))
+            .bind(column(works, |row| row.work.id.0))
+            .bind(column(works, |row| row.work.tenant.0))
+            .bind(column(works, |row| lane_number(row.work.lane)))
+            .bind(column(works, |row| row.work.action.0))
+            .bind(column(works, |row| row.work.defs))
+            .bind(column(works, |row| key_name(row.work)))
+            .bind(column(works, |row| key_mode(row.work)))
+            .bind(column(works, |row| row.work.event.map(|id| id.0)))
+            .bind(column(works, |row| row.work.parent.map(|id| id.0)))
+            .bind(column(works, |row| row.work.queued_at))
+            .bind(column(works, |row| row.work.delay.map(micros)))
+            .bind(column(works, |row| i16::from(row.work.depth)))
+            .bind(column(works, |row| input(row.work)))
+    }
+
+    fn bind_links<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let links: Vec<(i32, Uuid, Uuid)> = self
+            .works
+            .iter()
+            .filter(|row| row.is_linked)
+            .filter_map(|row| Some((row.ingest, row.work.event?.0, row.work.id.0)))
+            .collect();
+        statement
+            .bind(column(&links, |link| link.0))
+            .bind(column(&links, |link| link.1))
+            .bind(column(&links, |link| link.2))
+    }
+}
+
+/// The parameters of `engine.settle_v1`.
+pub(super) struct Settlement<'a> {
+    node: Option<NodeId>,
+    fences: &'a [Fence],
+    marks: &'a [Item],
+    retries: &'a [Later],
+    finishes: &'a [Finish],
+    retry_attempts: Vec<String>,
+    finish_attempts: Vec<String>,
+    errors: Vec<Option<String>>,
+}
+
+impl<'a> Settlement<'a> {
+    pub(super) fn new(batch: &'a Commit) -> Result<Self, StoreError> {
+        let Commit { node, fences, marks, retries, finishes, .. } = batch;
+        let attempts = |item: &Item| to_text(&item.attempts);
+        Ok(Self {
+            node: *node,
+            fences,
+            marks,
+            retries,
+            finishes,
+            retry_attempts: retries
+                .iter()
+                .map(|later| attempts(&later.item))
+                .collect::<Result<_, _>>()?,
+            finish_attempts: finishes
+                .iter()
+                .map(|finish| attempts(&finish.item))
+                .collect::<Result<_, _>>()?,
+            errors: finishes
+                .iter()
+                .map(|finish| finish.error.as_ref().map(to_text).transpose())
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn bind<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let statement = self.bind_fences(statement);
+        let statement = self.bind_retries(statement);
+        self.bind_finishes(statement)
+    }
+
+    fn bind_fences<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        statement
+            .bind(self.node.map(|node| node.0))
+            .bind(column(self.fences, |fence| part_number(fence.part)))
+            .bind(column(self.fences, |fence| fence.epoch.0))
+            .bind(column(self.marks, |item| item.work.id.0))
+            .bind(column(self.marks, |item| item.work.tenant.0))
+            .bind(column(self.marks, |item| part_number(item.part)))
+    }
+
+    fn bind_retries<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let rows = self.retries;
+        statement
+            .bind(column(rows, |later| later.item.work.id.0))
+            .bind(column(rows, |later| part_number(later.item.part)))
+            .bind(column(rows, |later| later.item.ord.0))
+            .bind(column(rows, |later| micros(later.delay)))
+            .bind(column(rows, |later| later.why.number()))
+            .bind(column(rows, |later| later.hold))
+            .bind(column(rows, |later| i16::from(later.item.losses)))
+            .bind(column(&self.retry_attempts, String::as_str))
+            .bind(column(rows, |later| later.item.work.tenant.0))
+            .bind(column(rows, |later| lane_number(later.item.work.lane)))
+            .bind(column(rows, |later| later.item.work.action.0))
+            .bind(column(rows, |later| later.item.work.defs))
+            .bind(column(rows, |later| key_name(&later.item.work)))
+            .bind(column(rows, |later| key_mode(&later.item.work)))
+            .bind(column(rows, |later| later.item.work.event.map(|id| id.0)))
+            .bind(column(rows, |later| later.item.work.parent.map(|id| id.0)))
+            .bind(column(rows, |later| later.item.work.queued_at))
+            .bind(column(rows, |later| i16::from(later.item.work.depth)))
+            .bind(column(rows, |later| input(&later.item.work)))
+    }
+
+    fn bind_finishes<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let rows = self.finishes;
+        statement
+            .bind(column(rows, |finish| finish.item.work.id.0))
+            .bind(column(rows, |finish| part_number(finish.item.part)))
+            .bind(column(rows, |finish| finish.epoch.0))
+            .bind(column(rows, |finish| finish.fin))
+            .bind(column(rows, |finish| finish.status.number()))
+            .bind(column(rows, |finish| finish.started_at))
+            .bind(column(rows, |finish| finish.ended_at))
+            .bind(column(rows, |finish| {
+                i16::try_from(finish.item.attempts.len()).unwrap_or(i16::MAX)
+            }))
+            .bind(column(&self.finish_attempts, String::as_str))
+            .bind(column(rows, |finish| finish.output.as_ref().map(|json| json.as_str())))
+            .bind(column(&self.errors, Option::as_deref))
+            .bind(column(rows, |finish| finish.dead.as_deref()))
+            .bind(column(rows, |finish| finish.item.work.tenant.0))
+            .bind(column(rows, |finish| lane_number(finish.item.work.lane)))
+            .bind(column(rows, |finish| finish.item.work.action.0))
+            .bind(column(rows, |finish| finish.item.work.defs))
+            .bind(column(rows, |finish| key_name(&finish.item.work)))
+            .bind(column(rows, |finish| key_mode(&finish.item.work)))
+            .bind(column(rows, |finish| finish.item.work.event.map(|id| id.0)))
+            .bind(column(rows, |finish| finish.item.work.parent.map(|id| id.0)))
+            .bind(column(rows, |finish| finish.item.work.queued_at))
+            .bind(column(rows, |finish| input(&finish.item.work)))
+    }
+}
+
+fn key_name(work: &Work) -> Option<&str> {
+    work.key.as_ref().map(|key| &*key.name)
+}
+
+fn key_mode(work: &Work) -> Option<i16> {
+    work.key.as_ref().map(|key| mode_number(key.mode))
+}
+
+fn input(work: &Work) -> Option<&str> {
+    work.input.as_ref().map(|json| json.as_str())
+}
+
+/// `{id,id}`, as PostgreSQL reads an array from a text.
+fn id_array(works: &[(Part, std::sync::Arc<Work>)]) -> String {
+    let mut text = String::with_capacity(2 + works.len() * 37);
+    text.push('{');
+    for (index, (_, work)) in works.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(work.id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+    text.push('}');
+    text
+}

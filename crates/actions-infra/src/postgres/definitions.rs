@@ -1,0 +1,479 @@
+//! Definitions in PostgreSQL, with all their versions. A change is a short transaction under
+//! the lock of its tenant's row.
+
+use async_trait::async_trait;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use actions_domain::Timestamp;
+use actions_domain::action::{Action, ActionName, ActionSpec, Health};
+use actions_domain::id::{ActionId, SubscriptionId, TenantId};
+use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
+use actions_domain::ports::store::StoreError;
+use actions_domain::subscription::{Subscription, SubscriptionSpec};
+use actions_domain::tenant::{Tenant, TenantSlug};
+
+use super::Postgres;
+use super::error::{constraint, read_error, write_error};
+use super::record::{corrupt, from_text, to_text};
+
+type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+
+#[async_trait]
+impl Definitions for Postgres {
+    async fn create_tenant(
+        &self,
+        uuid: Uuid,
+        slug: &TenantSlug,
+        name: &str,
+    ) -> Result<Tenant, DefinitionsError> {
+        let created: Result<TenantRecord, _> =
+            sqlx::query_as(include_str!("definitions/create_tenant.sql"))
+                .bind(uuid)
+                .bind(slug.as_str())
+                .bind(name)
+                .fetch_one(&self.pool)
+                .await;
+        match created {
+            Ok(record) => Ok(record.into_tenant()?),
+            Err(error) if is_taken(&error) => {
+                Err(DefinitionsError::Exists { name: slug.to_string() })
+            }
+            Err(error) => Err(write_error(error).into()),
+        }
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        let rows: Vec<TenantRecord> = sqlx::query_as(include_str!("definitions/tenants.sql"))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(TenantRecord::into_tenant).collect()
+    }
+
+    async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
+        let rows: Vec<ChangeRecord> = sqlx::query_as(include_str!("definitions/changes.sql"))
+            .bind(tenant.0)
+            .bind(since)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        let mut changes = Changes::default();
+        for row in rows {
+            row.add_to(&mut changes, tenant)?;
+        }
+        Ok(changes)
+    }
+
+    async fn save_action(
+        &self,
+        tenant: TenantId,
+        uuid: Uuid,
+        spec: &ActionSpec,
+        expected: Expected,
+    ) -> Result<Action, DefinitionsError> {
+        let name = spec.name.as_str();
+        let mut tx = self.lock_tenant(tenant).await?;
+        let current = action_by_name(&mut tx, tenant, &spec.name).await?;
+        expect("action", name, expected, current.as_ref().map(|action| action.version))?;
+        let (known, health) = match current {
+            Some(action) if action.spec == *spec => return Ok(action),
+            Some(action) => (Some(action.id), action.health),
+            None => (None, Health::default()),
+        };
+        let next = NextAction { tenant, known, uuid, spec, health: &health, is_deleted: false };
+        let action = next.write(&mut tx).await?;
+        tx.commit().await.map_err(write_error)?;
+        Ok(action)
+    }
+
+    async fn delete_action(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError> {
+        let mut tx = self.lock_tenant(tenant).await?;
+        let current = action_by_name(&mut tx, tenant, name).await?;
+        let current = current.ok_or_else(|| not_found("action", name.as_str()))?;
+        expect("action", name.as_str(), expected, Some(current.version))?;
+        let next = NextAction {
+            tenant,
+            known: Some(current.id),
+            uuid: current.uuid,
+            spec: &current.spec,
+            health: &current.health,
+            is_deleted: true,
+        };
+        let deleted = next.write(&mut tx).await?;
+        tx.commit().await.map_err(write_error)?;
+        Ok(deleted.version)
+    }
+
+    async fn set_health(
+        &self,
+        tenant: TenantId,
+        action: ActionId,
+        health: &Health,
+    ) -> Result<Action, DefinitionsError> {
+        let mut tx = self.lock_tenant(tenant).await?;
+        let current = action_by_id(&mut tx, tenant, action).await?;
+        let current = current.ok_or_else(|| not_found("action", &action.to_string()))?;
+        let next = NextAction {
+            tenant,
+            known: Some(action),
+            uuid: current.uuid,
+            spec: &current.spec,
+            health,
+            is_deleted: false,
+        };
+        let action = next.write(&mut tx).await?;
+        tx.commit().await.map_err(write_error)?;
+        Ok(action)
+    }
+
+    async fn action_versions(
+        &self,
+        tenant: TenantId,
+        name: &ActionName,
+    ) -> Result<Vec<Action>, StoreError> {
+        let rows: Vec<ActionRecord> =
+            sqlx::query_as(include_str!("definitions/action_versions.sql"))
+                .bind(tenant.0)
+                .bind(name.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_error)?;
+        rows.into_iter().map(ActionRecord::into_action).collect()
+    }
+
+    async fn action_at(&self, action: ActionId, defs: i64) -> Result<Option<Action>, StoreError> {
+        let row: Option<ActionRecord> = sqlx::query_as(include_str!("definitions/action_at.sql"))
+            .bind(action.0)
+            .bind(defs)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(read_error)?;
+        row.map(ActionRecord::into_action).transpose()
+    }
+
+    async fn save_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        action: ActionId,
+        spec: &SubscriptionSpec,
+        expected: Expected,
+    ) -> Result<Subscription, DefinitionsError> {
+        let name = id.to_string();
+        let mut tx = self.lock_tenant(tenant).await?;
+        if action_by_id(&mut tx, tenant, action).await?.is_none() {
+            return Err(not_found("action", &action.to_string()));
+        }
+        let known = subscription(&mut tx, id).await?;
+        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
+            return Err(DefinitionsError::Exists { name });
+        }
+        let current = known.filter(|subscription| !subscription.deleted);
+        let version = current.as_ref().map(|subscription| subscription.version);
+        expect("subscription", &name, expected, version)?;
+        if let Some(current) = current
+            && current.action == action
+            && current.spec == *spec
+        {
+            return Ok(current);
+        }
+        let saved = write_subscription(&mut tx, tenant, id, action, spec, false).await?;
+        tx.commit().await.map_err(write_error)?;
+        Ok(saved)
+    }
+
+    async fn delete_subscription(
+        &self,
+        tenant: TenantId,
+        id: SubscriptionId,
+        expected: Expected,
+    ) -> Result<i64, DefinitionsError> {
+        let name = id.to_string();
+        let mut tx = self.lock_tenant(tenant).await?;
+        let current = subscription(&mut tx, id)
+            .await?
+            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
+            .ok_or_else(|| not_found("subscription", &name))?;
+        expect("subscription", &name, expected, Some(current.version))?;
+        let deleted =
+            write_subscription(&mut tx, tenant, id, current.action, &current.spec, true).await?;
+        tx.commit().await.map_err(write_error)?;
+        Ok(deleted.version)
+    }
+}
+
+impl Postgres {
+    /// Begins a change of a tenant's definitions. Dropped without a commit, nothing happened.
+    async fn lock_tenant(&self, tenant: TenantId) -> Result<Transaction, DefinitionsError> {
+        let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
+        let found: Option<i32> = sqlx::query_scalar(include_str!("definitions/lock_tenant.sql"))
+            .bind(tenant.0)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(read_error)?;
+        found.map(|_| tx).ok_or_else(|| not_found("tenant", &tenant.to_string()))
+    }
+}
+
+/// An action's next state.
+struct NextAction<'a> {
+    tenant: TenantId,
+    /// `None` for a new action.
+    known: Option<ActionId>,
+    uuid: Uuid,
+    spec: &'a ActionSpec,
+    health: &'a Health,
+    is_deleted: bool,
+}
+
+impl NextAction<'_> {
+    async fn write(self, tx: &mut PgConnection) -> Result<Action, DefinitionsError> {
+        let written: Result<ActionRecord, _> =
+            sqlx::query_as(include_str!("definitions/write_action.sql"))
+                .bind(self.tenant.0)
+                .bind(self.known.map(|id| id.0))
+                .bind(self.uuid)
+                .bind(self.spec.name.as_str())
+                .bind(to_text(self.spec)?)
+                .bind(to_text(self.health)?)
+                .bind(self.is_deleted)
+                .fetch_one(tx)
+                .await;
+        match written {
+            Ok(record) => Ok(record.into_action()?),
+            Err(error) if is_taken(&error) => {
+                Err(DefinitionsError::Exists { name: self.spec.name.to_string() })
+            }
+            Err(error) => Err(write_error(error).into()),
+        }
+    }
+}
+
+async fn action_by_name(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    name: &ActionName,
+) -> Result<Option<Action>, StoreError> {
+    let row: Option<ActionRecord> = sqlx::query_as(include_str!("definitions/action_by_name.sql"))
+        .bind(tenant.0)
+        .bind(name.as_str())
+        .fetch_optional(tx)
+        .await
+        .map_err(read_error)?;
+    row.map(ActionRecord::into_action).transpose()
+}
+
+async fn action_by_id(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: ActionId,
+) -> Result<Option<Action>, StoreError> {
+    let row: Option<ActionRecord> = sqlx::query_as(include_str!("definitions/action_by_id.sql"))
+        .bind(tenant.0)
+        .bind(id.0)
+        .fetch_optional(tx)
+        .await
+        .map_err(read_error)?;
+    row.map(ActionRecord::into_action).transpose()
+}
+
+async fn subscription(
+    tx: &mut PgConnection,
+    id: SubscriptionId,
+) -> Result<Option<Subscription>, StoreError> {
+    let row: Option<SubscriptionRecord> =
+        sqlx::query_as(include_str!("definitions/subscription.sql"))
+            .bind(id.0)
+            .fetch_optional(tx)
+            .await
+            .map_err(read_error)?;
+    row.map(SubscriptionRecord::into_subscription).transpose()
+}
+
+async fn write_subscription(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    id: SubscriptionId,
+    action: ActionId,
+    spec: &SubscriptionSpec,
+    is_deleted: bool,
+) -> Result<Subscription, StoreError> {
+    let row: SubscriptionRecord =
+        sqlx::query_as(include_str!("definitions/write_subscription.sql"))
+            .bind(tenant.0)
+            .bind(id.0)
+            .bind(action.0)
+            .bind(to_text(spec)?)
+            .bind(is_deleted)
+            .fetch_one(tx)
+            .await
+            .map_err(write_error)?;
+    row.into_subscription()
+}
+
+/// A name or id that is there already.
+fn is_taken(error: &sqlx::Error) -> bool {
+    let names = ["tenant_slug", "tenant_uuid", "action_name", "action_uuid"];
+    constraint(error).is_some_and(|name| names.contains(&name))
+        || error.as_database_error().and_then(|refusal| refusal.code()).as_deref() == Some("42P06")
+}
+
+/// Compares what the caller believes with what is there.
+fn expect(
+    what: &'static str,
+    name: &str,
+    expected: Expected,
+    current: Option<i64>,
+) -> Result<(), DefinitionsError> {
+    match (expected, current) {
+        (Expected::Anything, _) | (Expected::Absent, None) => Ok(()),
+        (Expected::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name.to_owned() }),
+        (Expected::Version(_), None) => Err(not_found(what, name)),
+        (Expected::Version(version), Some(current)) if version == current => Ok(()),
+        (Expected::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
+    }
+}
+
+fn not_found(what: &'static str, name: &str) -> DefinitionsError {
+    DefinitionsError::NotFound { what, name: name.to_owned() }
+}
+
+#[derive(Debug, FromRow)]
+struct TenantRecord {
+    id: i32,
+    uuid: Uuid,
+    slug: String,
+    name: String,
+    defs_version: i64,
+    created_at: Timestamp,
+}
+
+impl TenantRecord {
+    fn into_tenant(self) -> Result<Tenant, StoreError> {
+        let slug = TenantSlug::parse(&self.slug).map_err(|error| corrupt("tenant:", &error))?;
+        Ok(Tenant {
+            id: TenantId(self.id),
+            uuid: self.uuid,
+            slug,
+            name: self.name,
+            defs_version: self.defs_version,
+            created_at: self.created_at,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+struct ActionRecord {
+    id: i32,
+    tenant: i32,
+    uuid: Uuid,
+    spec: String,
+    health: String,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted: bool,
+}
+
+impl ActionRecord {
+    fn into_action(self) -> Result<Action, StoreError> {
+        Ok(Action {
+            id: ActionId(self.id),
+            tenant: TenantId(self.tenant),
+            uuid: self.uuid,
+            spec: from_text("action", &self.spec)?,
+            health: from_text("health", &self.health)?,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted: self.deleted,
+        })
+    }
+}
+
+#[derive(Debug, FromRow)]
+struct SubscriptionRecord {
+    id: Uuid,
+    tenant: i32,
+    action: i32,
+    spec: String,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted: bool,
+}
+
+impl SubscriptionRecord {
+    fn into_subscription(self) -> Result<Subscription, StoreError> {
+        Ok(Subscription {
+            id: SubscriptionId(self.id),
+            tenant: TenantId(self.tenant),
+            action: ActionId(self.action),
+            spec: from_text("subscription", &self.spec)?,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted: self.deleted,
+        })
+    }
+}
+
+/// A row of `changes.sql`: the tenant, then actions, then subscriptions.
+#[derive(Debug, FromRow)]
+struct ChangeRecord {
+    kind: i32,
+    version: i64,
+    /// The number of the action, also for its subscriptions.
+    number: Option<i32>,
+    uuid: Option<Uuid>,
+    spec: Option<String>,
+    health: Option<String>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted: bool,
+}
+
+impl ChangeRecord {
+    fn add_to(self, changes: &mut Changes, tenant: TenantId) -> Result<(), StoreError> {
+        let Self { kind, version, number, uuid, spec, health, created_at, updated_at, deleted } =
+            self;
+        match (kind, number, uuid, spec, health) {
+            (1, ..) => changes.version = version,
+            (2, Some(id), Some(uuid), Some(spec), Some(health)) => {
+                let record = ActionRecord {
+                    id,
+                    tenant: tenant.0,
+                    uuid,
+                    spec,
+                    health,
+                    version,
+                    created_at,
+                    updated_at,
+                    deleted,
+                };
+                changes.actions.push(record.into_action()?);
+            }
+            (3, Some(action), Some(id), Some(spec), None) => {
+                let record = SubscriptionRecord {
+                    id,
+                    tenant: tenant.0,
+                    action,
+                    spec,
+                    version,
+                    created_at,
+                    updated_at,
+                    deleted,
+                };
+                changes.subscriptions.push(record.into_subscription()?);
+            }
+            _ => return Err(corrupt("change of kind", &kind)),
+        }
+        Ok(())
+    }
+}

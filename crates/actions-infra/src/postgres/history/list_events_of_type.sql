@@ -1,0 +1,6 @@
+select id, tenant, type, source, external_id, accepted_at, data, attributes
+from engine.event
+where tenant = $1 and id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+  and type = $4
+order by id desc
+limit $3

@@ -1,0 +1,15 @@
+-- What the partitions hold that were claimed before: a statement of its own, because one that
+-- also claims would read from before its wait, and just-finished items would run again.
+select
+    lease.part, lease.low,
+    coalesce(
+        (select work.seq from engine.work
+         where work.seg = tail.seg and work.part = tail.part
+         order by work.seq desc limit 1),
+        tail.base) + 1 as tail,
+    coalesce(
+        (select max(execution.fin) from engine.execution where execution.part = lease.part),
+        tail.fin) + 1 as next_fin
+from engine.lease
+join engine.tail using (part)
+where lease.owner = $1 and lease.part = any ($2)

@@ -1,0 +1,1 @@
+select engine.join_v1($1)

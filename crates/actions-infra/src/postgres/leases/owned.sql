@@ -1,0 +1,1 @@
+select part from engine.lease where owner = $1 order by part

@@ -1,0 +1,242 @@
+//! The engine's memory in PostgreSQL. A flush is one statement in autocommit.
+
+use async_trait::async_trait;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use actions_domain::Timestamp;
+use actions_domain::event::Event;
+use actions_domain::id::{EventId, ExecutionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::work::{
+    Cancel, Commit, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
+};
+
+use super::Postgres;
+use super::batch::{Admission, Settlement, check_fences};
+use super::error::{is_transient, read_error, write_error};
+use super::record::{EventRecord, ItemRecord, LaterRecord, corrupt, micros, part_number, part_of};
+
+/// How often a flush is sent that the server asks to send again. It was not written before.
+const TRIES: u32 = 4;
+
+#[async_trait]
+impl Store for Postgres {
+    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+        check_fences(&batch)?;
+        let mut tries = 1;
+        loop {
+            match self.flush(&batch).await? {
+                Flushed::Written(receipt) => return Ok(receipt),
+                Flushed::Again(_) if tries < TRIES => tries += 1,
+                Flushed::Again(error) => return Err(write_error(error)),
+            }
+        }
+    }
+
+    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+        let limit = limit.max(1);
+        let rows: Vec<WindowRecord> = sqlx::query_as(include_str!("store/window.sql"))
+            .bind(part_number(part))
+            .bind(from.0)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        let Some(end) = rows.first().map(|row| Seq(row.next)) else {
+            return Err(StoreError::Refused { reason: format!("there is no partition {part}") });
+        };
+        let items: Vec<Item> = rows
+            .into_iter()
+            .filter_map(|row| row.item)
+            .map(ItemRecord::into_item)
+            .collect::<Result<_, _>>()?;
+        let is_full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = match items.last() {
+            Some(last) if is_full => Seq(last.ord.0 + 1),
+            Some(_) | None => end,
+        };
+        Ok(Window { items, next: Some(next) })
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
+        let rows: Vec<LaterRecord> = sqlx::query_as(include_str!("store/due.sql"))
+            .bind(part_number(query.part))
+            .bind(micros(query.ahead))
+            .bind(i64::from(query.limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(LaterRecord::into_later).collect()
+    }
+
+    async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
+        let rows: Vec<ItemRecord> = sqlx::query_as(include_str!("store/marked.sql"))
+            .bind(part_number(part))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(ItemRecord::into_item).collect()
+    }
+
+    async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
+        let rows: Vec<(i16, i64)> = sqlx::query_as(include_str!("store/tails.sql"))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(|(part, seq)| Ok((part_of(part)?, Seq(seq)))).collect()
+    }
+
+    async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
+        let rows: Vec<(i32, Uuid)> = sqlx::query_as(include_str!("store/cancels.sql"))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        let cancel = |(tenant, id)| Cancel { tenant: TenantId(tenant), execution: ExecutionId(id) };
+        Ok(rows.into_iter().map(cancel).collect())
+    }
+
+    async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let rows: Vec<EventRecord> = sqlx::query_as(include_str!("store/events.sql"))
+            .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(EventRecord::into_event).collect()
+    }
+
+    async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
+        let rows: Vec<(i64, i32, String)> = sqlx::query_as(include_str!("store/intake.sql"))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        let row = |(id, tenant, body)| IntakeRow {
+            id,
+            tenant: TenantId(tenant),
+            body: Json::from_record(body),
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        sqlx::query_scalar("select clock_timestamp()")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(read_error)
+    }
+
+    fn has_single_writer(&self) -> bool {
+        false
+    }
+}
+
+enum Flushed {
+    Written(Receipt),
+    /// Nothing was written, and the same flush may succeed now.
+    Again(sqlx::Error),
+}
+
+impl Postgres {
+    /// Sends a flush with as few parameters as it needs.
+    async fn flush(&self, batch: &Commit) -> Result<Flushed, StoreError> {
+        let is_admitting = !batch.submissions.is_empty()
+            || !batch.cancels.is_empty()
+            || !batch.discards.is_empty()
+            || !batch.intake.is_empty();
+        let is_settling = !batch.fences.is_empty();
+        let admission = Admission::new(batch)?;
+        let settlement = Settlement::new(batch)?;
+        let sent = match (is_admitting, is_settling) {
+            (true, true) => {
+                let statement = sqlx::query_as(include_str!("store/commit.sql"));
+                let statement = settlement.bind(admission.bind(statement));
+                statement.fetch_one(&mut *self.connection().await?).await
+            }
+            (true, false) => {
+                let statement = sqlx::query_as(include_str!("store/ingest.sql"));
+                let statement = admission.bind(statement);
+                statement.fetch_one(&mut *self.connection().await?).await
+            }
+            (false, true) => {
+                let statement = sqlx::query_as(include_str!("store/finish.sql"));
+                let statement = settlement.bind(statement);
+                let settled: Result<(i32,), _> =
+                    statement.fetch_one(&mut *self.connection().await?).await;
+                settled.map(|_| ReceiptRecord::default())
+            }
+            (false, false) => return Ok(Flushed::Written(Receipt::default())),
+        };
+        match sent {
+            Ok(record) => Ok(Flushed::Written(record.into_receipt(&batch.submissions)?)),
+            Err(error) if is_transient(&error) => Ok(Flushed::Again(error)),
+            Err(error) => Err(write_error(error)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct WindowRecord {
+    next: i64,
+    item: Option<ItemRecord>,
+}
+
+impl FromRow<'_, sqlx::postgres::PgRow> for WindowRecord {
+    fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+        use sqlx::Row;
+        let id: Option<Uuid> = row.try_get("id")?;
+        let item = id.map(|_| ItemRecord::from_row(row)).transpose()?;
+        Ok(Self { next: row.try_get("next")?, item })
+    }
+}
+
+#[derive(Debug, Default, FromRow)]
+struct ReceiptRecord {
+    stales: Option<Vec<Option<i64>>>,
+    /// One for each ingest of the batch.
+    verdicts: Vec<i16>,
+    subjects: Option<Vec<Option<Uuid>>>,
+    sames: Option<Vec<Option<bool>>>,
+    discarded: i64,
+    parts: Option<Vec<i16>>,
+    firsts: Option<Vec<i64>>,
+}
+
+impl ReceiptRecord {
+    fn into_receipt(self, submissions: &[Submission]) -> Result<Receipt, StoreError> {
+        let first = (self.parts.iter().flatten())
+            .zip(self.firsts.iter().flatten())
+            .map(|(part, seq)| Ok((part_of(*part)?, Seq(*seq))))
+            .collect::<Result<_, StoreError>>()?;
+        let mut start = 0;
+        let mut submitted = Vec::with_capacity(submissions.len());
+        for (index, submission) in submissions.iter().enumerate() {
+            let ingests = start..start + submission.ingests.len();
+            start = ingests.end;
+            let stale = self.stales.as_ref().and_then(|stales| stales.get(index).copied()?);
+            submitted.push(match stale {
+                Some(defs) => Submitted::Stale { defs },
+                None => Submitted::Accepted(
+                    ingests.map(|ingest| self.ingested(ingest)).collect::<Result<_, _>>()?,
+                ),
+            });
+        }
+        let discarded = u64::try_from(self.discarded).unwrap_or(0);
+        Ok(Receipt { submissions: submitted, first, discarded })
+    }
+
+    fn ingested(&self, ingest: usize) -> Result<Ingested, StoreError> {
+        match self.verdicts.get(ingest) {
+            Some(0) => Ok(Ingested::Stored),
+            Some(1) => {
+                let subject = self.subjects.as_ref().and_then(|all| all.get(ingest).copied()?);
+                let same_body = self.sames.as_ref().and_then(|all| all.get(ingest).copied()?);
+                let subject = subject.ok_or_else(|| corrupt("repetition of", &ingest))?;
+                Ok(Ingested::Duplicate { subject, same_body: same_body.unwrap_or(true) })
+            }
+            Some(2) => Ok(Ingested::NotDead),
+            verdict => Err(corrupt("verdict", &format!("{verdict:?}"))),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+-- A cancel that crossed its item's end is answered already.
+select tenant, id
+from engine.control
+where (select true from engine.execution where execution.id = control.id) is null
+order by at, id

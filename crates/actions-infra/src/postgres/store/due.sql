@@ -1,0 +1,16 @@
+-- Later items of one partition: held ones first, each kind in the order of its index.
+select
+    id, part, ord, tenant, lane, action, defs, key, mode, event, parent, queued_at, depth, input,
+    true as is_later, attempts, losses, why, hold,
+    greatest(extract(epoch from due - clock_timestamp()) * 1000000, 0)::int8 as pause
+from (
+    (select * from engine.later
+     where part = $1 and hold and due <= clock_timestamp() + $2 * interval '1 microsecond'
+     order by due, id limit $3)
+    union all
+    (select * from engine.later
+     where part = $1 and not hold and due <= clock_timestamp() + $2 * interval '1 microsecond'
+     order by due, id limit $3)
+) as found
+order by hold desc, due, id
+limit $3

@@ -1,0 +1,36 @@
+-- Unfinished items of one log, in order. At most 20,000 entries are looked at, so that a long
+-- finished stretch costs many short reads instead of a long one.
+--
+-- The probes are scalar subqueries on purpose: the planner cannot turn them into a join that
+-- reads the whole history.
+with ends as materialized (
+    select
+        tail.part,
+        coalesce(
+            (select work.seq from engine.work
+             where work.seg = tail.seg and work.part = tail.part
+             order by work.seq desc limit 1),
+            tail.base) + 1 as tail,
+        (select work.seq from engine.work
+         where work.part = $1 and work.seq >= $2
+         order by work.seq limit 1) as start
+    from engine.tail
+    where tail.part = $1
+)
+select
+    coalesce(least(ends.start + 20000, ends.tail), greatest(ends.tail, $2)) as next,
+    work.id, work.part, work.seq as ord, work.tenant, work.lane, work.action, work.defs, work.key,
+    work.mode, work.event, work.parent, work.queued_at, work.depth, work.input,
+    false as is_later, null::text as attempts, 0::int2 as losses
+from ends
+left join lateral (
+    select *
+    from engine.work
+    where work.part = $1 and work.seq >= ends.start
+      and work.seq < least(ends.start + 20000, ends.tail)
+      and (select true from engine.execution where execution.id = work.id) is null
+      and (select true from engine.later where later.id = work.id) is null
+    order by work.seq
+    limit $3
+) as work on true
+order by work.seq
