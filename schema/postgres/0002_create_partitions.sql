@@ -86,21 +86,21 @@ create table engine.chore (
 insert into engine.chore values ('hourly', '-infinity');
 
 -- Answers true to one caller an hour.
-create function engine.claim_chore_v1(chore text) returns bool
+create function engine.claim_chore_v1(given_name text) returns bool
     language plpgsql
 as $$
 begin
-    perform from engine.chore where name = chore and done_at < clock_timestamp() - interval '1 hour';
+    perform from engine.chore where name = given_name and done_at < clock_timestamp() - interval '1 hour';
     if not found then
         return false;
     end if;
     perform from engine.chore
-    where name = chore and done_at < clock_timestamp() - interval '1 hour'
+    where name = given_name and done_at < clock_timestamp() - interval '1 hour'
     for update skip locked;
     if not found then
         return false;
     end if;
-    update engine.chore set done_at = clock_timestamp() where name = chore;
+    update engine.chore set done_at = clock_timestamp() where name = given_name;
     return true;
 end
 $$;

@@ -23,10 +23,10 @@ use crate::template::{Escape, render_for};
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct InboxConfig {
-    /// A template for the recipient's id. Without it the input's `recipient`, else the event's
+    /// A template for the recipient's id. Without it the input's `target`, else the event's
     /// user.
     #[serde(default)]
-    to: Option<String>,
+    target: Option<String>,
     /// A template. Without it the input's `title`.
     #[serde(default)]
     title: Option<String>,
@@ -52,7 +52,7 @@ enum Level {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 struct InboxInput {
     #[serde(default)]
-    recipient: Option<Value>,
+    target: Option<Value>,
     #[serde(default)]
     title: Option<Value>,
     #[serde(default)]
@@ -101,7 +101,7 @@ fn notify(call: &Call) -> Result<Notification, Outcome> {
     };
     let user = call.event.as_ref().and_then(|event| event.attributes.user_id);
     let recipient =
-        said(&config.to, input.recipient)?.or_else(|| user.map(|user| user.to_string()));
+        said(&config.target, input.target)?.or_else(|| user.map(|user| user.to_string()));
     let text = said(&config.text, input.text)?;
     let missing = |what: &str| {
         let message = format!("a {what} is needed: as a template in the config, or in the input");
@@ -109,7 +109,7 @@ fn notify(call: &Call) -> Result<Notification, Outcome> {
     };
     Ok(Notification {
         message_id: call.execution.0,
-        recipient: recipient.filter(|to| !to.is_empty()).ok_or_else(|| missing("recipient"))?,
+        recipient: recipient.filter(|to| !to.is_empty()).ok_or_else(|| missing("target"))?,
         title: said(&config.title, input.title)?,
         text: text.filter(|text| !text.is_empty()).ok_or_else(|| missing("text"))?,
         level: config.level,
@@ -125,7 +125,7 @@ impl Handler for NotificationInbox {
 
     fn check_config(&self, config: &Value) -> ConfigReport {
         checked(config, |config: &InboxConfig, notes| {
-            notes.template("/to", config.to.as_deref());
+            notes.template("/target", config.target.as_deref());
             notes.template("/title", config.title.as_deref());
             notes.template("/text", config.text.as_deref());
         })
@@ -259,7 +259,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_notification_is_its_record() {
-        let config = json!({ "to": "{{ data.user }}", "text": "Order {{ data.order }} shipped" });
+        let config =
+            json!({ "target": "{{ data.user }}", "text": "Order {{ data.order }} shipped" });
         let input = json!({ "user": "u1", "order": 7 });
         let done = NotificationInbox::default().execute(&call(config, input)).await;
         let Outcome::Done(output) = done else { panic!("{done:?}") };
