@@ -9,6 +9,9 @@
 -- Columns of a batch are arrays. Several `unnest` in one select list run side by side and are
 -- much cheaper than one in `from`, which keeps each column in a store of its own.
 --
+-- Plans are generic: the planner would rather make a new one for each flush, because it knows
+-- the arrays' lengths then, and that takes longer than a small flush itself.
+--
 -- Versioned and only added to: nodes of the release before may still run beside us.
 --
 -- Own error codes: AX001 a lease was lost (detail: the partitions), AX002 the data are refused,
@@ -31,6 +34,7 @@ create function engine.admit_v1(
     out discarded int8
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     ingest_count int4 := cardinality(in_subs);
@@ -144,6 +148,7 @@ create function engine.admit_keys_v1(
     out verdicts int2[], out subjects uuid[], out sames bool[]
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     today int4 := engine.day_of(at);
@@ -374,6 +379,7 @@ create function engine.settle_v1(
     x_parents uuid[], x_queued timestamptz[], x_inputs text[]
 ) returns int4
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     held int2[];
@@ -528,9 +534,11 @@ create function engine.enqueue_v1(
     out parts int2[], out firsts int8[]
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
-    now_segment int4 := engine.segment_of(clock_timestamp());
+    segment int4 := engine.segment_of(clock_timestamp());
+    oldest_segment int4;
     wanted int2[];
     locked int4;
 begin
@@ -549,24 +557,28 @@ begin
     end if;
 
     -- Only now: these statements see all that the former holders of the locks have written. Four
-    -- times a day a log enters its next segment; a clock that goes back does not take it back.
-    if exists (select from engine.tail where part = any (wanted) and seg < now_segment) then
+    -- times a day the logs enter their next segment; a clock that goes back does not take them
+    -- back.
+    select greatest(segment, max(seg)), min(seg) from engine.tail where part = any (wanted)
+    into segment, oldest_segment;
+    if oldest_segment < segment then
         update engine.tail
         set base = coalesce(
                 (select work.seq from engine.work
                  where work.seg = tail.seg and work.part = tail.part
                  order by work.seq desc limit 1),
                 base),
-            seg = now_segment
-        where part = any (wanted) and seg < now_segment;
+            seg = segment
+        where part = any (wanted) and seg < segment;
     end if;
 
+    -- All these logs are in the same segment, so that only one partition of the table is opened.
     with ends as materialized (
         select
-            tail.part, tail.seg,
+            tail.part,
             coalesce(
                 (select work.seq from engine.work
-                 where work.seg = tail.seg and work.part = tail.part
+                 where work.seg = segment and work.part = tail.part
                  order by work.seq desc limit 1),
                 tail.base) as last
         from engine.tail
@@ -574,7 +586,7 @@ begin
     ), placed as materialized (
         -- A delayed item takes no number, but the place in the order that it would have had.
         select
-            given.*, ends.seg,
+            given.*,
             ends.last + 1 + count(*) filter (where pause is null) over (
                 partition by part order by n
                 rows between unbounded preceding and 1 preceding) as ord
@@ -605,8 +617,8 @@ begin
             seq, defs, queued_at, seg, tenant, action, part, lane, mode, depth, id, event, parent,
             key, input)
         select
-            ord, defs, queued_at, seg, tenant, action, part, lane, mode, depth, id, event, parent,
-            key, input
+            ord, defs, queued_at, segment, tenant, action, part, lane, mode, depth, id, event,
+            parent, key, input
         from placed
         where pause is null
         returning part, seq
