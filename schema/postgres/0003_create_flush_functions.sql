@@ -110,7 +110,9 @@ begin
         insert into engine.control (id, tenant)
         select distinct on (wanted.id) wanted.id, wanted.tenant
         from unnest(cancel_tenants, cancel_ids) as wanted (tenant, id)
-        where not exists (select from engine.execution where execution.id = wanted.id)
+        where not exists (
+                select from engine.execution
+                where execution.tenant = wanted.tenant and execution.id = wanted.id)
           and (exists (select from engine.work
                        where work.tenant = wanted.tenant and work.id = wanted.id)
                or exists (select from engine.later
@@ -414,7 +416,9 @@ begin
         select marked.id, marked.tenant, marked.part, fence.epoch
         from unnest(mark_ids, mark_tenants, mark_parts) as marked (id, tenant, part)
         join unnest(fence_parts, fence_epochs) as fence (part, epoch) using (part)
-        where not exists (select from engine.execution where execution.id = marked.id)
+        where not exists (
+            select from engine.execution
+            where execution.tenant = marked.tenant and execution.id = marked.id)
         on conflict (id) do update
         set part = excluded.part, epoch = excluded.epoch, started_at = excluded.started_at;
     end if;
@@ -434,7 +438,9 @@ begin
         ) as given (
             id, part, ord, pause, why, hold, losses, attempts, tenant, lane, action, defs, key,
             mode, event, parent, queued_at, depth, input)
-        where not exists (select from engine.execution where execution.id = given.id)
+        where not exists (
+            select from engine.execution
+            where execution.tenant = given.tenant and execution.id = given.id)
         on conflict (id) do update
         set part = excluded.part, ord = excluded.ord, due = excluded.due, why = excluded.why,
             hold = excluded.hold, losses = excluded.losses, attempts = excluded.attempts;
@@ -456,7 +462,11 @@ begin
                     unnest(x_statuses), unnest(x_attempt_counts), unnest(x_events),
                     unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
                     unnest(x_errors), unnest(x_attempts)
-                returning tenant, action, status, attempt_count, started_at, ended_at
+                returning part, fin, tenant, action, status, attempt_count, started_at, ended_at
+            ), numbered as (
+                insert into engine.fin (part, fin)
+                select part, max(fin) from stored group by part
+                on conflict do nothing
             )
             insert into engine.stat (
                 last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
@@ -485,7 +495,11 @@ begin
                     unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
                     unnest(x_errors), unnest(x_attempts)
                 on conflict do nothing
-                returning tenant, action, status, attempt_count, started_at, ended_at
+                returning part, fin, tenant, action, status, attempt_count, started_at, ended_at
+            ), numbered as (
+                insert into engine.fin (part, fin)
+                select part, max(fin) from stored group by part
+                on conflict do nothing
             )
             insert into engine.stat (
                 last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
@@ -504,9 +518,9 @@ begin
             -- Only for the ends that were written just now, under our own epoch.
             insert into engine.dead (id, died_at, tenant, action, fingerprint)
             select execution.id, execution.ended_at, execution.tenant, execution.action, fingerprint
-            from unnest(x_ids, x_epochs, x_fins, x_fingerprints)
-                as given (id, epoch, fin, fingerprint)
-            join engine.execution using (id, epoch, fin)
+            from unnest(x_tenants, x_ids, x_epochs, x_fins, x_fingerprints)
+                as given (tenant, id, epoch, fin, fingerprint)
+            join engine.execution using (tenant, id, epoch, fin)
             where fingerprint is not null
             on conflict do nothing;
         end if;
