@@ -1,1 +1,10 @@
 //! How Actions is used: HTTP, the command line and the library.
+
+#[doc(hidden)]
+pub mod cli;
+mod config;
+mod definition_file;
+pub mod library;
+mod wiring;
+
+pub use library::{Actions, Cx, Event, Fail};
