@@ -96,6 +96,8 @@ pub enum Input {
     Due { part: Part, laters: Vec<Later>, complete: bool },
     /// New later items, as committed.
     Deferred(Vec<Later>),
+    /// Somebody has added later items to a partition, as somebody noticed. They are looked for.
+    LaterSeen(Part),
     /// The marks of these attempts are committed: they may start.
     Marked(Vec<Token>),
     /// An attempt has ended.
@@ -272,6 +274,11 @@ impl Dispatcher {
             }
             Input::Deferred(laters) => {
                 laters.into_iter().for_each(|later| self.receive_deferred(later, now));
+            }
+            Input::LaterSeen(part) => {
+                if let Some(partition) = self.partitions.get_mut(&part) {
+                    partition.horizon.want();
+                }
             }
             Input::Marked(tokens) => {
                 tokens.into_iter().for_each(|token| self.marked(token, now));

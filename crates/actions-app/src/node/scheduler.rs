@@ -86,10 +86,6 @@ impl Scheduler {
                     self.carry_out(running, effect);
                 }
             }
-            Message::LookForDue(part) => {
-                let (ahead, limit) = (self.settings.due_ahead, self.settings.load_items);
-                self.load(Load::Due { part, ahead, limit });
-            }
             // Whoever asked may have gone.
             Message::Waiting(execution, answer) => {
                 let _ = answer.send(dispatcher.waiting(execution));

@@ -84,7 +84,7 @@ impl Dispatcher {
             self.receive(later, now);
         } else {
             // The reading of the held ones may have begun before.
-            partition.horizon.miss();
+            partition.horizon.want();
         }
     }
 

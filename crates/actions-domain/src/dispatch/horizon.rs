@@ -24,6 +24,8 @@ pub(super) struct Horizon {
     is_complete: bool,
     /// Something was left out since the reading that is under way began.
     is_outdated: bool,
+    /// There is something new since the last reading began.
+    is_wanted: bool,
     /// When to look again at the latest.
     next_at: Timestamp,
     /// Later items in memory, and how many of them hold a key.
@@ -40,6 +42,7 @@ impl Horizon {
             are_held_known: false,
             is_complete: false,
             is_outdated: false,
+            is_wanted: false,
             next_at: now,
             known: 0,
             held: 0,
@@ -64,11 +67,12 @@ impl Horizon {
     ) -> Option<(Duration, u32)> {
         let batch = usize::try_from(settings.load_items).unwrap_or(usize::MAX).max(1);
         let has_drained = !self.is_complete && self.known <= self.held + batch / 2;
-        let is_wanted = !self.are_held_known || now >= self.next_at || (has_drained && has_room);
-        if self.is_loading || !is_wanted {
+        let is_due = !self.are_held_known || now >= self.next_at;
+        if self.is_loading || !(is_due || self.is_wanted || (has_drained && has_room)) {
             return None;
         }
         self.is_loading = true;
+        self.is_wanted = false;
         self.is_outdated = false;
         self.next_at = after(now, settings.due_ahead / 2);
         let ahead = if self.are_held_known { settings.due_ahead } else { HELD_AHEAD };
@@ -90,6 +94,11 @@ impl Horizon {
         self.is_loading = false;
         let gone = std::mem::take(&mut self.gone);
         laters.into_iter().filter(|later| !gone.contains(&later.item.work.id)).collect()
+    }
+
+    /// There may be new later items: reads again, also when a reading is under way.
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
     }
 
     /// An item was left out although it is due soon.

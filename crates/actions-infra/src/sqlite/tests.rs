@@ -1,0 +1,1 @@
+//! The SQLite adapter alone: what the contract cannot reach.
