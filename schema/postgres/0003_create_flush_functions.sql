@@ -123,7 +123,9 @@ begin
         get diagnostics discarded = row_count;
     end if;
 
-    if cardinality(intake_ids) > 0 then
+    -- A stale submission is matched and sent again from its row of the intake; the others' rows
+    -- are repetitions then.
+    if cardinality(intake_ids) > 0 and not coalesce(has_stale, false) then
         perform from engine.intake where id = any (intake_ids) order by id for update;
         delete from engine.intake where id = any (intake_ids);
     end if;

@@ -4,4 +4,6 @@
 #![cfg(test)]
 
 mod architecture;
+mod scenarios;
 mod seeds;
+mod support;

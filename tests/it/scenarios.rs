@@ -1,6 +1,5 @@
 //! What the whole system does, seen from outside.
 
-mod node_loss;
 mod restart;
 mod retries;
 mod running;

@@ -30,6 +30,8 @@ mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use migrate::MigrateError;
+/// What a service's own transaction runs on.
+pub use sqlx::SqliteConnection as Connection;
 
 use error::store_error;
 

@@ -14,8 +14,26 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 1] =
-    [("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql"))];
+const MIGRATIONS: [(&str, &str); 6] = [
+    ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
+    ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
+    (
+        "create_flush_functions",
+        include_str!("../../../../schema/sqlite/0003_create_flush_functions.sql"),
+    ),
+    (
+        "create_lease_functions",
+        include_str!("../../../../schema/sqlite/0004_create_lease_functions.sql"),
+    ),
+    (
+        "create_definition_functions",
+        include_str!("../../../../schema/sqlite/0005_create_definition_functions.sql"),
+    ),
+    (
+        "create_tenant_schemas",
+        include_str!("../../../../schema/sqlite/0006_create_tenant_schemas.sql"),
+    ),
+];
 
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

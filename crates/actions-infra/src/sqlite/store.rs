@@ -9,7 +9,9 @@ use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
-use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Why};
+use actions_domain::work::{
+    Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Submitted, Why,
+};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -39,7 +41,12 @@ impl Store for SqliteStore {
         finish::write(&mut tx, &batch, &mut tails, now).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;
         receipt.discarded = finish::discard(&mut tx, &batch.discards).await?;
-        ingest::consume(&mut tx, &batch.intake).await?;
+        // A stale submission is matched and sent again from its row of the intake; the others'
+        // rows are repetitions then.
+        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
+        if !receipt.submissions.iter().any(is_stale) {
+            ingest::consume(&mut tx, &batch.intake).await?;
+        }
         tails.write(&mut tx).await?;
         tx.commit().await.map_err(commit_error)?;
         receipt.first = tails.first();

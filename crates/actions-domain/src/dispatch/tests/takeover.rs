@@ -190,3 +190,25 @@ fn a_lost_partition_is_forgotten() {
     node.step(Input::Marked(tokens));
     assert_eq!(node.starts()[0].lost_epoch, Some(Epoch(6)));
 }
+
+#[test]
+fn a_cancelled_item_says_that_it_may_have_been_started() {
+    let mut node = Node::with_lease(settings(), unclean(3));
+    node.due(Vec::new());
+    node.step(Input::Cancel(id(1)));
+    load(&mut node, vec![work(1), work(2)]);
+    node.step(Input::Cancel(id(2)));
+    let attempts: Vec<_> = node
+        .finishes()
+        .iter()
+        .map(|end| {
+            end.item
+                .attempts
+                .iter()
+                .map(|attempt| (attempt.outcome, attempt.epoch))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    // The second one had its turn, but its mark was not committed yet.
+    assert_eq!(attempts, vec![vec![(AttemptOutcome::Unknown, Epoch(4))]; 2]);
+}
