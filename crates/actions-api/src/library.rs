@@ -51,6 +51,9 @@ pub use cx::Cx;
 pub use event::{Event, EventError};
 pub use wait::{WaitError, WaitFor};
 
+/// Any error, for programs that only pass it on.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
 /// The engine inside this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Actions {
@@ -221,11 +224,7 @@ impl Actions {
         event: Event,
     ) -> Result<EventId, EmitInError> {
         let slug = event.tenant_slug()?.unwrap_or_else(|| self.inner.tenant.slug.clone());
-        let ports = &self.inner.app.ports;
-        let id = EventId::mint(ports.clock.now(), ports.dice.bytes());
-        let leaving = event.into_leaving(id, slug, &self.inner.source)?;
-        transaction.leave(&leaving).await?;
-        Ok(id)
+        transaction.leave(event.into_leaving(slug, &self.inner.source)?).await
     }
 
     /// Waits until an execution, or everything that an event led to, has ended.

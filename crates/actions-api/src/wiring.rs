@@ -15,7 +15,7 @@ use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::Memory;
 use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
 use actions_infra::schemas::JsonSchemas;
-use actions_infra::sqlite::{ConnectError, Durability, SqliteOptions, SqliteStore};
+use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
 
 use crate::config::{self, Database, EngineConfig};
@@ -198,6 +198,28 @@ pub(crate) struct SchemaStep {
     pub(crate) number: i64,
     pub(crate) name: String,
     pub(crate) is_applied: bool,
+}
+
+/// Looks at a schema without changing it.
+pub(crate) async fn schema_steps(config: &EngineConfig) -> Result<Vec<SchemaStep>, WiringError> {
+    let (names, applied) = match &config.database {
+        Database::Sqlite(path) => {
+            sqlite::schema_steps(path).await.map_err(ConnectError::from)?
+        }
+        Database::Postgres(url) => {
+            let store = Postgres::connect(PostgresOptions::new(url.expose())).await?;
+            let steps = store.schema_steps().await;
+            store.close().await;
+            steps?
+        }
+        Database::Memory => (Vec::new(), 0),
+    };
+    let steps = (1..).zip(names).map(|(number, name)| SchemaStep {
+        number,
+        name: name.replace('_', " "),
+        is_applied: number <= applied,
+    });
+    Ok(steps.collect())
 }
 
 impl Engine {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use actions_app::commands::submit_event::NewEvent;
 use actions_domain::event::{Attributes, EventType, EventTypeError};
 use actions_domain::execution::Priority;
-use actions_domain::id::EventId;
 use actions_domain::json::{Json, JsonError};
 use actions_domain::tenant::{TenantSlug, TenantSlugError};
 use serde::Serialize;
@@ -33,8 +32,9 @@ pub enum EventError {
     Data(String),
     #[error(transparent)]
     Tenant(#[from] TenantSlugError),
-    #[error("{0} cannot be given to an event in a transaction")]
-    Unsupported(&'static str),
+    /// Only the commit decides when an event in a transaction happens.
+    #[error("an event in a transaction cannot have a delay")]
+    Delay,
 }
 
 impl Event {
@@ -115,25 +115,20 @@ impl Event {
         })
     }
 
-    /// The same event for the intake, which keeps less.
+    /// The same event for the intake.
     pub(super) fn into_leaving(
         self,
-        id: EventId,
         tenant: TenantSlug,
         source: &str,
     ) -> Result<Leaving, EventError> {
-        let unsupported = [
-            (self.delay.is_some(), "a delay"),
-            (self.external_id.is_some(), "an id of your own"),
-        ];
-        if let Some((_, what)) = unsupported.into_iter().find(|(is_given, _)| *is_given) {
-            return Err(EventError::Unsupported(what));
+        if self.delay.is_some() {
+            return Err(EventError::Delay);
         }
         Ok(Leaving {
-            id,
             tenant,
             event_type: EventType::parse(&self.event_type)?,
             source: self.source.unwrap_or_else(|| source.to_owned()),
+            external_id: self.external_id,
             data: self.data.map_err(EventError::Data)?,
             attributes: self.attributes,
         })

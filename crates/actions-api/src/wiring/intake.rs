@@ -21,10 +21,10 @@ pub enum EmitInError {
 /// An event, ready to be left in a transaction.
 #[derive(Debug, Clone)]
 pub struct Leaving {
-    pub(crate) id: EventId,
     pub(crate) tenant: TenantSlug,
     pub(crate) event_type: EventType,
     pub(crate) source: String,
+    pub(crate) external_id: Option<String>,
     pub(crate) data: Json,
     pub(crate) attributes: Attributes,
 }
@@ -32,52 +32,52 @@ pub struct Leaving {
 /// A connection or transaction of sqlx to the engine's database.
 #[async_trait]
 pub trait UserTransaction: Send {
-    /// Leaves the event in the intake. Nothing of the engine is locked.
-    async fn leave(&mut self, event: &Leaving) -> Result<(), EmitInError>;
+    /// Leaves the event in the intake, and answers the id that it will have. Nothing of the
+    /// engine is locked.
+    ///
+    /// # Errors
+    /// What the database says.
+    async fn leave(&mut self, event: Leaving) -> Result<EventId, EmitInError>;
 }
 
 #[async_trait]
 impl UserTransaction for sqlite::Connection {
-    async fn leave(&mut self, event: &Leaving) -> Result<(), EmitInError> {
+    async fn leave(&mut self, event: Leaving) -> Result<EventId, EmitInError> {
         let emit = sqlite::Emit {
-            id: Some(event.id),
-            tenant: &event.tenant,
-            event_type: &event.event_type,
-            source: &event.source,
-            data: &event.data,
-            attributes: &event.attributes,
+            event_type: event.event_type,
+            data: event.data,
+            source: Some(event.source),
+            external_id: event.external_id,
+            attributes: event.attributes,
         };
-        sqlite::emit_in(self, &emit).await?;
-        Ok(())
+        Ok(sqlite::emit_in(self, &event.tenant, &emit).await?)
     }
 }
 
 #[async_trait]
-impl UserTransaction for sqlite::Transaction<'_> {
-    async fn leave(&mut self, event: &Leaving) -> Result<(), EmitInError> {
+impl UserTransaction for sqlite::UserTransaction<'_> {
+    async fn leave(&mut self, event: Leaving) -> Result<EventId, EmitInError> {
         (**self).leave(event).await
     }
 }
 
 #[async_trait]
-impl UserTransaction for postgres::Connection {
-    async fn leave(&mut self, event: &Leaving) -> Result<(), EmitInError> {
+impl UserTransaction for postgres::UserConnection {
+    async fn leave(&mut self, event: Leaving) -> Result<EventId, EmitInError> {
         let emit = postgres::Emit {
-            id: Some(event.id),
-            tenant: &event.tenant,
-            event_type: &event.event_type,
-            source: &event.source,
-            data: &event.data,
-            attributes: &event.attributes,
+            event_type: event.event_type,
+            data: event.data,
+            source: Some(event.source),
+            external_id: event.external_id,
+            attributes: event.attributes,
         };
-        postgres::emit_in(self, &emit).await?;
-        Ok(())
+        Ok(postgres::emit_in(self, &event.tenant, &emit).await?)
     }
 }
 
 #[async_trait]
-impl UserTransaction for postgres::Transaction<'_> {
-    async fn leave(&mut self, event: &Leaving) -> Result<(), EmitInError> {
+impl UserTransaction for postgres::UserTransaction<'_> {
+    async fn leave(&mut self, event: Leaving) -> Result<EventId, EmitInError> {
         (**self).leave(event).await
     }
 }

@@ -25,7 +25,8 @@ const EVENTS: u32 = 20_000;
 const WARM_UP: u32 = 500;
 /// Event types of the mixed part, and actions that the subscriptions belong to.
 const TYPES: u32 = 10_000;
-const ACTIONS: u32 = 1_000;
+/// A prime, so that the subscriptions of one event type belong to different actions.
+const ACTIONS: u32 = 997;
 
 pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     bench.install(std::sync::Arc::new(Noop::new(bench.engine.app.ports.clock.clone())));
