@@ -83,7 +83,9 @@ fn complain(format: Format, error: &CliError) -> ExitCode {
         _ if error.message.is_empty() => Ok(()),
         _ => writeln!(err, "error: {}", error.message),
     };
-    if let Some(hint) = error.hint.as_ref().filter(|_| !matches!(format, Format::Json | Format::Jsonl)) {
+    if let Some(hint) =
+        error.hint.as_ref().filter(|_| !matches!(format, Format::Json | Format::Jsonl))
+    {
         let _ = writeln!(err, "hint: {hint}");
     }
     ExitCode::from(error.exit.code())
@@ -115,16 +117,37 @@ struct Global {
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Connection")]
     timeout: Duration,
     /// How data is printed
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     output: Format,
     /// Fields to print as data, joined by commas: id,action.name
-    #[arg(long, global = true, value_delimiter = ',', value_name = "FIELDS", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_delimiter = ',',
+        value_name = "FIELDS",
+        help_heading = "Output"
+    )]
     fields: Vec<String>,
     /// Print tables without their titles
     #[arg(long, global = true, help_heading = "Output")]
     no_headers: bool,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Output"
+    )]
     color: When,
     /// Print data and errors only
     #[arg(long, short = 'q', global = true, help_heading = "Output")]

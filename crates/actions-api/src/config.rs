@@ -17,8 +17,8 @@ mod tests;
 mod units;
 
 pub(crate) use environment::Environment;
-pub(crate) use sources::{Flags, Resolved, Value};
-pub(crate) use table::{ENGINE, SETTINGS, Setting};
+pub(crate) use sources::{Flags, Resolved};
+pub(crate) use table::{ENGINE, Setting};
 pub(crate) use units::duration;
 use units::size;
 
@@ -67,7 +67,10 @@ impl Database {
         }
         if let Some(path) = raw.strip_prefix("sqlite://").or_else(|| raw.strip_prefix("sqlite:")) {
             if path.is_empty() || path == ":memory:" || path.contains('?') {
-                return Err("a SQLite URL is sqlite://FILE without parameters; use memory: to keep nothing".to_owned());
+                return Err(
+                    "a SQLite URL is sqlite://FILE without parameters; use memory: to keep nothing"
+                        .to_owned(),
+                );
             }
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
@@ -193,7 +196,8 @@ impl Config {
             }
         };
         let listen = reader.parse("listen", |raw| {
-            raw.parse::<SocketAddr>().map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
+            raw.parse::<SocketAddr>()
+                .map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
         });
         let durability = reader.parse("sqlite_durability", |raw| match raw {
             "full" => Ok(Durability::Full),

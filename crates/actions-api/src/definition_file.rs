@@ -101,8 +101,7 @@ impl DefinitionFile {
             file.lines.push(line);
         }
         for subscription in written.subscriptions {
-            let (line, column) =
-                (subscription.referenced.line(), subscription.referenced.column());
+            let (line, column) = (subscription.referenced.line(), subscription.referenced.column());
             if let Err(message) = file.attach(subscription.value) {
                 mistakes.push(Mistake { line, column, message });
             }
@@ -123,7 +122,9 @@ impl DefinitionFile {
         };
         let entry = self.set.actions.iter_mut().find(|entry| entry.action.name.as_str() == action);
         let entry = entry.ok_or_else(|| {
-            format!("the file has no action {action}; a subscription stands in the file of its action")
+            format!(
+                "the file has no action {action}; a subscription stands in the file of its action"
+            )
         })?;
         entry.subscriptions.push(subscription.value);
         Ok(())

@@ -9,6 +9,11 @@ mod wiring;
 
 pub use library::{Actions, Cx, Event, Fail};
 // STUB-BEGIN
-pub enum Access { Token(String), LocalDev }
-pub fn router(_app: actions_app::app::App, _access: Access) -> axum::Router { axum::Router::new() }
+pub enum Access {
+    Token(String),
+    LocalDev,
+}
+pub fn router(_app: actions_app::app::App, _access: Access) -> axum::Router {
+    axum::Router::new()
+}
 // STUB-END

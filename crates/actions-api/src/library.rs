@@ -38,8 +38,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+pub use crate::wiring::{EmitInError, Fail, Leaving, RegisterError, UserTransaction, WiringError};
 use crate::wiring::{Engine, Functions};
-pub use crate::wiring::{EmitInError, Fail, RegisterError, UserTransaction};
 
 mod builder;
 mod cx;
@@ -106,7 +106,8 @@ pub enum DefineError {
 fn explained(error: &SaveActionError) -> String {
     match error {
         SaveActionError::Invalid(findings) => {
-            let all = findings.iter().map(|finding| format!("{}: {}", finding.pointer, finding.message));
+            let all =
+                findings.iter().map(|finding| format!("{}: {}", finding.pointer, finding.message));
             format!("{error}: {}", all.collect::<Vec<_>>().join("; "))
         }
         SaveActionError::Forbidden(_)
@@ -163,9 +164,9 @@ impl Actions {
     {
         // Not `self`: the functions belong to the engine, and would keep it alive for ever.
         let app = self.inner.app.clone();
-        self.inner.functions.register(name, move |input: I, context| {
-            function(Cx::new(app.clone(), context), input)
-        })
+        self.inner
+            .functions
+            .register(name, move |input: I, context| function(Cx::new(app.clone(), context), input))
     }
 
     /// Adds a handler of your own to this process.
@@ -269,7 +270,8 @@ impl Actions {
 
     /// The library acts for its own process, which owns the store.
     fn caller(&self, tenant: TenantId) -> AuthorizationContext {
-        let request_id = EventId::mint(self.inner.app.ports.clock.now(), self.inner.app.ports.dice.bytes());
+        let request_id =
+            EventId::mint(self.inner.app.ports.clock.now(), self.inner.app.ports.dice.bytes());
         AuthorizationContext {
             actor: self.inner.source.clone(),
             tenant,
@@ -290,7 +292,8 @@ impl Actions {
     /// The same over restarts, as long as the calls come in the same order.
     fn free_name(&self, pattern: &str) -> String {
         let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let words: String = pattern.chars().map(|c| if is_kept(c) { c } else { '_' }).take(80).collect();
+        let words: String =
+            pattern.chars().map(|c| if is_kept(c) { c } else { '_' }).take(80).collect();
         let first = format!("on.{words}");
         let numbered = (2..).map(|number| format!("{first}.{number}"));
         std::iter::once(first.clone())

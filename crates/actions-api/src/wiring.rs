@@ -20,8 +20,9 @@ use actions_infra::system::{SystemClock, SystemDice};
 
 use crate::config::{self, Database, EngineConfig};
 
+pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
-pub use actions_handlers::functions::{Fail, FunctionContext, Functions, RegisterError};
+pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
 
 mod intake;
 
@@ -203,9 +204,7 @@ pub(crate) struct SchemaStep {
 /// Looks at a schema without changing it.
 pub(crate) async fn schema_steps(config: &EngineConfig) -> Result<Vec<SchemaStep>, WiringError> {
     let (names, applied) = match &config.database {
-        Database::Sqlite(path) => {
-            sqlite::schema_steps(path).await.map_err(ConnectError::from)?
-        }
+        Database::Sqlite(path) => sqlite::schema_steps(path).await.map_err(ConnectError::from)?,
         Database::Postgres(url) => {
             let store = Postgres::connect(PostgresOptions::new(url.expose())).await?;
             let steps = store.schema_steps().await;

@@ -36,9 +36,8 @@ impl Shop {
         let actions = Actions::builder().sqlite(file).source("shop").build().await?;
         actions.on("orders.placed", send_receipt).await?;
 
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .busy_timeout(Duration::from_secs(5));
+        let options =
+            SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(5));
         let pool = SqlitePool::connect_with(options).await?;
         let table = "create table if not exists shop_order (id integer primary key, email text, total real)";
         sqlx::query(table).execute(&pool).await?;
@@ -49,7 +48,12 @@ impl Shop {
     pub async fn place(&self, email: &str, total: f64) -> Result<String, Error> {
         let mut tx = self.pool.begin().await?;
         let insert = "insert into shop_order (email, total) values (?, ?)";
-        let id = sqlx::query(insert).bind(email).bind(total).execute(&mut *tx).await?.last_insert_rowid();
+        let id = sqlx::query(insert)
+            .bind(email)
+            .bind(total)
+            .execute(&mut *tx)
+            .await?
+            .last_insert_rowid();
         let order = Order { id, email: email.to_owned(), total };
         let event = self.actions.emit_in(&mut tx, Event::new("orders.placed", &order)).await?;
         tx.commit().await?;

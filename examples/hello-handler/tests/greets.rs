@@ -32,7 +32,8 @@ async fn an_event_is_greeted() {
 async fn a_retry_is_tried_again_and_a_rejection_is_not() {
     let actions = engine().await;
     let attempts = async |name: serde_json::Value| {
-        let sent = actions.send(Event::new("users.created", &json!({ "name": name }))).await.unwrap();
+        let sent =
+            actions.send(Event::new("users.created", &json!({ "name": name }))).await.unwrap();
         let executions = actions.wait(&sent).await.unwrap();
         assert!(executions[0].output.is_none());
         executions[0].attempts.len()

@@ -39,6 +39,7 @@ mod webhook;
 pub(super) struct Bench {
     #[arg(value_enum)]
     name: Name,
+    /// Where the state is kept; sqlite, but memory for `match`
     #[arg(long, value_enum)]
     store: Option<Store>,
     /// The PostgreSQL database to use; events stay there
@@ -141,8 +142,10 @@ impl Place {
                 let database = Database::Postgres(Secret::new(url.to_owned()));
                 Ok(Self { database, folder: None })
             }
-            (Store::Postgres, None) => Err(CliError::usage("--store postgres needs --database-url")
-                .with_hint("name a database of its own: the events of a measurement stay there")),
+            (Store::Postgres, None) => Err(CliError::usage(
+                "--store postgres needs --database-url",
+            )
+            .with_hint("name a database of its own: the events of a measurement stay there")),
             (Store::Memory | Store::Sqlite, Some(_)) => {
                 Err(CliError::usage("--database-url goes with --store postgres"))
             }
@@ -182,7 +185,8 @@ impl Running<'_> {
         let app = &self.engine.app;
         let slug = format!("bench_{:012x}", app.ports.dice.roll() & 0xffff_ffff_ffff);
         let slug = TenantSlug::parse(&slug).map_err(|error| CliError::failed(error.to_string()))?;
-        let uuid = actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
+        let uuid =
+            actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
         let created = app.ports.definitions.create_tenant(uuid, &slug, slug.as_str()).await;
         let tenant = created.map_err(|error| CliError::failed(chain(&error)))?;
         app.catalogue.adopt(&tenant);
@@ -194,7 +198,8 @@ impl Running<'_> {
         let app = &self.engine.app;
         let spec: ActionSpec =
             serde_json::from_value(spec).map_err(|error| CliError::failed(error.to_string()))?;
-        let uuid = actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
+        let uuid =
+            actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
         let saved = app.ports.definitions.save_action(tenant, uuid, &spec, Expected::Absent).await;
         let action = saved.map_err(|error| CliError::failed(chain(&error)))?;
         let refreshed = app.catalogue.refresh(tenant, action.version).await;

@@ -127,8 +127,10 @@ impl Client {
         let base = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| CliError::usage(format!("{url:?} is no URL of a server"))
-                .with_hint("give --url or ACTIONS_URL like http://127.0.0.1:7070"))?;
+            .ok_or_else(|| {
+                CliError::usage(format!("{url:?} is no URL of a server"))
+                    .with_hint("give --url or ACTIONS_URL like http://127.0.0.1:7070")
+            })?;
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -151,14 +153,6 @@ impl Client {
         Ok(Self { http, base, tenant: tenant.to_owned(), token, timeout })
     }
 
-    pub(crate) fn url(&self) -> &Url {
-        &self.base
-    }
-
-    pub(crate) fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
     /// Calls a path below the tenant.
     pub(crate) async fn in_tenant(&self, call: Call) -> Result<Answer, CliError> {
         let mut path = vec!["v1".to_owned(), "tenants".to_owned(), self.tenant.clone()];
@@ -178,8 +172,7 @@ impl Client {
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
-        let mut request =
-            self.http.request(call.method, url).timeout(self.timeout.max(call.extra));
+        let mut request = self.http.request(call.method, url).timeout(self.timeout.max(call.extra));
         if let Some(token) = &self.token {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
                 .map_err(|_| CliError::usage("the token holds a character that a header cannot"))?;
@@ -213,8 +206,9 @@ impl Client {
             return CliError::new(Exit::Unavailable, format!("{base} did not answer in time"))
                 .with_hint("--timeout gives it longer");
         }
-        CliError::new(Exit::Unavailable, format!("{base} cannot be reached: {reason}"))
-            .with_hint("is the server running? `actions dev` starts one; --url or ACTIONS_URL names another")
+        CliError::new(Exit::Unavailable, format!("{base} cannot be reached: {reason}")).with_hint(
+            "is the server running? `actions dev` starts one; --url or ACTIONS_URL names another",
+        )
     }
 }
 

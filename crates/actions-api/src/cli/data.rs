@@ -60,11 +60,7 @@ pub(super) fn start(at: &str) -> Result<(&'static str, Value), CliError> {
 }
 
 /// An object with one member that keeps every byte of its text.
-pub(super) fn with_raw(
-    mut rest: Map<String, Value>,
-    name: &str,
-    raw: &Json,
-) -> String {
+pub(super) fn with_raw(mut rest: Map<String, Value>, name: &str, raw: &Json) -> String {
     rest.remove(name);
     let mut text = Value::Object(rest).to_string();
     text.pop();
@@ -83,17 +79,16 @@ fn parse(text: &str) -> Result<Json, CliError> {
 fn from_words(words: &[String]) -> Result<Json, CliError> {
     let mut data = Value::Object(Map::new());
     for word in words {
-        let (path, raw) = word
-            .split_once('=')
-            .filter(|(path, _)| !path.is_empty())
-            .ok_or_else(|| CliError::usage(format!("{word:?} is neither key=text nor key:=json")))?;
+        let (path, raw) =
+            word.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or_else(|| {
+                CliError::usage(format!("{word:?} is neither key=text nor key:=json"))
+            })?;
         let (path, value) = match path.strip_suffix(':') {
             Some(path) => (path, json_value(raw)?),
             None => (path, Value::String(raw.to_owned())),
         };
-        put(&mut data, path, value).map_err(|reason| {
-            CliError::usage(format!("{word:?}: {reason}"))
-        })?;
+        put(&mut data, path, value)
+            .map_err(|reason| CliError::usage(format!("{word:?}: {reason}")))?;
     }
     Ok(Json::from_value(&data))
 }

@@ -90,19 +90,17 @@ pub(super) async fn run(cx: &Context, command: DeadLetter) -> Result<Exit, CliEr
     let client = cx.client()?;
     match command {
         DeadLetter::Groups => {
-            let answer =
-                client.in_tenant(Call::get(&["dead-letters", "groups"])).await?.json()?;
+            let answer = client.in_tenant(Call::get(&["dead-letters", "groups"])).await?.json()?;
             let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
             cx.output.list(&GROUPS, "/fingerprint", &items)?;
         }
         DeadLetter::List(args) => {
-            let items = letters(&client, args.limit, args.group.as_deref(), args.action.as_deref())
-                .await?;
+            let items =
+                letters(&client, args.limit, args.group.as_deref(), args.action.as_deref()).await?;
             cx.output.list(&LETTERS, "/id", &items)?;
         }
         DeadLetter::Show(args) => {
-            let letter =
-                client.in_tenant(Call::get(&["dead-letters", &args.id])).await?.json()?;
+            let letter = client.in_tenant(Call::get(&["dead-letters", &args.id])).await?.json()?;
             cx.output.one(&LETTERS.map(Column::everywhere), "/id", &letter)?;
         }
         DeadLetter::Requeue(selection) => {
@@ -147,7 +145,9 @@ async fn apply(
         results.push(match answer {
             Ok(answer) => with_id(id, answer.json()?),
             // One of many that somebody else took care of does not stop the rest.
-            Err(error) if ids.len() > 1 && !matches!(error.exit, Exit::Unavailable | Exit::Auth) => {
+            Err(error)
+                if ids.len() > 1 && !matches!(error.exit, Exit::Unavailable | Exit::Auth) =>
+            {
                 json!({ "id": id, "refused": error.message })
             }
             Err(error) => return Err(error),
@@ -179,7 +179,10 @@ async fn chosen(
     };
     let letters = letters(client, selection.limit, Some(group), None).await?;
     if letters.is_empty() {
-        return Err(CliError::new(Exit::NotFound, format!("there is no dead letter in group {group}")));
+        return Err(CliError::new(
+            Exit::NotFound,
+            format!("there is no dead letter in group {group}"),
+        ));
     }
     let sample = |letter: &Value| {
         format!("{}  {}", shown(letter.get("id")), shown(letter.pointer("/error/message")))

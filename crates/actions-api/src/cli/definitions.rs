@@ -198,10 +198,17 @@ pub(super) async fn validate(cx: &Context, files: Files) -> Result<Exit, CliErro
         return Err(CliError::failed(wrong.join("\n")));
     }
     for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        cx.output.note(&format!("warning: {}", local.place_of(warning).unwrap_or_else(|| shown(Some(warning)))));
+        cx.output.note(&format!(
+            "warning: {}",
+            local.place_of(warning).unwrap_or_else(|| shown(Some(warning)))
+        ));
     }
     let count = local.set.actions.len();
-    cx.output.text_or_data(&format!("{count} actions are valid"), "/actions", &json!({ "actions": count }))?;
+    cx.output.text_or_data(
+        &format!("{count} actions are valid"),
+        "/actions",
+        &json!({ "actions": count }),
+    )?;
     Ok(Exit::Done)
 }
 
@@ -248,7 +255,8 @@ pub(super) async fn export(cx: &Context, args: Export) -> Result<Exit, CliError>
             return Err(CliError::new(Exit::NotFound, format!("there is no action {wanted}")));
         }
     }
-    let text = serde_saphyr::to_string(&set).map_err(|error| CliError::failed(error.to_string()))?;
+    let text =
+        serde_saphyr::to_string(&set).map_err(|error| CliError::failed(error.to_string()))?;
     cx.output.text_or_data(text.trim_end(), "/actions/0/name", &set)?;
     Ok(Exit::Done)
 }
@@ -264,7 +272,8 @@ pub(super) async fn apply(cx: &Context, args: Apply) -> Result<Exit, CliError> {
     let plan = post(&client, verb, &body).await.map_err(|error| local.placed(error))?;
     let done = changes(&plan);
     if cx.output.wants_data() {
-        let columns = [column("kind", "/kind"), column("name", "/name"), column("change", "/change")];
+        let columns =
+            [column("kind", "/kind"), column("name", "/name"), column("change", "/change")];
         cx.output.list(&columns, "/name", &done)?;
     } else {
         for change in &done {

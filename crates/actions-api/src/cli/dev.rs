@@ -104,7 +104,9 @@ fn banner(address: SocketAddr, database: &Database, demo: bool) -> String {
     let tenants = if demo { "default, acme, globex" } else { "default" };
     lines.push(format!("  tenants  {tenants}"));
     let tenant = if demo { " -T acme" } else { "" };
-    lines.push(format!("  try      actions emit users.created email=user@example.com tier=premium --wait{tenant}"));
+    lines.push(format!(
+        "  try      actions emit users.created email=user@example.com tier=premium --wait{tenant}"
+    ));
     lines.push("  stop     Ctrl-C".to_owned());
     lines.push(String::new());
     lines.join("\n")
@@ -120,7 +122,10 @@ async fn ensure_tenant(app: &App, slug: &str, name: &str) -> Result<TenantId, Cl
     match create_tenant(app, &seed::operator(app, TenantId::ADMIN), request).await {
         Ok(tenant) => Ok(tenant.id),
         Err(CreateTenantError::Definitions(DefinitionsError::Exists { .. })) => {
-            app.catalogue.refresh_all().await.map_err(|error| CliError::failed(server::chain(&error)))?;
+            app.catalogue
+                .refresh_all()
+                .await
+                .map_err(|error| CliError::failed(server::chain(&error)))?;
             let known = app.catalogue.find_named(slug.as_str());
             known
                 .map(|known| known.tenant.id)

@@ -54,15 +54,15 @@ pub(super) async fn run(cx: &Context, args: Migrate) -> Result<Exit, CliError> {
         Command::Status(_) => before.clone(),
     };
     let rows: Vec<Value> = after.iter().map(|step| row(step, &before)).collect();
-    let columns = [column("version", "/version"), column("name", "/name"), column("state", "/state")];
+    let columns =
+        [column("version", "/version"), column("name", "/name"), column("state", "/state")];
     cx.output.list(&columns, "/name", &rows)?;
     let is_pending = after.iter().any(|step| !step.is_applied);
     Ok(if check && is_pending { Exit::Failed } else { Exit::Done })
 }
 
 fn row(step: &SchemaStep, before: &[SchemaStep]) -> Value {
-    let was_applied =
-        before.iter().any(|old| old.number == step.number && old.is_applied);
+    let was_applied = before.iter().any(|old| old.number == step.number && old.is_applied);
     let state = match (was_applied, step.is_applied) {
         (_, false) => "pending",
         (true, true) => "applied",

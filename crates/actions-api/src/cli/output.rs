@@ -109,7 +109,9 @@ impl Output {
                 self.picked(items).iter().try_for_each(|item| self.print(&item.to_string()))
             }
             Format::Yaml => self.yaml(&Value::Array(self.picked(items))),
-            Format::Name => items.iter().try_for_each(|item| self.print(&shown(item.pointer(name)))),
+            Format::Name => {
+                items.iter().try_for_each(|item| self.print(&shown(item.pointer(name))))
+            }
             Format::None => Ok(()),
         }
     }
@@ -134,7 +136,12 @@ impl Output {
     }
 
     /// Prints a text where a person reads, and the data that it tells of elsewhere.
-    pub(crate) fn text_or_data(&self, text: &str, name: &str, data: &Value) -> Result<(), CliError> {
+    pub(crate) fn text_or_data(
+        &self,
+        text: &str,
+        name: &str,
+        data: &Value,
+    ) -> Result<(), CliError> {
         match self.format {
             Format::Table | Format::Wide => self.print(text),
             Format::Name => self.print(&shown(data.pointer(name))),
@@ -180,8 +187,8 @@ impl Output {
     }
 
     fn yaml(&self, value: &Value) -> Result<(), CliError> {
-        let text = serde_saphyr::to_string(value)
-            .map_err(|error| CliError::failed(error.to_string()))?;
+        let text =
+            serde_saphyr::to_string(value).map_err(|error| CliError::failed(error.to_string()))?;
         self.print(text.trim_end())
     }
 
@@ -205,7 +212,7 @@ impl Output {
         let is_wide = self.format == Format::Wide;
         let columns: Vec<_> = columns.iter().filter(|column| is_wide || !column.wide).collect();
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         if is_wide || !self.is_terminal {
             table.set_content_arrangement(ContentArrangement::Disabled);
         } else {
@@ -234,7 +241,8 @@ impl Output {
 
     fn cell(&self, value: Option<&Value>) -> Cell {
         let mut text = shown(value);
-        if self.format == Format::Table && self.is_terminal && text.chars().count() > CELL_CHARS_MAX {
+        if self.format == Format::Table && self.is_terminal && text.chars().count() > CELL_CHARS_MAX
+        {
             text = text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
         }
         let color = match text.as_str() {

@@ -44,11 +44,8 @@ pub(super) async fn run(cx: &Context, args: Seed) -> Result<Exit, CliError> {
         None => platform()?,
     };
     let engine = server::engine(&config.engine).await?;
-    let rows = if args.dry_run {
-        missing(&engine.app, &file)
-    } else {
-        write(&engine.app, &file).await?
-    };
+    let rows =
+        if args.dry_run { missing(&engine.app, &file) } else { write(&engine.app, &file).await? };
     engine.close().await;
     cx.output.list(&[column("name", "/name"), column("change", "/change")], "/name", &rows)?;
     Ok(Exit::Done)

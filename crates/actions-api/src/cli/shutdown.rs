@@ -29,7 +29,10 @@ impl Signals {
     }
 
     /// Waits for `work`, unless another signal comes first.
-    pub(super) async fn unless_again<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Exit> {
+    pub(super) async fn unless_again<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Exit> {
         tokio::select! {
             done = work => Ok(done),
             exit = self.next() => Err(exit),

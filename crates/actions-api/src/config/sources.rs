@@ -160,7 +160,8 @@ fn read_file(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Value>
         let Some(setting) = ENGINE.iter().find(|setting| setting.key == key) else {
             let similar = closest(&key, ENGINE.iter().map(|setting| setting.key));
             let hint = similar.map(|similar| format!("; did you mean {similar}?"));
-            problems.push(format!("{shown}:{line}: {key} is no setting{}", hint.unwrap_or_default()));
+            problems
+                .push(format!("{shown}:{line}: {key} is no setting{}", hint.unwrap_or_default()));
             continue;
         };
         match flat(&value) {
@@ -168,7 +169,8 @@ fn read_file(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Value>
                 let origin = format!("{shown}:{line}: {key}");
                 values.insert(key, Value { text, origin, secret: setting.secret });
             }
-            None => problems.push(format!("{shown}:{line}: {key} must be a text, a number or a list of texts")),
+            None => problems
+                .push(format!("{shown}:{line}: {key} must be a text, a number or a list of texts")),
         }
     }
     values

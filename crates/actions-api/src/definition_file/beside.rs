@@ -3,9 +3,9 @@
 
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
-use serde::Deserialize;
 
 /// A `T` and the member `key` beside its own members.
 #[derive(Debug)]

@@ -42,9 +42,8 @@ impl Event {
     /// when the event is sent.
     pub fn new(event_type: &str, data: &(impl Serialize + ?Sized)) -> Self {
         let text = serde_json::to_string(data).map_err(|error| error.to_string());
-        let data = text.and_then(|text| {
-            Json::parse(&text).map_err(|error: JsonError| error.to_string())
-        });
+        let data =
+            text.and_then(|text| Json::parse(&text).map_err(|error: JsonError| error.to_string()));
         Self {
             event_type: event_type.to_owned(),
             data,

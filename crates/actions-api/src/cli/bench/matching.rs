@@ -7,7 +7,6 @@ use actions_domain::event::{Attributes, Event, EventType};
 use actions_domain::id::{ActionId, EventId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::definitions::{Changes, Expected};
-use actions_domain::ports::matcher::Matcher;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 use actions_domain::tenant::{Tenant, TenantSlug};
 use serde_json::{Value, json};
@@ -32,14 +31,24 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     bench.install(std::sync::Arc::new(Noop::new(bench.engine.app.ports.clock.clone())));
     let count = bench.args.subscriptions;
     bench.cx.output.note(&format!("{count} mixed subscriptions"));
-    let mixed = measure(bench, |number| mixed_spec(number), |number| {
-        let data = json!({ "tier": tier(number), "total": number % 1_000 });
-        (format!("area{}.verb{}", number % TYPES, number % 50), data)
-    }, count)?;
+    let mixed = measure(
+        bench,
+        |number| mixed_spec(number),
+        |number| {
+            let data = json!({ "tier": tier(number), "total": number % 1_000 });
+            (format!("area{}.verb{}", number % TYPES, number % 50), data)
+        },
+        count,
+    )?;
     bench.cx.output.note(&format!("{count} subscriptions to one event type"));
-    let equal = measure(bench, |number| equality_spec(number), |number| {
-        ("orders.placed".to_owned(), json!({ "customer_id": format!("c-{}", number % count) }))
-    }, count)?;
+    let equal = measure(
+        bench,
+        |number| equality_spec(number),
+        |number| {
+            ("orders.placed".to_owned(), json!({ "customer_id": format!("c-{}", number % count) }))
+        },
+        count,
+    )?;
     bench.cx.output.note(&format!("one more subscription beside {count}"));
     let added_ms = add_one(bench, count).await?;
     Ok(Measured {
@@ -114,7 +123,9 @@ fn mixed_spec(number: u32) -> Value {
         14 | 15 => json!({ "event_pattern": format!("*{number}.verb{verb}") }),
         16 => json!({ "event_pattern": format!("^area{area}\\.(verb{verb}|verb{number})$") }),
         17 => json!({ "event_pattern": exact, "conditions": { "tier": "premium" } }),
-        18 => json!({ "event_pattern": exact, "conditions": { "total": { "$gt": number % 1_000 } } }),
+        18 => {
+            json!({ "event_pattern": exact, "conditions": { "total": { "$gt": number % 1_000 } } })
+        }
         _ => json!({
             "event_pattern": exact,
             "conditions": "event.data.tier == \"premium\" && event.data.total > 500",

@@ -57,8 +57,9 @@ impl Producer {
     async fn send_until(&self, until: Timestamp, accepted: &AtomicU64) -> Result<(), CliError> {
         let clock = &self.app.ports.clock;
         while clock.now() < until {
-            let waiting =
-                accepted.load(Ordering::Relaxed).saturating_sub(self.handled.load(Ordering::Relaxed));
+            let waiting = accepted
+                .load(Ordering::Relaxed)
+                .saturating_sub(self.handled.load(Ordering::Relaxed));
             if waiting >= self.backlog_max {
                 clock.sleep(REST).await;
                 continue;

@@ -140,7 +140,8 @@ async fn send(app: &App, events: &[(TenantId, DemoEvent)]) {
         match filled(event, number) {
             Ok(new) => {
                 let caller = seed::operator(app, *tenant);
-                let request = SubmitEvents { tenant: *tenant, events: vec![new], idempotency: None };
+                let request =
+                    SubmitEvents { tenant: *tenant, events: vec![new], idempotency: None };
                 if let Err(error) = submit_events(app, &caller, request).await {
                     tracing::warn!(%error, "a demo event was not accepted");
                 }

@@ -29,7 +29,8 @@ const REMEMBERED: usize = 4_000;
 pub(super) fn start(app: App, output: Output) {
     tokio::spawn(async move {
         let since = app.ports.clock.now();
-        let mut narrator = Narrator { app, output, since, told: Told::default(), open: HashMap::new() };
+        let mut narrator =
+            Narrator { app, output, since, told: Told::default(), open: HashMap::new() };
         loop {
             // While the store is away there is nothing to tell; the log says that it is.
             let looked = narrator.look().await;
@@ -103,7 +104,10 @@ impl Narrator {
         Ok(more)
     }
 
-    async fn look_at_events(&mut self, tenant: &Arc<TenantDefinitions>) -> Result<bool, StoreError> {
+    async fn look_at_events(
+        &mut self,
+        tenant: &Arc<TenantDefinitions>,
+    ) -> Result<bool, StoreError> {
         let id = tenant.tenant.id;
         let query = EventQuery { tenant: id, event_type: None, before: None, limit: NEWEST };
         let newest = self.app.ports.history.list_events(query).await?;
@@ -127,7 +131,10 @@ impl Narrator {
         Ok(is_busy)
     }
 
-    async fn look_at_executions(&mut self, tenant: &Arc<TenantDefinitions>) -> Result<(), StoreError> {
+    async fn look_at_executions(
+        &mut self,
+        tenant: &Arc<TenantDefinitions>,
+    ) -> Result<(), StoreError> {
         let query = ExecutionQuery {
             tenant: tenant.tenant.id,
             action: None,
@@ -146,11 +153,8 @@ impl Narrator {
 
     /// Looks again at what had not ended.
     async fn look_at_open(&mut self) -> Result<(), StoreError> {
-        let open: Vec<_> = self
-            .open
-            .iter()
-            .map(|(id, open)| (*id, open.tenant.clone(), open.attempts))
-            .collect();
+        let open: Vec<_> =
+            self.open.iter().map(|(id, open)| (*id, open.tenant.clone(), open.attempts)).collect();
         for (id, tenant, attempts) in open {
             let found = self.app.ports.history.find_execution(tenant.tenant.id, id).await?;
             match found {
@@ -225,7 +229,10 @@ impl Narrator {
 
 fn name(tenant: &TenantDefinitions, execution: &Execution) -> String {
     let action = tenant.action(execution.action);
-    action.map_or_else(|| format!("action {}", execution.action), |action| action.spec.name.to_string())
+    action.map_or_else(
+        || format!("action {}", execution.action),
+        |action| action.spec.name.to_string(),
+    )
 }
 
 fn times(attempts: usize) -> String {

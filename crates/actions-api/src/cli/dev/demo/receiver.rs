@@ -57,7 +57,10 @@ impl Receiver {
             .route("/ok", post(|| async { "thank you" }))
             .route("/slow", post(slow))
             .route("/flaky", post(flaky))
-            .route("/reject", post(|| async { (StatusCode::BAD_REQUEST, "unknown field order_id") }));
+            .route(
+                "/reject",
+                post(|| async { (StatusCode::BAD_REQUEST, "unknown field order_id") }),
+            );
         tokio::spawn(async move { axum::serve(self.listener, router).await });
     }
 }
