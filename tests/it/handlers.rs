@@ -17,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 mod definitions;
+mod encryption;
 mod mail;
 mod messages;
 mod peer;

@@ -14,13 +14,19 @@ import base64
 import email
 import email.policy
 import json
+import logging
 import ssl
 import sys
+import warnings
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult
 
 MODE = sys.argv[1]
+
+# It warns of its own settings, which are what the tests want.
+logging.disable()
+warnings.simplefilter("ignore")
 
 
 def say(value: dict) -> None:

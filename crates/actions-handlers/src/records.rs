@@ -26,7 +26,7 @@ struct InboxConfig {
     /// A template for the recipient's id. Without it the input's `target`, else the event's
     /// user.
     #[serde(default)]
-    target: Option<String>,
+    to: Option<String>,
     /// A template. Without it the input's `title`.
     #[serde(default)]
     title: Option<String>,
@@ -100,8 +100,7 @@ fn notify(call: &Call) -> Result<Notification, Outcome> {
         (None, _) => Ok(None),
     };
     let user = call.event.as_ref().and_then(|event| event.attributes.user_id);
-    let recipient =
-        said(&config.target, input.target)?.or_else(|| user.map(|user| user.to_string()));
+    let recipient = said(&config.to, input.target)?.or_else(|| user.map(|user| user.to_string()));
     let text = said(&config.text, input.text)?;
     let missing = |what: &str| {
         let message = format!("a {what} is needed: as a template in the config, or in the input");
@@ -125,7 +124,7 @@ impl Handler for NotificationInbox {
 
     fn check_config(&self, config: &Value) -> ConfigReport {
         checked(config, |config: &InboxConfig, notes| {
-            notes.template("/target", config.target.as_deref());
+            notes.template("/to", config.to.as_deref());
             notes.template("/title", config.title.as_deref());
             notes.template("/text", config.text.as_deref());
         })
@@ -259,8 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_notification_is_its_record() {
-        let config =
-            json!({ "target": "{{ data.user }}", "text": "Order {{ data.order }} shipped" });
+        let config = json!({ "to": "{{ data.user }}", "text": "Order {{ data.order }} shipped" });
         let input = json!({ "user": "u1", "order": 7 });
         let done = NotificationInbox::default().execute(&call(config, input)).await;
         let Outcome::Done(output) = done else { panic!("{done:?}") };

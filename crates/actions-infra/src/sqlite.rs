@@ -29,9 +29,12 @@ mod record;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
-pub use migrate::MigrateError;
+pub use migrate::{MigrateError, schema_steps};
 /// What a service's own transaction runs on.
 pub use sqlx::SqliteConnection as Connection;
+
+/// A transaction of the linking service on the same file.
+pub type UserTransaction<'a> = Transaction<'a, Sqlite>;
 
 use error::store_error;
 

@@ -92,7 +92,7 @@ pub(crate) fn dedupe(key: &str, subject: Uuid) -> Dedupe {
 
 /// Sixteen bytes that differ when the word does.
 pub(crate) fn hash(word: &str) -> [u8; 16] {
-    let mut bytes = [0; 16];
+    let mut bytes = [0_u8; 16];
     for (at, byte) in word.bytes().enumerate() {
         bytes[at % 16] = bytes[at % 16].wrapping_mul(31).wrapping_add(byte);
     }

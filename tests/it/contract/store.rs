@@ -108,11 +108,7 @@ async fn a_node_cannot_commit_under_the_lease_of_another(stores: &Stores) {
     let item = owner.enqueue(PART, 1).await.remove(0);
     let other = stores.join("other").await;
 
-    let stolen = Commit {
-        node: Some(other.id),
-        finishes: vec![owner.end(&item)],
-        ..owner.batch()
-    };
+    let stolen = Commit { node: Some(other.id), finishes: vec![owner.end(&item)], ..owner.batch() };
     let nobody = Commit { node: None, ..stolen.clone() };
 
     for batch in [stolen, nobody] {
@@ -248,15 +244,20 @@ async fn an_event_is_read_back_as_it_was_written(stores: &Stores) {
     .unwrap();
     let event = actions_domain::event::Event {
         external_id: Some("n° 1".to_owned()),
-        data: Json::parse(r#"{"big": 12345678901234567890123, "f": 1.50, "s": "é€\ud83d\ude00\n"}"#)
-            .unwrap(),
+        data: Json::parse(
+            r#"{"big": 12345678901234567890123, "f": 1.50, "s": "é€\ud83d\ude00\n"}"#,
+        )
+        .unwrap(),
         attributes,
         ..given::event()
     };
     let plain = given::event();
     let ids = [event.id, given::event_id(0), plain.id];
-    node.submit(vec![given::ingest_of(event.clone(), vec![]), given::ingest_of(plain.clone(), vec![])])
-        .await;
+    node.submit(vec![
+        given::ingest_of(event.clone(), vec![]),
+        given::ingest_of(plain.clone(), vec![]),
+    ])
+    .await;
 
     let mut found = node.ports.store.events(&ids).await.unwrap();
 
@@ -353,7 +354,10 @@ async fn a_repetition_is_answered_with_the_first_subject(stores: &Stores) {
     let [first, second] = [1, 2].map(|_| {
         let ingest = given::ingest(PART);
         let subject = ingest.event.as_ref().unwrap().id.0;
-        (subject, actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest })
+        (
+            subject,
+            actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest },
+        )
     });
 
     node.submit(vec![first.1]).await;
@@ -410,8 +414,7 @@ async fn keys_of_other_tenants_are_other_keys(stores: &Stores) {
         let job = actions_domain::work::Ingest { dedupe, ..given::job(PART, work) };
         Submission { tenant, ..given::submission(vec![job]) }
     };
-    let batch =
-        Commit { submissions: vec![of(TenantId::ADMIN), of(acme)], ..Commit::default() };
+    let batch = Commit { submissions: vec![of(TenantId::ADMIN), of(acme)], ..Commit::default() };
 
     let receipt = node.commit(batch).await.unwrap();
 
@@ -501,10 +504,8 @@ async fn a_retry_can_be_retried(stores: &Stores) {
     let item = node.enqueue(PART, 1).await.remove(0);
     let first = given::retry(&item, node.id, Duration::from_secs(5));
     node.retry(first.clone()).await.unwrap();
-    let second = Later {
-        why: Why::Carried,
-        ..given::retry(&first.item, node.id, Duration::from_secs(50))
-    };
+    let second =
+        Later { why: Why::Carried, ..given::retry(&first.item, node.id, Duration::from_secs(50)) };
 
     node.retry(second.clone()).await.unwrap();
 

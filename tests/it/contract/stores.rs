@@ -218,8 +218,7 @@ impl Node {
         let works: Vec<_> = (ingests.iter())
             .flat_map(|ingest| ingest.works.iter().map(|(_, work)| Arc::clone(work)))
             .collect();
-        let batch =
-            Commit { submissions: vec![given::submission(ingests)], ..Commit::default() };
+        let batch = Commit { submissions: vec![given::submission(ingests)], ..Commit::default() };
         let receipt = self.commit(batch).await.unwrap();
         let first = receipt.first.iter().find(|(at, _)| *at == part).expect("something is new").1;
         (first.0..).zip(works).map(|(seq, work)| given::log_item(part, seq, work)).collect()

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use actions_domain::action::HandlerId;
 use actions_domain::ports::schemas::Schemas;
 use actions_infra::schemas::JsonSchemas;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{find, handlers};
@@ -200,50 +199,4 @@ fn a_doubtful_config_is_accepted_with_a_warning() {
         assert_eq!(report.errors, [], "{id} {config}");
         assert_eq!(report.warnings[0].pointer, pointer, "{id} {config}");
     }
-}
-
-/// The fields of an action that matter here.
-#[derive(Deserialize)]
-struct SeededAction {
-    name: String,
-    handler: HandlerId,
-    #[serde(default = "empty")]
-    config: Value,
-}
-
-fn empty() -> Value {
-    json!({})
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    actions: Vec<SeededAction>,
-}
-
-#[derive(Deserialize)]
-struct Demo {
-    tenants: Vec<Platform>,
-}
-
-#[test]
-fn the_seeds_of_installed_handlers_are_accepted() {
-    let filled = include_str!("../../../seeds/demo.yaml")
-        .replace("{{receiver}}", "http://127.0.0.1:9000")
-        .replace("{{smtp_host}}", "127.0.0.1")
-        .replace("{{smtp_port}}", "2525");
-    let demo: Demo = serde_saphyr::from_str(&filled).unwrap();
-    let platform = include_str!("../../../seeds/platform_actions.yaml");
-    let platform: Platform = serde_saphyr::from_str(platform).unwrap();
-    let registry = handlers();
-    let schemas = JsonSchemas::default();
-    let seeded = demo.tenants.into_iter().chain([platform]).flat_map(|tenant| tenant.actions);
-    let mut count = 0;
-    for action in seeded {
-        let Some(handler) = registry.find(&action.handler) else { continue };
-        let notes = schemas.check(&handler.descriptor().config_schema, &action.config).unwrap();
-        assert_eq!(notes, [], "{}", action.name);
-        assert_eq!(handler.check_config(&action.config).errors, [], "{}", action.name);
-        count += 1;
-    }
-    assert!(count >= 20, "{count}");
 }

@@ -87,7 +87,7 @@ async fn a_message_arrives_in_all_its_parts() {
 }
 
 fn lines(text: &Value) -> Vec<&str> {
-    text.as_str().unwrap().lines().collect()
+    text.as_str().unwrap().trim_end().lines().collect()
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use actions_domain::work::{
 use actions_infra::postgres::{Postgres, PostgresOptions};
 use actions_infra::system::{SystemClock, SystemDice};
 use serde_json::json;
-use uuid::Uuid;
+use sqlx::{Connection, PgConnection};
 
 use crate::support::postgres::fresh_database;
 
@@ -88,12 +88,29 @@ impl Database {
             "event_patterns": ["orders.*"],
         }))
         .unwrap();
-        self.store.save_action(tenant, Uuid::new_v4(), &spec, Expected::Absent).await.unwrap()
+        self.store.save_action(tenant, event_id().0, &spec, Expected::Absent).await.unwrap()
     }
 
     pub(super) async fn count(&self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(self.store.pool()).await.unwrap()
     }
+}
+
+/// Runs statements with names in them, which cannot be parameters.
+pub(super) async fn run_text(connection: &mut PgConnection, text: String) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.unwrap();
+}
+
+/// A connection of somebody else: a user, or an administrator.
+pub(super) async fn outsider(database: &Database) -> PgConnection {
+    PgConnection::connect(&database.url).await.unwrap()
+}
+
+/// A role without any right. Roles belong to the server, so its name is new.
+pub(super) async fn role(connection: &mut PgConnection) -> String {
+    let name = format!("actions_test_{}", event_id().0.simple());
+    run_text(connection, format!("create role {name}")).await;
+    name
 }
 
 pub(super) fn now() -> Timestamp {

@@ -9,7 +9,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::work::{Commit, Ingested, Part, Submitted};
 use sqlx::Connection;
 
-use super::fixture::{Database, connect, open, submission};
+use super::fixture::{Database, connect, event_id, open, outsider, submission};
 
 #[tokio::test]
 async fn a_flush_leaves_no_row_version_behind() {
@@ -104,10 +104,49 @@ async fn keys_of_yesterday_are_still_known() {
 }
 
 #[tokio::test]
+async fn a_key_holds_over_midnight() {
+    const ADMIT: &str = "select (engine.admit_keys_v1(
+        $1::timestamptz, '{1}', '{1}', array['\\x0707'::bytea], array[null::bytea],
+        array[$2], '{0}'::int2[])).verdicts";
+    let database = open().await;
+    let (mut old, mut new) = (outsider(&database).await, outsider(&database).await);
+    // A flush of yesterday that is still under way when the day changes.
+    let mut yesterday = old.begin().await.unwrap();
+    let first: Vec<i16> = sqlx::query_scalar(ADMIT)
+        .bind("2026-03-01T23:59:59.9Z")
+        .bind(event_id().0)
+        .fetch_one(&mut *yesterday)
+        .await
+        .unwrap();
+
+    let today = sqlx::query_scalar(ADMIT).bind("2026-03-02T00:00:02Z").bind(event_id().0);
+    let (second, ()) = tokio::join!(today.fetch_one(&mut new), async {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        while database.count(waiting).await == 0 {}
+        yesterday.commit().await.unwrap();
+    });
+    let second: Vec<i16> = second.unwrap();
+
+    assert_eq!((first, second), (vec![0], vec![1]));
+
+    // A key of the first minute is known for the rest of the day as well.
+    let mut later = |at: &'static str, id| sqlx::query_scalar(ADMIT).bind(at).bind(id);
+    let early: Vec<i16> =
+        later("2026-03-03T00:00:30Z", event_id().0).fetch_one(&mut new).await.unwrap();
+    let again: Vec<i16> =
+        later("2026-03-03T12:00:00Z", event_id().0).fetch_one(&mut new).await.unwrap();
+    assert_eq!((early, again), (vec![0], vec![1]));
+    let forgotten: Vec<i16> =
+        later("2026-03-05T12:00:00Z", event_id().0).fetch_one(&mut new).await.unwrap();
+    assert_eq!(forgotten, [0]);
+}
+
+#[tokio::test]
 async fn a_statement_that_waits_too_long_wrote_nothing_for_certain() {
     let database = open().await;
     let item = database.accept(Part(0)).await;
-    let mut blocker = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut blocker = outsider(&database).await;
     let mut tx = blocker.begin().await.unwrap();
     sqlx::query("select from engine.lease for update").execute(&mut *tx).await.unwrap();
 
@@ -122,7 +161,7 @@ async fn a_statement_that_waits_too_long_wrote_nothing_for_certain() {
 async fn a_connection_that_breaks_leaves_the_outcome_open() {
     let database = open().await;
     let item = database.accept(Part(0)).await;
-    let mut blocker = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut blocker = outsider(&database).await;
     let mut tx = blocker.begin().await.unwrap();
     sqlx::query("select from engine.lease for update").execute(&mut *tx).await.unwrap();
 

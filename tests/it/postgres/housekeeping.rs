@@ -108,6 +108,24 @@ async fn a_number_is_not_given_again_after_history_was_dropped() {
 }
 
 #[tokio::test]
+async fn summing_up_statistics_loses_no_count() {
+    let database = open().await;
+    for fin in 1..=3 {
+        let item = database.accept(Part(0)).await;
+        database.store.commit(database.finish(item, fin)).await.unwrap();
+    }
+    let before = database.store.action_counts(TenantId::ADMIN, None, None).await.unwrap();
+    run(&database, "update engine.stat set last_at = last_at - interval '3 days'").await;
+
+    database.store.tend().await.unwrap();
+
+    let after = database.store.action_counts(TenantId::ADMIN, None, None).await.unwrap();
+    assert_eq!((before[0].completed, after[0].completed), (3, 3));
+    assert_eq!(before[0].duration_ms, after[0].duration_ms);
+    assert!(database.count("select count(*) from engine.stat").await <= 2);
+}
+
+#[tokio::test]
 async fn the_hourly_work_is_claimed_once() {
     let database = open().await;
     let claim = "select engine.claim_chore_v1('hourly')::int4::int8";

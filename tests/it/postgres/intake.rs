@@ -7,9 +7,9 @@ use actions_domain::ports::store::Store;
 use actions_domain::tenant::TenantSlug;
 use actions_infra::postgres::{Emit, EmitError, emit_in};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::Connection;
 
-use super::fixture::open;
+use super::fixture::{open, outsider, role, run_text};
 
 fn paid() -> Emit {
     Emit::new(
@@ -21,7 +21,7 @@ fn paid() -> Emit {
 #[tokio::test]
 async fn an_event_exists_when_the_transaction_that_emitted_it_commits() {
     let database = open().await;
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut connection = outsider(&database).await;
 
     let mut tx = connection.begin().await.unwrap();
     emit_in(&mut tx, &TenantSlug::admin(), &paid()).await.unwrap();
@@ -45,7 +45,7 @@ async fn an_event_exists_when_the_transaction_that_emitted_it_commits() {
 #[tokio::test]
 async fn emitting_for_nobody_says_so() {
     let database = open().await;
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut connection = outsider(&database).await;
     let nobody = TenantSlug::parse("nobody").unwrap();
 
     let refused = emit_in(&mut connection, &nobody, &paid()).await;
@@ -56,18 +56,10 @@ async fn emitting_for_nobody_says_so() {
 #[tokio::test]
 async fn a_role_of_an_application_may_emit_and_nothing_else() {
     let database = open().await;
-    let role = role(&database.store).await;
-    #[expect(clippy::disallowed_types, reason = "a role's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!("grant usage on schema actions to {role}")))
-        .execute(database.store.pool())
-        .await
-        .unwrap();
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    #[expect(clippy::disallowed_types, reason = "a role's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!("set role {role}")))
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = outsider(&database).await;
+    let role = role(&mut connection).await;
+    let grant = format!("grant usage on schema actions to {role}; set role {role}");
+    run_text(&mut connection, grant).await;
 
     let emitted: Result<uuid::Uuid, _> =
         sqlx::query_scalar("select actions.emit('orders.paid', jsonb_build_object('a', 1))")
@@ -81,15 +73,4 @@ async fn a_role_of_an_application_may_emit_and_nothing_else() {
     assert_eq!(rows[0].body.to_value()["id"], Value::from(emitted.unwrap().to_string()));
     assert!(malformed.unwrap_err().to_string().contains("joined by dots"));
     assert!(peeked.unwrap_err().to_string().contains("permission denied"));
-}
-
-/// A role without any right. Roles are of the server, so its name is new.
-async fn role(store: &actions_infra::postgres::Postgres) -> String {
-    let name = format!("actions_test_{}", uuid::Uuid::new_v4().simple());
-    #[expect(clippy::disallowed_types, reason = "a role's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!("create role {name}")))
-        .execute(store.pool())
-        .await
-        .unwrap();
-    name
 }

@@ -1,9 +1,8 @@
 //! Connecting and migrating.
 
 use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
-use sqlx::AssertSqlSafe;
 
-use super::fixture::{connect, open};
+use super::fixture::{connect, open, outsider, run_text};
 use crate::support::postgres::fresh_database;
 
 #[tokio::test]
@@ -53,11 +52,8 @@ async fn a_server_that_may_lose_what_it_confirmed_is_refused() {
         .fetch_one(database.store.pool())
         .await
         .unwrap();
-    #[expect(clippy::disallowed_types, reason = "a database's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!("alter database {name} set synchronous_commit = off")))
-        .execute(database.store.pool())
-        .await
-        .unwrap();
+    let setting = format!("alter database {name} set synchronous_commit = off");
+    run_text(&mut outsider(&database).await, setting).await;
 
     let refused = Postgres::connect(PostgresOptions::new(&database.url)).await;
 

@@ -5,7 +5,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::work::{Part, Seq};
 use sqlx::Connection;
 
-use super::fixture::{connect, open};
+use super::fixture::{connect, open, outsider};
 
 #[tokio::test]
 async fn a_takeover_waits_for_a_flush_and_sees_what_it_wrote() {
@@ -15,7 +15,7 @@ async fn a_takeover_waits_for_a_flush_and_sees_what_it_wrote() {
     let other = right.join("right").await.unwrap();
 
     // A flush of the old owner that has its locks and its rows, but no commit yet.
-    let mut old_owner = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut old_owner = outsider(&database).await;
     let mut flush = old_owner.begin().await.unwrap();
     sqlx::query("select from engine.lease where part = 0 for no key update")
         .execute(&mut *flush)

@@ -8,14 +8,14 @@ use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::store::Store;
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{Home, Item, Part};
-use sqlx::{AssertSqlSafe, Connection};
-use uuid::Uuid;
 
-use super::fixture::{Database, attempt, open, placed, submission_of};
+use super::fixture::{
+    Database, attempt, event_id, open, outsider, placed, role, run_text, submission_of,
+};
 
 async fn acme(database: &Database) -> TenantId {
     let slug = TenantSlug::parse("acme").unwrap();
-    database.store.create_tenant(Uuid::new_v4(), &slug, "Acme").await.unwrap().id
+    database.store.create_tenant(event_id().0, &slug, "Acme").await.unwrap().id
 }
 
 #[tokio::test]
@@ -160,22 +160,14 @@ async fn a_role_of_a_tenant_sees_that_tenant_alone() {
     let tenant = acme(&database).await;
     let ours = database.define(tenant, "ours").await;
     database.define(TenantId::ADMIN, "theirs").await;
-    let role = format!("actions_test_{}", Uuid::new_v4().simple());
-    #[expect(clippy::disallowed_types, reason = "a role's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "create role {role};
-         grant usage on schema tenant_acme to {role};
-         grant select, update on all tables in schema tenant_acme to {role}"
-    )))
-    .execute(database.store.pool())
-    .await
-    .unwrap();
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    #[expect(clippy::disallowed_types, reason = "a role's name cannot be a parameter")]
-    sqlx::raw_sql(AssertSqlSafe(format!("set role {role}")))
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = outsider(&database).await;
+    let role = role(&mut connection).await;
+    let grant = format!(
+        "grant usage on schema tenant_acme to {role};
+         grant select, update on all tables in schema tenant_acme to {role};
+         set role {role}"
+    );
+    run_text(&mut connection, grant).await;
 
     let names: Vec<String> = sqlx::query_scalar("select name from tenant_acme.actions")
         .fetch_all(&mut connection)
