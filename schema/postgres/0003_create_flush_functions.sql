@@ -63,8 +63,9 @@ begin
 
     if exists (select from unnest(in_keys) as ingest (key) where key is not null) then
         select found.verdicts, found.subjects, found.sames
-        from engine.admit_keys_v1(sub_tenants, in_subs, in_keys, in_bodies, in_subjects, verdicts)
-            as found
+        from engine.admit_keys_v1(
+            clock_timestamp(), sub_tenants, in_subs, in_keys, in_bodies, in_subjects, verdicts
+        ) as found
         into verdicts, subjects, sames;
     end if;
 
@@ -138,14 +139,13 @@ $$;
 -- Around midnight (UTC) a flush of yesterday may still be under way, so for a minute both days
 -- are written; yesterday's row is then what both of them meet at.
 create function engine.admit_keys_v1(
-    sub_tenants int4[], in_subs int4[], in_keys bytea[], in_bodies bytea[], in_subjects uuid[],
+    at timestamptz, sub_tenants int4[], in_subs int4[], in_keys bytea[], in_bodies bytea[], in_subjects uuid[],
     given_verdicts int2[],
     out verdicts int2[], out subjects uuid[], out sames bool[]
 )
     language plpgsql
 as $$
 declare
-    at timestamptz := clock_timestamp();
     today int4 := engine.day_of(at);
     is_midnight bool := engine.day_of(at - interval '60 seconds') < today;
     new int8[];

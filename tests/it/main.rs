@@ -4,6 +4,10 @@
 #![cfg(test)]
 
 mod architecture;
+mod contract;
+mod handlers;
+mod postgres;
 mod scenarios;
 mod seeds;
+mod simulation;
 mod support;

@@ -1,5 +1,6 @@
 //! What the whole system does, seen from outside.
 
+mod node_loss;
 mod restart;
 mod retries;
 mod running;

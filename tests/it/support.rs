@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod postgres;
 pub mod process;
 pub mod receiver;
 

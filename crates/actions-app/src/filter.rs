@@ -92,6 +92,27 @@ impl Filter {
         self.terms.push(Term { field, compare: Compare::Is, values, negated: false });
     }
 
+    /// Takes out what was said about a field.
+    pub fn drop(&mut self, field: &str) {
+        self.terms.retain(|term| term.field != field);
+    }
+
+    /// Lets a field be called by another name.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        for term in self.terms.iter_mut().filter(|term| term.field == from) {
+            term.field = to.to_owned();
+        }
+    }
+
+    /// Looks for the values of a field anywhere in its text.
+    pub fn loosen(&mut self, field: &str) {
+        for term in self.terms.iter_mut().filter(|term| term.field == field) {
+            for value in &mut term.values {
+                *value = format!("*{value}*");
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }

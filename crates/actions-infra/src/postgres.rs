@@ -52,7 +52,7 @@ const PARTS_DEFAULT: u16 = 16;
 
 /// What every session of ours starts with. A client that dies or freezes must not hold a lock
 /// for long; a plan with dozens of partitions must not be compiled.
-const SESSION: [(&str, &str); 10] = [
+const SESSION: [(&str, &str); 11] = [
     ("timezone", "UTC"),
     ("statement_timeout", "20s"),
     ("lock_timeout", "5s"),
@@ -60,6 +60,7 @@ const SESSION: [(&str, &str); 10] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "15s"),
     ("default_transaction_isolation", "read committed"),
     ("jit", "off"),
     ("client_min_messages", "warning"),

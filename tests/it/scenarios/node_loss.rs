@@ -130,8 +130,8 @@ async fn every_call_is_explained(
     println!("{all} calls, {extra_calls} of them repeated and explained");
 }
 
-/// More by `ACTIONS_STORM_EVENTS`.
+/// More by `ACTIONS_TEST_STORM_EVENTS`.
 #[expect(clippy::disallowed_methods, reason = "a test's size is chosen outside")]
 fn event_count() -> usize {
-    std::env::var("ACTIONS_STORM_EVENTS").map_or(20_000, |count| count.parse().unwrap())
+    std::env::var("ACTIONS_TEST_STORM_EVENTS").map_or(20_000, |count| count.parse().unwrap())
 }

@@ -22,6 +22,8 @@ pub(super) struct Horizon {
     are_held_known: bool,
     /// Everything that is due within `due_ahead` was there when it was read last.
     is_complete: bool,
+    /// Everything that was due at the claim has been in memory.
+    was_complete: bool,
     /// Something was left out since the reading that is under way began.
     is_outdated: bool,
     /// There is something new since the last reading began.
@@ -41,6 +43,7 @@ impl Horizon {
             is_loading: false,
             are_held_known: false,
             is_complete: false,
+            was_complete: false,
             is_outdated: false,
             is_wanted: false,
             next_at: now,
@@ -54,8 +57,14 @@ impl Horizon {
         self.are_held_known
     }
 
-    pub(super) fn next_at(&self) -> Timestamp {
-        self.next_at
+    /// Whether everything that was due when the partition was claimed has been in memory.
+    pub(super) fn was_complete(&self) -> bool {
+        self.was_complete
+    }
+
+    /// When to look again. While a reading is under way there is nothing to look for.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        Some(self.next_at).filter(|_| !self.is_loading)
     }
 
     /// Answers what to read now: how far ahead, and how many.
@@ -91,6 +100,7 @@ impl Horizon {
         // Those that hold a key come first, so one that does not is the end of them.
         self.are_held_known |= complete || laters.iter().any(|later| !later.hold);
         self.is_complete = (complete || reaches) && !self.is_outdated;
+        self.was_complete |= self.is_complete;
         self.is_loading = false;
         let gone = std::mem::take(&mut self.gone);
         laters.into_iter().filter(|later| !gone.contains(&later.item.work.id)).collect()
@@ -104,6 +114,7 @@ impl Horizon {
     /// An item was left out although it is due soon.
     pub(super) fn miss(&mut self) {
         self.is_complete = false;
+        self.was_complete = false;
         self.is_outdated = true;
     }
 
