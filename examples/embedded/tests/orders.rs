@@ -61,9 +61,8 @@ async fn an_order_waits_for_its_service() {
     shop.actions.stop().await.unwrap();
     // The engine is gone; the database is not.
     let reopened = actions::Actions::builder().sqlite(scratch.file()).build().await.unwrap();
-    let sent = reopened
-        .emit("orders.placed", &Order { id: 7, email: "eve@example.com".to_owned(), total: 3.0 });
-    let sent = sent.await.unwrap();
+    let order = Order { id: 7, email: "eve@example.com".to_owned(), total: 3.0 };
+    let sent = reopened.emit("orders.placed", &order).await.unwrap();
     assert_eq!(sent.executions.len(), 1, "the action of the last run is still there");
     // This process has no such function, and says so instead of pretending.
     let executions = reopened.wait(&sent).await.unwrap();

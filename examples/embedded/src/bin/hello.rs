@@ -10,8 +10,12 @@ struct User {
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let actions = Actions::builder().sqlite("app.db").build().await?;
-    let greet = async |_cx: Cx, user: User| Ok(format!("welcome {}", user.email));
-    actions.on("users.created", greet).await?;
+    actions
+        .on("users.created", |cx: Cx, user: User| async move {
+            cx.info(format!("welcome {}", user.email));
+            Ok(())
+        })
+        .await?;
     actions.emit("users.created", &User { email: "user@example.com".into() }).await?;
     actions.run_until_idle().await?;
     Ok(())
