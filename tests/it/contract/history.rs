@@ -10,9 +10,7 @@ use actions_domain::ports::history::{
     ActionCounts, DeadLetterQuery, EventQuery, ExecutionQuery, QueueMetric,
 };
 use actions_domain::tenant::TenantSlug;
-use actions_domain::work::{
-    Commit, Finish, Ingest, Item, Key, KeyMode, Part, Work,
-};
+use actions_domain::work::{Commit, Finish, Ingest, Item, Key, KeyMode, Part, Work};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
