@@ -3,6 +3,7 @@
 // Tells lints that helpers are tests too.
 #![cfg(test)]
 
+mod api;
 mod architecture;
 mod contract;
 mod handlers;

@@ -1,5 +1,6 @@
 //! What the tests have in common. It speaks the words of the domain.
 
+pub mod app;
 pub mod clock;
 pub mod engine;
 pub mod postgres;

@@ -20,4 +20,4 @@ mod wiring;
 
 pub use caller::Access;
 pub use library::{Actions, Cx, Event, Fail};
-pub use routes::{Serving, openapi_json, router};
+pub use routes::{Serving, openapi_json, recorder, router};

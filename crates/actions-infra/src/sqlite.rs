@@ -98,7 +98,9 @@ pub enum ConnectError {
     Store(#[from] StoreError),
 }
 
-/// The SQLite adapter of [`actions_domain::ports::store::Store`],
+/// One open SQLite file.
+///
+/// It implements [`actions_domain::ports::store::Store`],
 /// [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].

@@ -108,8 +108,7 @@ async fn every_change_takes_the_next_version_of_its_tenant(stores: &Stores) {
     let name = &second.spec.name;
     let sixth = definitions.delete_action(ADMIN, name, Expected::Anything).await.unwrap();
 
-    let versions =
-        [first.version, second.version, third.version, fourth.version, fifth, sixth];
+    let versions = [first.version, second.version, third.version, fourth.version, fifth, sixth];
     assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
     assert_eq!(version(&ports, ADMIN).await, 6);
     assert_eq!(version(&ports, acme).await, 1);
@@ -481,8 +480,10 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
     let subscription = subscribe(&ports, ADMIN, action.id, "a.*").await;
 
     let wrong = definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(9)).await;
-    let version =
-        definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(2)).await.unwrap();
+    let version = definitions
+        .delete_subscription(ADMIN, subscription.id, Expected::Version(2))
+        .await
+        .unwrap();
 
     assert!(matches!(wrong, Err(DefinitionsError::Stale { current: 2 })), "{wrong:?}");
     let changes = definitions.changes(ADMIN, 2).await.unwrap();

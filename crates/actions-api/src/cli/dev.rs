@@ -65,8 +65,8 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     if let Some(demo) = demo {
         demo.start(app.clone(), cx.output.clone());
     }
-    let router = crate::router(app, crate::Access::LocalDev);
-    server::run(engine, &config.engine, listener, router, signals).await
+    let access = crate::Access::LocalDev;
+    server::run(engine, &config.engine, listener, access, signals).await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

@@ -48,9 +48,8 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     let listener = server::listen(config.listen).await?;
     let engine = server::engine(&config.engine).await?;
     let access = crate::Access::Token(token.expose().to_owned().into());
-    let router = crate::router(engine.app.clone(), access);
     info!(address = %listener.local_addr()?, database = %config.engine.database.place(), node = %config.engine.node_name, "serving");
-    server::run(engine, &config.engine, listener, router, signals).await
+    server::run(engine, &config.engine, listener, access, signals).await
 }
 
 /// Somebody who sets it expects it to be used.

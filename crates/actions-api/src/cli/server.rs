@@ -1,7 +1,7 @@
 //! The HTTP interface and the node of this process, from start to drained end.
 
 use actions_app::node;
-use axum::Router;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::error::CliError;
 use super::exit::Exit;
 use super::shutdown::Signals;
+use crate::{Access, Serving};
 use crate::config::EngineConfig;
 use crate::wiring::{self, Engine};
 
@@ -17,21 +18,23 @@ pub(super) async fn run(
     engine: Engine,
     config: &EngineConfig,
     listener: TcpListener,
-    router: Router,
+    access: Access,
     mut signals: Signals,
 ) -> Result<Exit, CliError> {
-    let node = node::start(engine.app.clone(), wiring::node_config(config));
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| CliError::failed(format!("figures cannot be recorded: {error}")))?;
     let closing = CancellationToken::new();
+    let serving = Serving { access, metrics, has_node: true, draining: closing.clone() };
+    let router = crate::router(engine.app.clone(), serving);
+    let node = node::start(engine.app.clone(), wiring::node_config(config));
     let closed = closing.clone();
     let http = tokio::spawn(async move {
         axum::serve(listener, router)
             .with_graceful_shutdown(async move { closed.cancelled().await })
             .await
     });
-    tokio::select! {
-        _ = signals.next() => {}
-        ended = async { closing.clone().cancelled_owned().await; } => ended,
-    }
+    signals.next().await;
 
     info!("draining: a second signal ends at once");
     closing.cancel();
