@@ -167,8 +167,10 @@ fn report(cx: &Context, verb: &str, answers: &[Value]) -> Result<(), CliError> {
         lists.flatten().cloned().collect::<Vec<Value>>()
     };
     let (executions, refused) = (listed("executions"), listed("refused"));
-    let counted = |name: &str| answers.iter().filter_map(|answer| answer.get(name)?.as_u64()).sum();
-    let done: u64 = counted("requeued") + counted("discarded");
+    let counted = |name: &str| -> u64 {
+        answers.iter().filter_map(|answer| answer.get(name)?.as_u64()).sum()
+    };
+    let done = counted("requeued") + counted("discarded");
     if verb == "requeue" {
         let columns = [column("dead", "/dead_id"), column("execution", "/execution_id")];
         cx.output.list(&columns, "/execution_id", &executions)?;

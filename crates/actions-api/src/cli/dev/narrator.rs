@@ -32,6 +32,7 @@ pub(super) fn start(app: App, output: Output) {
         let since = app.ports.clock.now();
         let mut narrator =
             Narrator { app, output, since, told: Told::default(), open: HashMap::new() };
+        narrator.tell_blocked();
         loop {
             // While the store is away there is nothing to tell; the log says that it is.
             let looked = narrator.look().await;
