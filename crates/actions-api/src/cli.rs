@@ -23,6 +23,7 @@ mod doctor;
 mod emit;
 mod error;
 mod event;
+mod exact;
 mod execute;
 mod execution;
 mod exit;

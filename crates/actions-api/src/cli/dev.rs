@@ -19,6 +19,9 @@ use crate::config::{Config, Database};
 
 mod demo;
 mod narrator;
+mod teller;
+
+use teller::Teller;
 
 /// Run everything in one process for development, on this machine only
 ///
@@ -61,9 +64,10 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     ensure_tenant(&app, DEFAULT_TENANT, "Default").await?;
     let demo = if args.demo { Some(demo::prepare(&app, address).await?) } else { None };
 
-    narrator::start(app.clone(), cx.output.clone());
+    let teller = Teller::start(cx.output.clone());
+    narrator::start(app.clone(), teller.clone());
     if let Some(demo) = demo {
-        demo.start(app.clone(), cx.output.clone());
+        demo.start(app.clone(), teller);
     }
     let access = crate::Access::LocalDev;
     server::run(engine, &config.engine, listener, access, signals).await

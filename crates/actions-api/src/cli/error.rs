@@ -50,7 +50,7 @@ impl CliError {
             };
             message.push_str(&format!("\n  {}{place}: {}", part("pointer"), part("message")));
         }
-        let hint = text("code").map(|code| format!("{code} is explained in docs/errors.md"));
+        let hint = text("code").map(|code| format!("docs/errors.md explains {code}"));
         Self { exit: Exit::of_status(status), message, hint, problem: Some(body) }
     }
 }

@@ -6,7 +6,7 @@ use super::client::Call;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, wide};
-use super::{Context, page};
+use super::{Context, exact, page};
 
 const COLUMNS: [Column; 6] = [
     column("id", "/id"),
@@ -53,7 +53,14 @@ pub(super) async fn run(cx: &Context, command: Event) -> Result<Exit, CliError> 
             cx.output.list(&COLUMNS, "/id", &items)?;
         }
         Event::Show(args) => {
-            let event = client.in_tenant(Call::get(&["events", &args.id])).await?.json()?;
+            let answer = client.in_tenant(Call::get(&["events", &args.id])).await?;
+            if cx.output.exact(&answer.text())? {
+                return Ok(Exit::Done);
+            }
+            let mut event = answer.json()?;
+            if !cx.output.wants_data() {
+                event["data"] = exact::member(&answer.text(), "data").into();
+            }
             cx.output.one(&COLUMNS.map(Column::everywhere), "/id", &event)?;
         }
     }

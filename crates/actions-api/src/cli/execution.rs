@@ -85,7 +85,11 @@ async fn list(cx: &Context, args: List) -> Result<Exit, CliError> {
 
 async fn show(cx: &Context, id: &str) -> Result<Exit, CliError> {
     let client = cx.client()?;
-    let execution = client.in_tenant(Call::get(&["executions", id])).await?.json()?;
+    let answer = client.in_tenant(Call::get(&["executions", id])).await?;
+    if cx.output.exact(&answer.text())? {
+        return Ok(Exit::Done);
+    }
+    let execution = answer.json()?;
     let timeline = if cx.output.wants_data() {
         String::new()
     } else {

@@ -9,6 +9,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::error::CliError;
+use super::exact;
 use crate::config::Environment;
 
 /// How data is printed. JSON is stable, text is not.
@@ -149,6 +150,24 @@ impl Output {
         }
     }
 
+    /// Prints the server's own text where JSON is wanted, without touching a token of it: a tree
+    /// would alter long numbers. Answers whether it did.
+    pub(crate) fn exact(&self, json: &str) -> Result<bool, CliError> {
+        let line = match self.format {
+            Format::Json if self.fields.is_empty() => exact::pretty(json),
+            Format::Jsonl if self.fields.is_empty() => json.trim().to_owned(),
+            Format::Json
+            | Format::Jsonl
+            | Format::Table
+            | Format::Wide
+            | Format::Yaml
+            | Format::Name
+            | Format::None => return Ok(false),
+        };
+        self.print(&line)?;
+        Ok(true)
+    }
+
     /// Whether data is wanted rather than text for people.
     pub(crate) fn wants_data(&self) -> bool {
         matches!(self.format, Format::Json | Format::Jsonl | Format::Yaml)
@@ -196,7 +215,7 @@ impl Output {
         items.iter().map(|item| self.picked_one(item)).collect()
     }
 
-    /// The item with the fields that `--fields` names, in that order.
+    /// The item with the fields that `--fields` names.
     fn picked_one(&self, item: &Value) -> Value {
         if self.fields.is_empty() {
             return item.clone();

@@ -14,9 +14,9 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::super::error::CliError;
-use super::super::output::Output;
 use super::super::seed;
 use super::ensure_tenant;
+use super::teller::Teller;
 use crate::definition_file::{
     DefinitionFile, Written, WrittenAction, WrittenSubscription, parse_yaml,
 };
@@ -118,10 +118,10 @@ fn beside(api: SocketAddr, offset: u16) -> SocketAddr {
 
 impl Demo {
     /// Starts to receive and to send.
-    pub(super) fn start(self, app: App, output: Output) {
+    pub(super) fn start(self, app: App, teller: Teller) {
         let Self { events, receiver, sink } = self;
         receiver.start(app.ports.clock.clone());
-        sink.start(output);
+        sink.start(app.ports.clock.clone(), teller);
         tokio::spawn(async move { send(&app, &events).await });
     }
 }

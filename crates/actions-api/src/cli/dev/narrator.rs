@@ -17,7 +17,7 @@ use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::ports::history::{EventQuery, ExecutionQuery};
 use actions_domain::ports::store::StoreError;
 
-use super::super::output::Output;
+use super::teller::Teller;
 
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,11 +27,11 @@ const NEWEST: u32 = 100;
 const REMEMBERED: usize = 4_000;
 
 /// Starts to tell of what happens from now on.
-pub(super) fn start(app: App, output: Output) {
+pub(super) fn start(app: App, teller: Teller) {
     tokio::spawn(async move {
         let since = app.ports.clock.now();
         let mut narrator =
-            Narrator { app, output, since, told: Told::default(), open: HashMap::new() };
+            Narrator { app, teller, since, told: Told::default(), open: HashMap::new() };
         narrator.tell_blocked();
         loop {
             // While the store is away there is nothing to tell; the log says that it is.
@@ -46,7 +46,7 @@ pub(super) fn start(app: App, output: Output) {
 
 struct Narrator {
     app: App,
-    output: Output,
+    teller: Teller,
     since: Timestamp,
     told: Told,
     /// Executions that have not ended, with the attempts that were told.
@@ -235,13 +235,7 @@ impl Narrator {
     }
 
     fn say(&self, at: Timestamp, tenant: &TenantDefinitions, what: &str, name: &str, text: &str) {
-        let line = format!(
-            "{}  {:8}  {what:11}  {name:22}  {text}",
-            at.format("%H:%M:%S%.3f"),
-            tenant.tenant.slug.as_str(),
-        );
-        // A terminal that went away does not stop the engine.
-        let _ = self.output.print(line.trim_end());
+        self.teller.say(at, tenant.tenant.slug.as_str(), what, name, text);
     }
 }
 

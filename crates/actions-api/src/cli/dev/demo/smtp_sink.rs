@@ -1,12 +1,14 @@
 //! A mail server that accepts everything and delivers nothing: the demo's mail ends here.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use actions_domain::ports::clock::Clock;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::super::error::CliError;
-use super::super::super::output::Output;
+use super::super::teller::Teller;
 use super::receiver::listen_near;
 
 /// Most bytes of one line, and of one mail.
@@ -38,31 +40,20 @@ impl SmtpSink {
         self.address
     }
 
-    pub(super) fn start(self, output: Output) {
+    pub(super) fn start(self, clock: Arc<dyn Clock>, teller: Teller) {
         tokio::spawn(async move {
             while let Ok((stream, _peer)) = self.listener.accept().await {
-                let output = output.clone();
+                let (clock, teller) = (clock.clone(), teller.clone());
                 tokio::spawn(async move {
+                    let tell = |mail: &Mail| {
+                        teller.say(clock.now(), "sink", "mail", &mail.to.join(", "), &mail.subject);
+                    };
                     // A sender that hangs up half-way is not a mail.
-                    let _ = converse(stream, |mail| tell(&output, mail)).await;
+                    let _ = converse(stream, tell).await;
                 });
             }
         });
     }
-}
-
-fn tell(output: &Output, mail: &Mail) {
-    let clock = crate::wiring::clock();
-    let line = format!(
-        "{}  {:8}  {:11}  {:22}  {}",
-        clock.now().format("%H:%M:%S%.3f"),
-        "sink",
-        "mail",
-        mail.to.join(", "),
-        mail.subject,
-    );
-    // A terminal that went away does not stop the demo.
-    let _ = output.print(&line);
 }
 
 /// Speaks SMTP (RFC 5321), as far as a sender needs it.
