@@ -218,9 +218,11 @@ create table engine.dedupe (
     primary key (day, tenant, key)
 ) partition by list (day);
 
--- Counts of ends, one row for each flush, tenant and action; old rows are summed up by the hour.
+-- Counts of ends. One row for each flush, tenant and action is of grain 0; after an hour they are
+-- summed up by the minute (1), after two days by the hour (2).
 create table engine.stat (
     last_at timestamptz not null,
+    grain int2 not null default 0,
     tenant int4 not null,
     action int4 not null,
     completed int8 not null,
@@ -230,7 +232,7 @@ create table engine.stat (
     duration_ms int8 not null
 );
 create index stat_action on engine.stat (tenant, action, last_at);
-create index stat_age on engine.stat (last_at);
+create index stat_age on engine.stat (grain, last_at);
 
 create table engine.queue_metric (
     id int8 generated always as identity primary key,

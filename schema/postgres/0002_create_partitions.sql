@@ -86,21 +86,21 @@ create table engine.chore (
 insert into engine.chore values ('hourly', '-infinity');
 
 -- Answers true to one caller an hour.
-create function engine.claim_chore_v1(chore text) returns bool
+create function engine.claim_chore_v1(given_name text) returns bool
     language plpgsql
 as $$
 begin
-    perform from engine.chore where name = chore and done_at < clock_timestamp() - interval '1 hour';
+    perform from engine.chore where name = given_name and done_at < clock_timestamp() - interval '1 hour';
     if not found then
         return false;
     end if;
     perform from engine.chore
-    where name = chore and done_at < clock_timestamp() - interval '1 hour'
+    where name = given_name and done_at < clock_timestamp() - interval '1 hour'
     for update skip locked;
     if not found then
         return false;
     end if;
-    update engine.chore set done_at = clock_timestamp() where name = chore;
+    update engine.chore set done_at = clock_timestamp() where name = given_name;
     return true;
 end
 $$;
@@ -219,11 +219,14 @@ create function engine.drop_old_history_v1(keep_days int4) returns text
     language plpgsql
 as $$
 declare
-    bound int8 := to_char(
-        (clock_timestamp() - make_interval(days => greatest(keep_days, 2))) at time zone 'UTC',
-        'YYYYMMDD')::int8;
+    oldest timestamptz := clock_timestamp() - make_interval(days => greatest(keep_days, 2));
+    bound int8 := to_char(oldest at time zone 'UTC', 'YYYYMMDD')::int8;
     child text;
 begin
+    -- An item of the log is finished because its execution is there.
+    if exists (select from engine.work where seg < engine.segment_of(oldest) + 4) then
+        return null;
+    end if;
     foreach child in array array[
         engine.old_partition('execution', bound), engine.old_partition('event', bound)]
     loop
@@ -246,23 +249,30 @@ begin
 end
 $$;
 
--- Sums up old statistics by the hour, and forgets what nobody asks for any more.
+-- Sums up statistics of grains below `coarse` that are older than `age`.
+create function engine.sum_up_v1(coarse int2, age interval, unit text) returns void
+    language sql
+as $$
+    with old as (
+        delete from engine.stat
+        where grain < coarse and last_at < clock_timestamp() - age
+        returning *
+    )
+    insert into engine.stat (
+        grain, last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
+    select coarse, max(last_at), tenant, action, sum(completed), sum(failed), sum(cancelled),
+           sum(retries), sum(duration_ms)
+    from old
+    group by tenant, action, date_trunc(unit, last_at)
+$$;
+
+-- Sums up old statistics, and forgets what nobody asks for any more.
 create function engine.sweep_v1() returns void
     language plpgsql
 as $$
 begin
-    with old as (
-        delete from engine.stat
-        where last_at < clock_timestamp() - interval '2 days'
-          and last_at >= clock_timestamp() - interval '3 days'
-        returning *
-    )
-    insert into engine.stat (
-        last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
-    select max(last_at), tenant, action, sum(completed), sum(failed), sum(cancelled),
-           sum(retries), sum(duration_ms)
-    from old
-    group by tenant, action, date_trunc('hour', last_at);
+    perform engine.sum_up_v1(1::int2, interval '1 hour', 'minute');
+    perform engine.sum_up_v1(2::int2, interval '2 days', 'hour');
 
     -- A cancel that met its finish half-way.
     delete from engine.control

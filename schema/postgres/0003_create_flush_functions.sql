@@ -6,6 +6,9 @@
 -- ascending → tail rows, ascending. Each statement of these functions sees what was committed
 -- when it began (READ COMMITTED), so what a lock protects is read in a statement after it.
 --
+-- Columns of a batch are arrays. Several `unnest` in one select list run side by side and are
+-- much cheaper than one in `from`, which keeps each column in a store of its own.
+--
 -- Versioned and only added to: nodes of the release before may still run beside us.
 --
 -- Own error codes: AX001 a lease was lost (detail: the partitions), AX002 the data are refused,
@@ -31,8 +34,6 @@ create function engine.admit_v1(
 as $$
 declare
     ingest_count int4 := cardinality(in_subs);
-    event_count int4;
-    stored uuid[];
     has_unknown bool;
     has_stale bool;
 begin
@@ -62,8 +63,9 @@ begin
 
     if exists (select from unnest(in_keys) as ingest (key) where key is not null) then
         select found.verdicts, found.subjects, found.sames
-        from engine.admit_keys_v1(sub_tenants, in_subs, in_keys, in_bodies, in_subjects, verdicts)
-            as found
+        from engine.admit_keys_v1(
+            clock_timestamp(), sub_tenants, in_subs, in_keys, in_bodies, in_subjects, verdicts
+        ) as found
         into verdicts, subjects, sames;
     end if;
 
@@ -73,32 +75,31 @@ begin
     end if;
 
     if cardinality(ev_ids) > 0 then
-        -- An event that is there was stored by an earlier try of this flush, with its work.
-        with new as (
+        begin
             insert into engine.event (
                 id, accepted_at, tenant, type, source, external_id, data, attributes, executions)
             select
                 id, accepted_at, sub_tenants[in_subs[ingest]], type, source, external_id, data,
                 attributes, executions::uuid[]
-            from unnest(
-                ev_ingests, ev_ids, ev_types, ev_sources, ev_externals, ev_accepted, ev_data,
-                ev_attributes, ev_executions
-            ) as given (
-                ingest, id, type, source, external_id, accepted_at, data, attributes, executions)
-            where verdicts[ingest] = 0
-            on conflict do nothing
-            returning id
-        )
-        select array_agg(id) from new into stored;
-
-        select count(*) from unnest(ev_ingests) as given (ingest) where verdicts[ingest] = 0
-        into event_count;
-        if event_count > coalesce(cardinality(stored), 0) then
-            select found.verdicts, found.subjects, found.sames
-            from engine.admit_repeats_v1(ev_ingests, ev_ids, stored, verdicts, subjects, sames)
-                as found
-            into verdicts, subjects, sames;
-        end if;
+            from (
+                select
+                    unnest(ev_ingests) as ingest, unnest(ev_ids) as id, unnest(ev_types) as type,
+                    unnest(ev_sources) as source, unnest(ev_externals) as external_id,
+                    unnest(ev_accepted) as accepted_at, unnest(ev_data) as data,
+                    unnest(ev_attributes) as attributes, unnest(ev_executions) as executions
+            ) as given
+            where verdicts[ingest] = 0;
+        exception
+            when unique_violation then
+                -- An event that is there was stored by an earlier try of this flush, with its
+                -- work.
+                select found.verdicts, found.subjects, found.sames
+                from engine.admit_repeats_v1(
+                    sub_tenants, in_subs, ev_ingests, ev_ids, ev_types, ev_sources, ev_externals,
+                    ev_accepted, ev_data, ev_attributes, ev_executions, verdicts, subjects, sames
+                ) as found
+                into verdicts, subjects, sames;
+        end;
     end if;
 
     if cardinality(cancel_ids) > 0 then
@@ -123,7 +124,9 @@ begin
         get diagnostics discarded = row_count;
     end if;
 
-    if cardinality(intake_ids) > 0 then
+    -- A stale submission is matched and sent again from its row of the intake; the others' rows
+    -- are repetitions then.
+    if cardinality(intake_ids) > 0 and not coalesce(has_stale, false) then
         perform from engine.intake where id = any (intake_ids) order by id for update;
         delete from engine.intake where id = any (intake_ids);
     end if;
@@ -136,21 +139,48 @@ $$;
 -- Around midnight (UTC) a flush of yesterday may still be under way, so for a minute both days
 -- are written; yesterday's row is then what both of them meet at.
 create function engine.admit_keys_v1(
-    sub_tenants int4[], in_subs int4[], in_keys bytea[], in_bodies bytea[], in_subjects uuid[],
+    at timestamptz, sub_tenants int4[], in_subs int4[], in_keys bytea[], in_bodies bytea[], in_subjects uuid[],
     given_verdicts int2[],
     out verdicts int2[], out subjects uuid[], out sames bool[]
 )
     language plpgsql
 as $$
 declare
-    at timestamptz := clock_timestamp();
     today int4 := engine.day_of(at);
     is_midnight bool := engine.day_of(at - interval '60 seconds') < today;
     new int8[];
     new_yesterday int8[];
 begin
-    -- Always in the order of the keys, so that two flushes cannot wait for each other. Of equal
-    -- keys in one flush the first one counts.
+    -- The usual case first: all keys are new. Always in the order of the keys, so that two flushes
+    -- cannot wait for each other.
+    if not is_midnight and not exists (
+        select
+        from (
+            select unnest(in_subs) as sub, unnest(in_keys) as key
+        ) as ingest
+        where (select true from engine.dedupe
+               where dedupe.day = today - 1 and dedupe.tenant = sub_tenants[ingest.sub]
+                 and dedupe.key = ingest.key)
+    ) then
+        begin
+            insert into engine.dedupe (day, tenant, key, subject, body)
+            select today, sub_tenants[sub] as tenant, key, subject, body
+            from (
+                select
+                    unnest(in_subs) as sub, unnest(in_keys) as key, unnest(in_bodies) as body,
+                    unnest(in_subjects) as subject, unnest(given_verdicts) as verdict
+            ) as ingest
+            where key is not null and verdict = 0
+            order by tenant, key;
+            verdicts := given_verdicts;
+            return;
+        exception
+            when unique_violation then
+                null;
+        end;
+    end if;
+
+    -- Of equal keys in one flush the first one counts.
     if is_midnight then
         with wanted as (
             select distinct on (tenant, key) tenant, key, body, subject, n
@@ -214,7 +244,7 @@ begin
             then coalesce(known_body = body, true) end order by n)
     from (
         select
-            n, verdict, body, known.subject as known_subject, known.body as known_body,
+            n, verdict, ingest.body, known.subject as known_subject, known.body as known_body,
             key is not null and verdict = 0 and not n = any (coalesce(new, '{}')) as is_repeat
         from unnest(in_subs, in_keys, in_bodies, given_verdicts)
             with ordinality as ingest (sub, key, body, verdict, n)
@@ -223,7 +253,7 @@ begin
             from engine.dedupe
             where dedupe.day in (today - 1, today)
               and dedupe.tenant = sub_tenants[sub] and dedupe.key = ingest.key
-              and ingest.verdict = 0
+              and ingest.verdict = 0 and not n = any (coalesce(new, '{}'))
             order by dedupe.day
             limit 1
         ) as known on true
@@ -274,18 +304,41 @@ begin
 end
 $$;
 
--- Marks ingests as duplicates whose event was there before, or twice in this flush.
+-- Stores the events that are not there yet. Ingests whose event was there before, or twice in
+-- this flush, are duplicates of it.
 create function engine.admit_repeats_v1(
-    ev_ingests int4[], ev_ids uuid[], stored uuid[],
+    sub_tenants int4[], in_subs int4[],
+    ev_ingests int4[], ev_ids uuid[], ev_types text[], ev_sources text[], ev_externals text[],
+    ev_accepted timestamptz[], ev_data text[], ev_attributes text[], ev_executions text[],
     given_verdicts int2[], given_subjects uuid[], given_sames bool[],
     out verdicts int2[], out subjects uuid[], out sames bool[]
 )
-    language sql
+    language plpgsql
 as $$
+declare
+    stored uuid[];
+begin
+    with new as (
+        insert into engine.event (
+            id, accepted_at, tenant, type, source, external_id, data, attributes, executions)
+        select
+            id, accepted_at, sub_tenants[in_subs[ingest]], type, source, external_id, data,
+            attributes, executions::uuid[]
+        from unnest(
+            ev_ingests, ev_ids, ev_types, ev_sources, ev_externals, ev_accepted, ev_data,
+            ev_attributes, ev_executions
+        ) as given (
+            ingest, id, type, source, external_id, accepted_at, data, attributes, executions)
+        where given_verdicts[ingest] = 0
+        on conflict do nothing
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') from new into stored;
+
     select
         array_agg(case when repeat.id is null then verdict else 1 end::int2 order by n),
         array_agg(coalesce(repeat.id, subject) order by n),
-        array_agg(coalesce(repeat.id is not null, same) or same order by n)
+        array_agg(repeat.id is not null or same order by n)
     from unnest(
         given_verdicts,
         coalesce(given_subjects, array_fill(null::uuid, array[cardinality(given_verdicts)])),
@@ -298,8 +351,10 @@ as $$
             from unnest(ev_ingests, ev_ids) as given (ingest, id)
             where given_verdicts[ingest] = 0
         ) as counted
-        where nth > 1 or not id = any (coalesce(stored, '{}'))
+        where nth > 1 or not id = any (stored)
     ) as repeat on repeat.ingest = ingest.n
+    into verdicts, subjects, sames;
+end
 $$;
 
 
@@ -382,47 +437,73 @@ begin
     end if;
 
     if cardinality(x_ids) > 0 then
-        with given as (
-            select *
-            from unnest(
-                x_ids, x_parts, x_epochs, x_fins, x_statuses, x_started, x_ended,
-                x_attempt_counts, x_attempts, x_outputs, x_errors, x_fingerprints, x_tenants,
-                x_lanes, x_actions, x_defs, x_keys, x_modes, x_events, x_parents, x_queued,
-                x_inputs
-            ) as given (
-                id, part, epoch, fin, status, started_at, ended_at, attempt_count, attempts,
-                output, error, fingerprint, tenant, lane, action, defs, key, mode, event, parent,
-                queued_at, input)
-        ), stored as (
-            insert into engine.execution (
-                id, epoch, fin, defs, queued_at, started_at, ended_at, tenant, action, node, part,
-                lane, mode, status, attempt_count, event, parent, key, input, output, error,
-                attempts)
+        begin
+            with stored as (
+                insert into engine.execution (
+                    id, epoch, fin, defs, queued_at, started_at, ended_at, tenant, action, node,
+                    part, lane, mode, status, attempt_count, event, parent, key, input, output,
+                    error, attempts)
+                select
+                    unnest(x_ids), unnest(x_epochs), unnest(x_fins), unnest(x_defs),
+                    unnest(x_queued), unnest(x_started), unnest(x_ended), unnest(x_tenants),
+                    unnest(x_actions), writer, unnest(x_parts), unnest(x_lanes), unnest(x_modes),
+                    unnest(x_statuses), unnest(x_attempt_counts), unnest(x_events),
+                    unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
+                    unnest(x_errors), unnest(x_attempts)
+                returning tenant, action, status, attempt_count, started_at, ended_at
+            )
+            insert into engine.stat (
+                last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
             select
-                id, epoch, fin, defs, queued_at, started_at, ended_at, tenant, action, writer,
-                part, lane, mode, status, attempt_count, event, parent, key, input, output, error,
-                attempts
-            from given
-            on conflict do nothing
-            returning id, tenant, action, status, attempt_count, started_at, ended_at
-        ), buried as (
+                max(ended_at), tenant, action,
+                count(*) filter (where status = 2),
+                count(*) filter (where status in (3, 6)),
+                count(*) filter (where status = 5),
+                sum(greatest(attempt_count - 1, 0)),
+                coalesce(sum(floor(extract(epoch from ended_at - started_at) * 1000))::int8, 0)
+            from stored
+            group by tenant, action;
+        exception
+            when unique_violation then
+                -- Some are finished already, and stay as they are.
+                with stored as (
+                insert into engine.execution (
+                    id, epoch, fin, defs, queued_at, started_at, ended_at, tenant, action, node,
+                    part, lane, mode, status, attempt_count, event, parent, key, input, output,
+                    error, attempts)
+                select
+                    unnest(x_ids), unnest(x_epochs), unnest(x_fins), unnest(x_defs),
+                    unnest(x_queued), unnest(x_started), unnest(x_ended), unnest(x_tenants),
+                    unnest(x_actions), writer, unnest(x_parts), unnest(x_lanes), unnest(x_modes),
+                    unnest(x_statuses), unnest(x_attempt_counts), unnest(x_events),
+                    unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
+                    unnest(x_errors), unnest(x_attempts)
+                on conflict do nothing
+                returning tenant, action, status, attempt_count, started_at, ended_at
+            )
+            insert into engine.stat (
+                last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
+            select
+                max(ended_at), tenant, action,
+                count(*) filter (where status = 2),
+                count(*) filter (where status in (3, 6)),
+                count(*) filter (where status = 5),
+                sum(greatest(attempt_count - 1, 0)),
+                coalesce(sum(floor(extract(epoch from ended_at - started_at) * 1000))::int8, 0)
+            from stored
+            group by tenant, action;
+        end;
+
+        if exists (select from unnest(x_fingerprints) as print (text) where text is not null) then
+            -- Only for the ends that were written just now, under our own epoch.
             insert into engine.dead (id, died_at, tenant, action, fingerprint)
-            select id, given.ended_at, given.tenant, given.action, fingerprint
-            from given join stored using (id)
+            select execution.id, execution.ended_at, execution.tenant, execution.action, fingerprint
+            from unnest(x_ids, x_epochs, x_fins, x_fingerprints)
+                as given (id, epoch, fin, fingerprint)
+            join engine.execution using (id, epoch, fin)
             where fingerprint is not null
-            on conflict do nothing
-        )
-        insert into engine.stat (
-            last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
-        select
-            max(ended_at), tenant, action,
-            count(*) filter (where status = 2),
-            count(*) filter (where status in (3, 6)),
-            count(*) filter (where status = 5),
-            sum(greatest(attempt_count - 1, 0)),
-            coalesce(sum(floor(extract(epoch from ended_at - started_at) * 1000))::int8, 0)
-        from stored
-        group by tenant, action;
+            on conflict do nothing;
+        end if;
 
         -- From wherever it lives, with its mark and its cancel.
         delete from engine.later where id = any (x_ids);
@@ -497,12 +578,16 @@ begin
             ends.last + 1 + count(*) filter (where pause is null) over (
                 partition by part order by n
                 rows between unbounded preceding and 1 preceding) as ord
-        from unnest(
-            w_ingests, w_parts, w_ids, w_tenants, w_lanes, w_actions, w_defs, w_keys, w_modes,
-            w_events, w_parents, w_queued, w_delays, w_depths, w_inputs
-        ) with ordinality as given (
-            ingest, part, id, tenant, lane, action, defs, key, mode, event, parent, queued_at,
-            pause, depth, input, n)
+        from (
+            select
+                unnest(w_ingests) as ingest, unnest(w_parts) as part, unnest(w_ids) as id,
+                unnest(w_tenants) as tenant, unnest(w_lanes) as lane, unnest(w_actions) as action,
+                unnest(w_defs) as defs, unnest(w_keys) as key, unnest(w_modes) as mode,
+                unnest(w_events) as event, unnest(w_parents) as parent,
+                unnest(w_queued) as queued_at, unnest(w_delays) as pause,
+                unnest(w_depths) as depth, unnest(w_inputs) as input,
+                generate_series(1, cardinality(w_ids)) as n
+        ) as given
         join ends using (part)
         where verdicts[ingest] = 0
     ), delayed as (

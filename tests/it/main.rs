@@ -3,5 +3,12 @@
 // Tells lints that helpers are tests too.
 #![cfg(test)]
 
+mod api;
 mod architecture;
+mod contract;
+mod handlers;
+mod postgres;
+mod scenarios;
 mod seeds;
+mod simulation;
+mod support;

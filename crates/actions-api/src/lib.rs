@@ -1,1 +1,23 @@
 //! How Actions is used: HTTP, the command line and the library.
+
+mod body;
+mod caller;
+#[doc(hidden)]
+pub mod cli;
+mod config;
+mod definition_file;
+mod event_body;
+mod extract;
+pub mod library;
+mod members;
+mod openapi;
+mod page;
+pub mod problem;
+mod request;
+mod routes;
+mod time;
+mod wiring;
+
+pub use caller::Access;
+pub use library::{Actions, Cx, Event, Fail};
+pub use routes::{Serving, openapi_json, recorder, router};

@@ -189,6 +189,15 @@ impl TenantDefinitions {
         subscriptions
     }
 
+    /// The subscriptions of one action, oldest first.
+    pub fn subscriptions_of(&self, action: ActionId) -> Vec<Arc<Subscription>> {
+        let state = self.read();
+        let own = state.subscriptions.values().filter(|subscription| subscription.action == action);
+        let mut own: Vec<_> = own.cloned().collect();
+        own.sort_by_key(|subscription| subscription.id);
+        own
+    }
+
     pub fn subscription_count(&self) -> usize {
         self.read().subscriptions.len()
     }

@@ -1,5 +1,17 @@
 //! Everything that changes something. One file per command: request, error, function.
 
+pub mod apply_definitions;
+pub mod cancel_execution;
+pub mod check_action_health;
+pub mod check_definition;
+pub mod create_tenant;
+pub mod delete_action;
 pub(crate) mod disable_action;
+pub mod discard_dead_letters;
+pub mod execute_action;
 pub(crate) mod key;
+pub mod requeue_dead_letters;
+pub mod save_action;
+pub mod save_subscription;
+pub mod seed;
 pub mod submit_event;

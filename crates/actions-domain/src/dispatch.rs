@@ -10,7 +10,7 @@
 //! item is committed, so the next owner of a key sees what the one before it did. Slots are
 //! free as soon as the attempt has ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -96,6 +96,8 @@ pub enum Input {
     Due { part: Part, laters: Vec<Later>, complete: bool },
     /// New later items, as committed.
     Deferred(Vec<Later>),
+    /// Somebody has added later items to a partition, as somebody noticed. They are looked for.
+    LaterSeen(Part),
     /// The marks of these attempts are committed: they may start.
     Marked(Vec<Token>),
     /// An attempt has ended.
@@ -273,6 +275,11 @@ impl Dispatcher {
             Input::Deferred(laters) => {
                 laters.into_iter().for_each(|later| self.receive_deferred(later, now));
             }
+            Input::LaterSeen(part) => {
+                if let Some(partition) = self.partitions.get_mut(&part) {
+                    partition.horizon.want();
+                }
+            }
             Input::Marked(tokens) => {
                 tokens.into_iter().for_each(|token| self.marked(token, now));
             }
@@ -292,7 +299,7 @@ impl Dispatcher {
         if self.is_draining {
             return None;
         }
-        let horizons = self.partitions.values().map(|partition| partition.horizon.next_at());
+        let horizons = self.partitions.values().filter_map(|partition| partition.horizon.next_at());
         horizons.chain(self.timers.next()).min()
     }
 
@@ -300,6 +307,18 @@ impl Dispatcher {
     /// finished or moved, and committed.
     pub fn lows(&self) -> Vec<(Fence, Seq)> {
         self.partitions.values().map(|partition| (partition.fence, partition.low())).collect()
+    }
+
+    /// The partitions that may be given back as clean once the node [is idle](Self::is_idle):
+    /// nothing is left in them that a former owner may have started.
+    ///
+    /// The others are kept until the node leaves, so that their next owner is as careful as
+    /// this one was.
+    pub fn clean(&self) -> Vec<Fence> {
+        let suspects = self.entries.iter().filter(|(_, entry)| entry.suspect);
+        let suspects: BTreeSet<Part> = suspects.map(|(_, entry)| entry.item.part).collect();
+        let owned = self.partitions.iter().filter(|(part, _)| !suspects.contains(part));
+        owned.filter(|(_, partition)| partition.knows_suspects()).map(|(_, p)| p.fence).collect()
     }
 
     pub fn depths(&self) -> Depths {

@@ -197,7 +197,8 @@ pub struct Commit {
     pub cancels: Vec<Cancel>,
     /// Dead letters that somebody decided to forget.
     pub discards: Vec<Discard>,
-    /// Rows of the intake that `submissions` were made from.
+    /// Rows of the intake that `submissions` were made from. They stay when any of these is
+    /// stale.
     pub intake: Vec<i64>,
 }
 

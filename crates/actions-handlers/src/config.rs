@@ -21,8 +21,7 @@ use crate::template;
 pub(crate) type Headers = BTreeMap<String, String>;
 
 /// A text that is never printed and never shown again.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
@@ -32,6 +31,16 @@ impl Secret {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A derived message would repeat the value.
+        let Value::String(text) = Value::deserialize(deserializer)? else {
+            return Err(serde::de::Error::custom("a secret must be a string"));
+        };
+        Ok(Self(text))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::{
     About, Headers, Secret, checked, descriptor, parse, parse_config, reject, time_limit, to_value,
 };
 use crate::egress::{Egress, Method, Request};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, announcement, render_for};
 use crate::webhook::USER_AGENT;
 
 /// Where an alert goes, and when.
@@ -98,10 +98,10 @@ impl MonitoringAlert {
 
     async fn alert(&self, call: &Call) -> Result<Alerted, Outcome> {
         let config: AlertConfig = parse_config(call)?;
-        let event = call.event.as_ref().map(|event| event.event_type.as_str());
         let message = match &config.message {
             Some(template) => render_for(call, template, Escape::Plain)?,
-            None => format!("{} in {}", event.unwrap_or(&call.action), call.tenant.slug),
+            None => announcement(call)
+                .unwrap_or_else(|| format!("{} in {}", call.action, call.tenant.slug)),
         };
         let value = match &config.metric {
             Some(path) => Some(number_at(&call.input, path)?),

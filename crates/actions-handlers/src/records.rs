@@ -23,7 +23,7 @@ use crate::template::{Escape, render_for};
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct InboxConfig {
-    /// A template for the recipient's id. Without it the input's `recipient`, else the event's
+    /// A template for the recipient's id. Without it the input's `target`, else the event's
     /// user.
     #[serde(default)]
     to: Option<String>,
@@ -52,7 +52,7 @@ enum Level {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 struct InboxInput {
     #[serde(default)]
-    recipient: Option<Value>,
+    target: Option<Value>,
     #[serde(default)]
     title: Option<Value>,
     #[serde(default)]
@@ -100,8 +100,7 @@ fn notify(call: &Call) -> Result<Notification, Outcome> {
         (None, _) => Ok(None),
     };
     let user = call.event.as_ref().and_then(|event| event.attributes.user_id);
-    let recipient =
-        said(&config.to, input.recipient)?.or_else(|| user.map(|user| user.to_string()));
+    let recipient = said(&config.to, input.target)?.or_else(|| user.map(|user| user.to_string()));
     let text = said(&config.text, input.text)?;
     let missing = |what: &str| {
         let message = format!("a {what} is needed: as a template in the config, or in the input");
@@ -109,7 +108,7 @@ fn notify(call: &Call) -> Result<Notification, Outcome> {
     };
     Ok(Notification {
         message_id: call.execution.0,
-        recipient: recipient.filter(|to| !to.is_empty()).ok_or_else(|| missing("recipient"))?,
+        recipient: recipient.filter(|to| !to.is_empty()).ok_or_else(|| missing("target"))?,
         title: said(&config.title, input.title)?,
         text: text.filter(|text| !text.is_empty()).ok_or_else(|| missing("text"))?,
         level: config.level,

@@ -17,7 +17,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, announcement, render_for};
 use crate::webhook::USER_AGENT;
 
 const API_BASE: &str = "https://slack.com/api";
@@ -49,7 +49,7 @@ struct Config {
     #[serde(default)]
     channel: Option<String>,
     /// A template over `event`, `data`, `tenant`. Values are escaped. Without it the input's
-    /// `text` is posted.
+    /// `text` is posted, or the event's name.
     #[serde(default)]
     text: Option<String>,
     /// Where Slack's API is.
@@ -106,9 +106,10 @@ impl SlackMessage {
         let input: Input = parse_input(call)?;
         let text = match &config.text {
             Some(template) => render_for(call, template, Escape::Slack)?,
-            None => match input.text {
-                Some(Value::String(text)) => text,
-                _ => return Err(reject("input.invalid", NO_TEXT)),
+            None => match (input.text, announcement(call)) {
+                (Some(Value::String(text)), _) => text,
+                (_, Some(announcement)) => announcement,
+                (_, None) => return Err(reject("input.invalid", NO_TEXT)),
             },
         };
         let mut body = json!({ "text": text.chars().take(TEXT_CHARS_MAX).collect::<String>() });

@@ -15,7 +15,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, announcement, render_for};
 use crate::webhook::USER_AGENT;
 
 /// Teams refuses larger messages (28 KB, with the card around it).
@@ -34,7 +34,8 @@ struct Config {
     /// A template over `event`, `data`, `tenant`. Without it the input's `title` is used.
     #[serde(default)]
     title: Option<String>,
-    /// A template over `event`, `data`, `tenant`. Without it the input's `text` is posted.
+    /// A template over `event`, `data`, `tenant`. Without it the input's `text` is posted,
+    /// or the event's name.
     #[serde(default)]
     text: Option<String>,
     #[serde(default = "crate::webhook::timeout_default")]
@@ -87,6 +88,7 @@ impl TeamsMessage {
         let title = said(&config.title, input.title)?;
         let text = said(&config.text, input.text)?
             .filter(|text| !text.is_empty())
+            .or_else(|| announcement(call))
             .ok_or_else(|| reject("input.invalid", NO_TEXT))?;
         if text.len() > TEXT_BYTES_MAX {
             let message =

@@ -102,6 +102,12 @@ pub(crate) fn render_for(call: &Call, source: &str, escape: Escape) -> Result<St
     render(source, &Value::Object(context(call)), escape)
 }
 
+/// What is said of an event when nobody wrote a text.
+pub(crate) fn announcement(call: &Call) -> Option<String> {
+    let event = call.event.as_ref()?;
+    Some(format!("{} in {}", event.event_type, call.tenant.slug))
+}
+
 fn environment<'source>(escape: Escape) -> Environment<'source> {
     let mut env = Environment::empty();
     env.set_fuel(Some(FUEL));

@@ -4,4 +4,5 @@ pub mod matching;
 pub mod memory;
 pub mod postgres;
 pub mod schemas;
+pub mod sqlite;
 pub mod system;

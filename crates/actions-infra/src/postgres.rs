@@ -34,6 +34,11 @@ mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
 
+/// A connection of the linking service to the same database.
+pub type UserConnection = sqlx::PgConnection;
+/// A transaction of the linking service on the same database.
+pub type UserTransaction<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
+
 /// The oldest server that has what we use.
 const SERVER_VERSION_MIN: i32 = 150_000;
 /// How long a caller waits for a connection before it is told to come back.
@@ -47,7 +52,7 @@ const PARTS_DEFAULT: u16 = 16;
 
 /// What every session of ours starts with. A client that dies or freezes must not hold a lock
 /// for long; a plan with dozens of partitions must not be compiled.
-const SESSION: [(&str, &str); 10] = [
+const SESSION: [(&str, &str); 11] = [
     ("timezone", "UTC"),
     ("statement_timeout", "20s"),
     ("lock_timeout", "5s"),
@@ -55,6 +60,7 @@ const SESSION: [(&str, &str); 10] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "15s"),
     ("default_transaction_isolation", "read committed"),
     ("jit", "off"),
     ("client_min_messages", "warning"),
@@ -225,6 +231,15 @@ impl Postgres {
                 Err(OpenError::OlderSchema { found, known: known_version() })
             }
         }
+    }
+
+    /// The names of all steps of the schema, in order, and how many of them the database has.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn schema_steps(&self) -> Result<(Vec<&'static str>, i64), OpenError> {
+        let names = MIGRATIONS.map(|(name, _)| name).to_vec();
+        Ok((names, self.schema_version().await?))
     }
 
     /// Closes all connections. Afterwards every call answers `Unavailable`.

@@ -89,12 +89,14 @@ fn nothing_speaks_of_one_machine() {
 #[test]
 fn sql_is_lower_case() {
     let shouted = Regex::new(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|FROM)\b").unwrap();
+    // Names of trigger events are data.
+    let quoted = Regex::new("'[^']*'").unwrap();
     let files = ["crates", "schema"].into_iter().flat_map(tree::files);
     let files = files.filter(|path| tree::has_extension(path, "sql"));
     let loud = files.filter(|path| {
         let text = tree::read(path);
         let code = text.lines().map(|line| line.split("--").next().unwrap_or(line));
-        code.into_iter().any(|line| shouted.is_match(line))
+        code.into_iter().any(|line| shouted.is_match(&quoted.replace_all(line, "")))
     });
     tree::expect_only("SQL is written in lower case.", loud.collect(), &[]);
 }

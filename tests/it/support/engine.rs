@@ -19,7 +19,7 @@ use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
-use actions_infra::matching::CompiledMatchers;
+use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::Memory;
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -200,7 +200,10 @@ fn app_over(memory: &Arc<Memory>, clock: &Arc<HeldClock>, script: &Arc<Script>) 
         leases: memory.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
-        matchers: Arc::new(CompiledMatchers::new(Arc::new(move |id| installed.is_installed(id)))),
+        schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),
+        matchers: Arc::new(IndexedMatcherFactory::new(Arc::new(move |id| {
+            installed.is_installed(id)
+        }))),
     };
     App::new(ports, handlers)
 }

@@ -2,6 +2,7 @@
 
 use actions_domain::action::Action;
 use actions_domain::event::Event;
+use actions_domain::json::Json;
 use actions_domain::work::{Key, KeyMode};
 use serde_json::Value;
 
@@ -19,6 +20,16 @@ pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Ke
         return Key::parse(&name, KeyMode::Mutate).ok();
     }
     key_alone(action)
+}
+
+/// The key of a job: as for an event whose data is the job's input.
+pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
+    match &action.spec.affinity {
+        Some(affinity) => {
+            Key::parse(&rendered(&affinity.key, &input.to_value()), affinity.mode).ok()
+        }
+        None => key_alone(action),
+    }
 }
 
 /// The key that makes `max_concurrent_executions = 1` exact over all nodes.

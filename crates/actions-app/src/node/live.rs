@@ -13,8 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub(crate) enum Message {
     Input(Box<Input>),
-    /// Later items of this partition were added by somebody else than the dispatcher.
-    LookForDue(Part),
     Waiting(ExecutionId, oneshot::Sender<Option<Waiting>>),
     Depths(oneshot::Sender<Depths>),
 }
@@ -75,7 +73,7 @@ impl Live {
     }
 
     pub(crate) fn look_for_due(&self, part: Part) {
-        self.send(Message::LookForDue(part));
+        self.tell(Input::LaterSeen(part));
     }
 
     pub(crate) fn begin(&self, node: NodeId, scheduler: mpsc::UnboundedSender<Message>) {

@@ -37,6 +37,8 @@ pub(crate) struct SchedulerStatus {
     /// Draining, with nothing left that runs or waits for a commit.
     pub(crate) is_drained: bool,
     pub(crate) lows: Vec<(Fence, Seq)>,
+    /// What may be given back as clean, once it is drained.
+    pub(crate) clean: Vec<Fence>,
 }
 
 impl Scheduler {
@@ -62,6 +64,7 @@ impl Scheduler {
             self.status.send_modify(|status| {
                 status.is_drained = running.is_draining && dispatcher.is_idle();
                 status.lows = dispatcher.lows();
+                status.clean = if status.is_drained { dispatcher.clean() } else { Vec::new() };
             });
         }
     }
@@ -85,10 +88,6 @@ impl Scheduler {
                 for effect in dispatcher.step(*input, now) {
                     self.carry_out(running, effect);
                 }
-            }
-            Message::LookForDue(part) => {
-                let (ahead, limit) = (self.settings.due_ahead, self.settings.load_items);
-                self.load(Load::Due { part, ahead, limit });
             }
             // Whoever asked may have gone.
             Message::Waiting(execution, answer) => {

@@ -96,7 +96,6 @@ async fn drain(
     mut status: watch::Receiver<SchedulerStatus>,
     mut loops: JoinSet<Lost>,
 ) -> Result<(), DrainTimeout> {
-    let fences = app.live.fences();
     let _ = messages.send(Message::Input(Box::new(Input::Drain)));
     let idle = async { status.wait_for(|status| status.is_drained).await.is_ok() };
     let drained = tokio::select! {
@@ -108,9 +107,9 @@ async fn drain(
     let handed_over = async {
         // Only a drained partition may be given back as clean.
         if drained {
-            let lows = status.borrow().lows.clone();
+            let SchedulerStatus { lows, clean, .. } = status.borrow().clone();
             app.ports.leases.note_low(node, &lows).await?;
-            app.ports.leases.release(node, &fences).await?;
+            app.ports.leases.release(node, &clean).await?;
         }
         app.ports.leases.leave(node).await
     };

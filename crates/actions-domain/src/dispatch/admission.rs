@@ -84,7 +84,7 @@ impl Dispatcher {
             self.receive(later, now);
         } else {
             // The reading of the held ones may have begun before.
-            partition.horizon.miss();
+            partition.horizon.want();
         }
     }
 
@@ -154,7 +154,7 @@ impl Dispatcher {
         let losses = entry.item.losses;
         if self.cancels.remove(entry.item.work.id) {
             self.stop_waiting(slot);
-            self.finish(slot, Ending::cancelled(), now);
+            self.finish_cancelled(slot, now);
         } else if losses >= LOSSES_MAX {
             self.stop_waiting(slot);
             self.finish(slot, Ending::poison(losses), now);

@@ -8,7 +8,7 @@ use super::gates::Turn;
 use super::verdict::{Ending, Verdict, judge};
 use super::{Dispatcher, Effect, End, Start, Token};
 use crate::Timestamp;
-use crate::execution::{Attempt, AttemptOutcome, Cause};
+use crate::execution::{Attempt, AttemptOutcome, Cause, Fault};
 use crate::id::{ExecutionId, TenantId};
 use crate::work::{Epoch, Finish, Item, KeyMode, Later, Part, Why};
 
@@ -79,7 +79,6 @@ impl Dispatcher {
         let (cause, lost_epoch) = cause_of(&entry.item, entry.suspect.then_some(lost_epoch));
         let number = number_of_next(&entry.item);
         let attempt = Try { token, number, cause, lost_epoch, started_at: now };
-        entry.suspect = false;
         self.tokens.insert(token, slot);
         self.busy += 1;
         *self.busy_of.entry(entry.item.work.tenant).or_default() += 1;
@@ -90,6 +89,7 @@ impl Dispatcher {
             self.marks.entry(entry.item.part).or_default().push((token, entry.item.clone()));
         } else {
             entry.stage = Stage::Running(attempt);
+            entry.suspect = false;
             let item = entry.item.clone();
             self.effects.push(Effect::Start(attempt.of(item, partition.fence.epoch)));
         }
@@ -116,6 +116,7 @@ impl Dispatcher {
         let Stage::Marking(attempt) = entry.stage else { return };
         let Some(partition) = self.partitions.get(&entry.item.part) else { return };
         entry.stage = Stage::Running(Try { started_at: now, ..attempt });
+        entry.suspect = false;
         let item = entry.item.clone();
         self.effects.push(Effect::Start(attempt.of(item, partition.fence.epoch)));
     }
@@ -238,7 +239,7 @@ impl Dispatcher {
             self.release_key(slot);
         }
         if cancelled {
-            return self.finish(slot, Ending::cancelled(), now);
+            return self.finish_cancelled(slot, now);
         }
         let is_soon = delay <= self.settings.due_ahead;
         if hold || (is_soon && self.has_room()) {
@@ -277,6 +278,33 @@ impl Dispatcher {
         }
         self.pull_out(slot);
         self.stop_waiting(slot);
+        self.finish_cancelled(slot, now);
+    }
+
+    /// Ends an item that does not run. If the former owner may have started it, that is said:
+    /// the call has no other record.
+    pub(super) fn finish_cancelled(&mut self, slot: Slot, now: Timestamp) {
+        let node = self.settings.node;
+        if let Some(entry) = self.entries.get_mut(slot)
+            && let Some(partition) = self.partitions.get(&entry.item.part)
+            && std::mem::take(&mut entry.suspect)
+        {
+            let epoch = partition.lost_epoch();
+            let message = "the former owner of the partition may have started it";
+            entry.item.attempts.push(Attempt {
+                number: number_of_next(&entry.item),
+                node,
+                epoch,
+                cause: Cause::LeaseLost,
+                lost_epoch: Some(epoch),
+                started_at: now,
+                ended_at: now,
+                outcome: AttemptOutcome::Unknown,
+                error: Some(Fault::system("execution.lost", message)),
+                cpu_ms: None,
+                memory_mb: None,
+            });
+        }
         self.finish(slot, Ending::cancelled(), now);
     }
 

@@ -22,8 +22,12 @@ pub(super) struct Horizon {
     are_held_known: bool,
     /// Everything that is due within `due_ahead` was there when it was read last.
     is_complete: bool,
+    /// Everything that was due at the claim has been in memory.
+    was_complete: bool,
     /// Something was left out since the reading that is under way began.
     is_outdated: bool,
+    /// There is something new since the last reading began.
+    is_wanted: bool,
     /// When to look again at the latest.
     next_at: Timestamp,
     /// Later items in memory, and how many of them hold a key.
@@ -39,7 +43,9 @@ impl Horizon {
             is_loading: false,
             are_held_known: false,
             is_complete: false,
+            was_complete: false,
             is_outdated: false,
+            is_wanted: false,
             next_at: now,
             known: 0,
             held: 0,
@@ -51,8 +57,14 @@ impl Horizon {
         self.are_held_known
     }
 
-    pub(super) fn next_at(&self) -> Timestamp {
-        self.next_at
+    /// Whether everything that was due when the partition was claimed has been in memory.
+    pub(super) fn was_complete(&self) -> bool {
+        self.was_complete
+    }
+
+    /// When to look again. While a reading is under way there is nothing to look for.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        Some(self.next_at).filter(|_| !self.is_loading)
     }
 
     /// Answers what to read now: how far ahead, and how many.
@@ -64,11 +76,12 @@ impl Horizon {
     ) -> Option<(Duration, u32)> {
         let batch = usize::try_from(settings.load_items).unwrap_or(usize::MAX).max(1);
         let has_drained = !self.is_complete && self.known <= self.held + batch / 2;
-        let is_wanted = !self.are_held_known || now >= self.next_at || (has_drained && has_room);
-        if self.is_loading || !is_wanted {
+        let is_due = !self.are_held_known || now >= self.next_at;
+        if self.is_loading || !(is_due || self.is_wanted || (has_drained && has_room)) {
             return None;
         }
         self.is_loading = true;
+        self.is_wanted = false;
         self.is_outdated = false;
         self.next_at = after(now, settings.due_ahead / 2);
         let ahead = if self.are_held_known { settings.due_ahead } else { HELD_AHEAD };
@@ -87,14 +100,21 @@ impl Horizon {
         // Those that hold a key come first, so one that does not is the end of them.
         self.are_held_known |= complete || laters.iter().any(|later| !later.hold);
         self.is_complete = (complete || reaches) && !self.is_outdated;
+        self.was_complete |= self.is_complete;
         self.is_loading = false;
         let gone = std::mem::take(&mut self.gone);
         laters.into_iter().filter(|later| !gone.contains(&later.item.work.id)).collect()
     }
 
+    /// There may be new later items: reads again, also when a reading is under way.
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
     /// An item was left out although it is due soon.
     pub(super) fn miss(&mut self) {
         self.is_complete = false;
+        self.was_complete = false;
         self.is_outdated = true;
     }
 

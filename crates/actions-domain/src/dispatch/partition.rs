@@ -81,6 +81,12 @@ impl Partition {
         })
     }
 
+    /// Whether everything that the former owner may have started has been in memory.
+    pub(super) fn knows_suspects(&self) -> bool {
+        self.suspect_before
+            .is_none_or(|tail| self.window.low() >= tail && self.horizon.was_complete())
+    }
+
     /// The former owner's.
     pub(super) fn lost_epoch(&self) -> Epoch {
         Epoch(self.fence.epoch.0 - 1)

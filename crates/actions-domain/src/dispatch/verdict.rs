@@ -52,6 +52,10 @@ pub(super) fn judge(attempts: &[Attempt], end: End) -> Verdict {
         AttemptOutcome::Completed => {
             return Verdict::Finish(Ending { status: Status::Completed, output, error: None });
         }
+        // Not to be made at all, as when its action was switched off meanwhile.
+        AttemptOutcome::Cancelled if rejected => {
+            return Verdict::Finish(Ending { status: Status::Cancelled, output, error: fault });
+        }
         AttemptOutcome::Cancelled | AttemptOutcome::Lost => {
             return Verdict::Retry { delay: Duration::ZERO };
         }

@@ -171,8 +171,13 @@ impl Tables {
         for discard in batch.discards {
             receipt.discarded += u64::from(self.discard(&discard));
         }
-        for row in batch.intake {
-            self.intake.remove(&row);
+        // A stale submission is matched and sent again from its row of the intake; the others'
+        // rows are repetitions then.
+        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
+        if !receipt.submissions.iter().any(is_stale) {
+            for row in batch.intake {
+                self.intake.remove(&row);
+            }
         }
         receipt
     }

@@ -139,6 +139,18 @@ fn later_items_are_read_from_time_to_time() {
 }
 
 #[test]
+fn word_of_new_later_items_is_followed_by_a_reading_that_began_after_it() {
+    let mut node = Node::ready(settings());
+    node.step(Input::LaterSeen(PART));
+    node.step(Input::LaterSeen(PART));
+    assert_eq!(node.effects.len(), 1, "one at a time");
+    node.due(Vec::new());
+    assert!(matches!(node.effects[..], [Effect::LoadDue { .. }, Effect::LoadDue { .. }]));
+    node.due(Vec::new());
+    assert_eq!(node.effects.len(), 2);
+}
+
+#[test]
 fn a_reading_that_began_before_an_end_does_not_bring_the_item_back() {
     let mut node = Node::ready(settings());
     node.step(Input::Deferred(vec![later(work(1), 1, 30)]));

@@ -190,3 +190,40 @@ fn a_lost_partition_is_forgotten() {
     node.step(Input::Marked(tokens));
     assert_eq!(node.starts()[0].lost_epoch, Some(Epoch(6)));
 }
+
+#[test]
+fn a_cancelled_item_says_that_it_may_have_been_started() {
+    let mut node = Node::with_lease(settings(), unclean(3));
+    node.due(Vec::new());
+    node.step(Input::Cancel(id(1)));
+    load(&mut node, vec![work(1), work(2)]);
+    node.step(Input::Cancel(id(2)));
+    let attempts: Vec<_> = node
+        .finishes()
+        .iter()
+        .map(|end| {
+            end.item
+                .attempts
+                .iter()
+                .map(|attempt| (attempt.outcome, attempt.epoch))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    // The second one had its turn, but its mark was not committed yet.
+    assert_eq!(attempts, vec![vec![(AttemptOutcome::Unknown, Epoch(4))]; 2]);
+}
+
+#[test]
+fn a_partition_is_clean_when_nothing_suspect_is_left() {
+    let mut node = Node::with_lease(Settings { slots: 1, ..settings() }, unclean(3));
+    assert_eq!(node.dispatcher.clean(), [], "nothing is known of it yet");
+    node.due(Vec::new());
+    load(&mut node, vec![work(1), work(2), work(3)]);
+    for number in 1..=3 {
+        assert_eq!(node.dispatcher.clean().len(), usize::from(number == 3), "{number}");
+        let tokens = marks(&mut node).concat();
+        node.step(Input::Marked(tokens));
+        assert_eq!(node.run(AttemptOutcome::Completed), [id(number)]);
+    }
+    assert_eq!(Node::new(settings()).dispatcher.clean().len(), 1, "it was given back as clean");
+}

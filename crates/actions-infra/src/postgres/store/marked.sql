@@ -14,7 +14,7 @@ cross join lateral (
     union all
     select
         id, seq, tenant, lane, action, defs, key, mode, event, parent, queued_at, depth, input,
-        false, null, 0
+        false, null, 0::int2
     from engine.work
     where work.tenant = running.tenant and work.id = running.id
     order by is_later desc

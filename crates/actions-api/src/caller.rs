@@ -1,0 +1,206 @@
+//! Who asks: a credential and a path become an [`AuthorizationContext`]. No route builds one.
+
+use std::sync::Arc;
+
+use actions_app::catalogue::TenantDefinitions;
+use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::id::TenantId;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::problem::{AUTH_INVALID, AUTH_MISSING, HOST_FORBIDDEN, Problem};
+use crate::request::RequestContext;
+use crate::routes::Api;
+
+/// Who is let in.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Whoever knows this token, as the platform's administrator.
+    Token(SecretString),
+    /// Everybody on this machine, as the platform's administrator. The listener must be bound to
+    /// loopback. `Host` and `Origin` are checked, against rebinding and cross-site requests.
+    LocalDev,
+}
+
+/// A caller whose credential was checked, and the tenant that the path is about.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) authorization: AuthorizationContext,
+    pub(crate) tenant: TenantId,
+    pub(crate) definitions: Arc<TenantDefinitions>,
+}
+
+impl Caller {
+    /// The tenant's part of a path.
+    pub(crate) fn slug(&self) -> &str {
+        self.definitions.tenant.slug.as_str()
+    }
+
+    /// The path of something of this tenant.
+    pub(crate) fn href(&self, rest: &str) -> String {
+        format!("/v1/tenants/{}/{rest}", self.slug())
+    }
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let authorization = authorize(parts, api)?;
+        let definitions = find_tenant(parts, api, &authorization).await?;
+        let tenant = definitions.tenant.id;
+        Ok(Self { authorization, tenant, definitions })
+    }
+}
+
+/// A caller of a route that is about no tenant.
+pub(crate) struct Operator(pub(crate) AuthorizationContext);
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        authorize(parts, api).map(Self)
+    }
+}
+
+fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
+    let actor = match api.access.as_ref() {
+        Access::Token(token) => {
+            check_token(&parts.headers, token)?;
+            "token:bootstrap"
+        }
+        Access::LocalDev => {
+            check_host(&parts.uri, &parts.headers)?;
+            "local:dev"
+        }
+    };
+    let context = parts.extensions.get::<Arc<RequestContext>>();
+    let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
+    let (actor, tenant, role) = (actor.to_owned(), TenantId::ADMIN, Role::PlatformAdmin);
+    Ok(AuthorizationContext { actor, tenant, role, request_id })
+}
+
+fn check_token(headers: &HeaderMap, token: &SecretString) -> Result<(), Problem> {
+    let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and the token");
+    let sent = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.as_bytes();
+    let (scheme, sent) = sent.split_at_checked(7).ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Err(missing());
+    }
+    let expected = token.expose_secret().as_bytes();
+    // An empty token is not a token.
+    if expected.is_empty() || !bool::from(sent.trim_ascii().ct_eq(expected)) {
+        return Err(Problem::new(&AUTH_INVALID, "the token is not known here"));
+    }
+    Ok(())
+}
+
+fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |what: &str| {
+        let detail = format!("{what}; without a token, use http://localhost or http://127.0.0.1");
+        Problem::new(&HOST_FORBIDDEN, detail)
+    };
+    let header = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 has the host in its address.
+    let host = header.or_else(|| uri.authority().map(|authority| authority.as_str()));
+    let host = host.ok_or_else(|| refused("the request names no host"))?;
+    if !is_loopback(host) {
+        return Err(refused("the request names another host"));
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        if origin != Some(host) {
+            return Err(refused("the request comes from another site"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `host`, with or without a port, names this machine and nothing that DNS decides.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => {
+            return rest.split_once(']').is_some_and(|(address, port)| {
+                address == "::1" && (port.is_empty() || port.starts_with(':'))
+            });
+        }
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1"
+}
+
+/// The tenant of `/v1/tenants/{tenant}/…`, or of `?tenant=` below `/v1/internal`; else the
+/// platform's own. A foreign one is answered like an unknown one.
+async fn find_tenant(
+    parts: &mut Parts,
+    api: &Api,
+    authorization: &AuthorizationContext,
+) -> Result<Arc<TenantDefinitions>, Problem> {
+    let unknown = || Problem::not_found("tenant");
+    let name = match named_in_path(parts, api).await {
+        Some(name) => Some(name),
+        None if is_internal(parts) => named_in_query(&parts.uri),
+        None => None,
+    };
+    let find = || match &name {
+        Some(name) => api.app.catalogue.find_named(name),
+        None => api.app.catalogue.find(TenantId::ADMIN),
+    };
+    let found = match find() {
+        Some(found) => found,
+        None => {
+            // It may have been created by another process a moment ago.
+            api.app.catalogue.refresh_all().await?;
+            find().ok_or_else(unknown)?
+        }
+    };
+    let is_own = found.tenant.id == authorization.tenant;
+    if is_own || authorization.role == Role::PlatformAdmin { Ok(found) } else { Err(unknown()) }
+}
+
+/// A nested router sees only the rest of the path, so the whole one is asked for.
+fn is_internal(parts: &Parts) -> bool {
+    let context = parts.extensions.get::<Arc<RequestContext>>();
+    context.is_some_and(|context| context.path.starts_with("/v1/internal/"))
+}
+
+async fn named_in_path(parts: &mut Parts, api: &Api) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, api).await.ok()?;
+    let found = params.iter().find(|(name, _)| *name == "tenant");
+    found.map(|(_, value)| value.to_owned())
+}
+
+fn named_in_query(uri: &Uri) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
+    pairs.into_iter().find(|(name, _)| name == "tenant").map(|(_, value)| value.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_has_three_names() {
+        for own in
+            ["localhost", "LOCALHOST:7070", "127.0.0.1:1", "127.0.0.1", "[::1]:7070", "[::1]"]
+        {
+            assert!(is_loopback(own), "{own}");
+        }
+        for foreign in [
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.nip.io",
+            "127.0.0.2",
+            "[::2]",
+            "[::1]x",
+            "::1",
+            "",
+        ] {
+            assert!(!is_loopback(foreign), "{foreign}");
+        }
+    }
+}

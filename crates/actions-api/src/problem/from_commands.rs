@@ -1,0 +1,266 @@
+//! What the refusals of commands mean in HTTP.
+
+use std::time::Duration;
+
+use actions_app::commands::apply_definitions::ApplyDefinitionsError;
+use actions_app::commands::cancel_execution::CancelExecutionError;
+use actions_app::commands::check_action_health::CheckActionHealthError;
+use actions_app::commands::check_definition::{Finding, FindingKind};
+use actions_app::commands::create_tenant::CreateTenantError;
+use actions_app::commands::delete_action::DeleteActionError;
+use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
+use actions_app::commands::execute_action::ExecuteActionError;
+use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
+use actions_app::commands::save_action::SaveActionError;
+use actions_app::commands::save_subscription::SaveSubscriptionError;
+use actions_app::commands::submit_event::SubmitEventsError;
+use actions_app::ingress::IngressError;
+use actions_domain::ports::definitions::DefinitionsError;
+
+use super::{
+    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CONDITION_INVALID,
+    CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
+    FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
+    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+    SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
+};
+
+/// When to come back while the store is away.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+
+impl From<SubmitEventsError> for Problem {
+    fn from(error: SubmitEventsError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitEventsError::Forbidden(forbidden) => forbidden.into(),
+            SubmitEventsError::UnknownTenant => Self::not_found("tenant"),
+            SubmitEventsError::BatchSize { given: 0 } => Self::new(&EVENT_INVALID, detail),
+            SubmitEventsError::BatchSize { .. } => Self::new(&BODY_TOO_LARGE, detail),
+            SubmitEventsError::TooLarge { index, .. } => Self::new(&BODY_TOO_LARGE, &detail)
+                .with_error(FieldError::new(format!("/{index}/data"), detail)),
+            SubmitEventsError::AttributeTooLong { index, attribute, .. } => {
+                Self::new(&EVENT_INVALID, &detail)
+                    .with_error(FieldError::new(format!("/{index}/{attribute}"), detail))
+            }
+            SubmitEventsError::ChainTooDeep { index, .. } => Self::new(&CHAIN_TOO_DEEP, &detail)
+                .with_error(FieldError::new(format!("/{index}"), detail)),
+            SubmitEventsError::FanOut { index, .. } => Self::new(&FAN_OUT_EXCEEDED, &detail)
+                .with_error(FieldError::new(format!("/{index}"), detail)),
+            SubmitEventsError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
+            SubmitEventsError::Busy => Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE),
+            SubmitEventsError::Ingress(error) => error.into(),
+            SubmitEventsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IngressError> for Problem {
+    fn from(error: IngressError) -> Self {
+        match &error {
+            // The reason is the store's own words, which are for the log.
+            IngressError::Refused { .. } => {
+                Self::new(&DATA_REFUSED, "nothing was stored").caused_by(&error)
+            }
+            IngressError::Unavailable => {
+                Self::new(&STORE_UNAVAILABLE, "nothing was stored; it is safe to try again")
+                    .with_retry_after(STORE_PAUSE)
+            }
+            IngressError::Full => {
+                Self::new(&OVERLOADED, error.to_string()).with_retry_after(STORE_PAUSE)
+            }
+        }
+    }
+}
+
+impl From<ExecuteActionError> for Problem {
+    fn from(error: ExecuteActionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ExecuteActionError::Forbidden(forbidden) => forbidden.into(),
+            ExecuteActionError::NotFound => Self::not_found("action"),
+            ExecuteActionError::Blocked { .. } => Self::new(&ACTION_BLOCKED, detail),
+            ExecuteActionError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, detail),
+            ExecuteActionError::TooFarAhead => Self::new(&PARAMETER_INVALID, detail),
+            ExecuteActionError::Input(notes) => {
+                let errors = notes
+                    .into_iter()
+                    .map(|note| FieldError::new(format!("/input{}", note.pointer), note.message));
+                Self::new(&INPUT_INVALID, detail).with_errors(errors.collect())
+            }
+            ExecuteActionError::Schema(error) => Self::internal(error.to_string()),
+            ExecuteActionError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
+            ExecuteActionError::Busy => {
+                Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE)
+            }
+            ExecuteActionError::Ingress(error) => error.into(),
+            ExecuteActionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelExecutionError> for Problem {
+    fn from(error: CancelExecutionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CancelExecutionError::Forbidden(forbidden) => forbidden.into(),
+            CancelExecutionError::NotFound => Self::not_found("execution"),
+            CancelExecutionError::Final { .. } => Self::new(&EXECUTION_FINAL, detail),
+            CancelExecutionError::Ingress(error) => error.into(),
+            CancelExecutionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RequeueDeadLettersError> for Problem {
+    fn from(error: RequeueDeadLettersError) -> Self {
+        match error {
+            RequeueDeadLettersError::Forbidden(forbidden) => forbidden.into(),
+            RequeueDeadLettersError::NotFound => Self::not_found("dead letter"),
+            RequeueDeadLettersError::Selection(error) => error.into(),
+            RequeueDeadLettersError::Ingress(error) => error.into(),
+            RequeueDeadLettersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DiscardDeadLettersError> for Problem {
+    fn from(error: DiscardDeadLettersError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DiscardDeadLettersError::Forbidden(forbidden) => forbidden.into(),
+            DiscardDeadLettersError::Reason { .. } => Self::new(&PARAMETER_INVALID, &detail)
+                .with_error(FieldError::new("/reason", detail)),
+            DiscardDeadLettersError::NotFound => Self::not_found("dead letter"),
+            DiscardDeadLettersError::Selection(error) => error.into(),
+            DiscardDeadLettersError::Ingress(error) => error.into(),
+            DiscardDeadLettersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SaveActionError> for Problem {
+    fn from(error: SaveActionError) -> Self {
+        match error {
+            SaveActionError::Forbidden(forbidden) => forbidden.into(),
+            SaveActionError::UnknownTenant => Self::not_found("tenant"),
+            SaveActionError::NotFound => Self::not_found("action"),
+            SaveActionError::Invalid(findings) => from_findings(&ACTION_INVALID, findings),
+            SaveActionError::Definitions(error) => error.into(),
+            SaveActionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteActionError> for Problem {
+    fn from(error: DeleteActionError) -> Self {
+        match error {
+            DeleteActionError::Forbidden(forbidden) => forbidden.into(),
+            DeleteActionError::Definitions(error) => error.into(),
+            DeleteActionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SaveSubscriptionError> for Problem {
+    fn from(error: SaveSubscriptionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SaveSubscriptionError::Forbidden(forbidden) => forbidden.into(),
+            SaveSubscriptionError::UnknownTenant => Self::not_found("tenant"),
+            SaveSubscriptionError::UnknownAction { .. } => {
+                Self::new(&SUBSCRIPTION_INVALID, &detail)
+                    .with_error(FieldError::new("/action", detail))
+            }
+            SaveSubscriptionError::NotFound => Self::not_found("subscription"),
+            SaveSubscriptionError::Invalid(findings) => {
+                from_findings(&SUBSCRIPTION_INVALID, findings)
+            }
+            SaveSubscriptionError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            SaveSubscriptionError::Definitions(error) => error.into(),
+            SaveSubscriptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApplyDefinitionsError> for Problem {
+    fn from(error: ApplyDefinitionsError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ApplyDefinitionsError::Forbidden(forbidden) => forbidden.into(),
+            ApplyDefinitionsError::UnknownTenant => Self::not_found("tenant"),
+            ApplyDefinitionsError::TooMany { .. } => Self::new(&BODY_TOO_LARGE, detail),
+            ApplyDefinitionsError::Invalid(findings) => from_findings(&ACTION_INVALID, findings),
+            ApplyDefinitionsError::Action(error) => error.into(),
+            ApplyDefinitionsError::Subscription(error) => error.into(),
+            ApplyDefinitionsError::Delete(error) => error.into(),
+            ApplyDefinitionsError::Definitions(error) => error.into(),
+            ApplyDefinitionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CheckActionHealthError> for Problem {
+    fn from(error: CheckActionHealthError) -> Self {
+        match error {
+            CheckActionHealthError::Forbidden(forbidden) => forbidden.into(),
+            CheckActionHealthError::NotFound => Self::not_found("action"),
+            CheckActionHealthError::Definitions(error) => error.into(),
+            CheckActionHealthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateTenantError> for Problem {
+    fn from(error: CreateTenantError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CreateTenantError::Forbidden(forbidden) => forbidden.into(),
+            CreateTenantError::Name { .. } => {
+                Self::new(&TENANT_INVALID, &detail).with_error(FieldError::new("/name", detail))
+            }
+            CreateTenantError::Definitions(error) => error.into(),
+        }
+    }
+}
+
+impl From<DefinitionsError> for Problem {
+    fn from(error: DefinitionsError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DefinitionsError::Exists { .. } => Self::new(&EXISTS, detail),
+            DefinitionsError::NotFound { what, .. } => Self::not_found(what),
+            DefinitionsError::Stale { .. } => Self::new(&VERSION_STALE, detail),
+            DefinitionsError::Store(actions_domain::ports::store::StoreError::Conflict {
+                ..
+            }) => Self::new(&CONFLICT, "somebody changed the definitions at the same moment")
+                .with_retry_after(STORE_PAUSE),
+            DefinitionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The first finding gives the code, all of them are listed.
+pub(crate) fn from_findings(otherwise: &'static Kind, findings: Vec<Finding>) -> Problem {
+    let first = findings.first();
+    let kind = first.map_or(otherwise, |finding| match finding.kind {
+        FindingKind::Limit => otherwise,
+        FindingKind::Pattern => &PATTERN_INVALID,
+        FindingKind::Condition => &CONDITION_INVALID,
+        FindingKind::Config => &CONFIG_INVALID,
+    });
+    let detail = first.map(|finding| finding.message.clone()).unwrap_or_default();
+    Problem::new(kind, detail).with_errors(field_errors(findings))
+}
+
+pub(crate) fn field_errors(findings: Vec<Finding>) -> Vec<FieldError> {
+    let place = |number: Option<u32>| number.and_then(|number| usize::try_from(number).ok());
+    findings
+        .into_iter()
+        .map(|finding| FieldError {
+            pointer: finding.pointer,
+            message: finding.message,
+            line: place(finding.line),
+            column: place(finding.column),
+        })
+        .collect()
+}

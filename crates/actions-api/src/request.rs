@@ -1,0 +1,139 @@
+//! Around every request: its id, the path form `x:verb`, a time limit, the written problem, and
+//! the headers of every answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::id::EventId;
+use axum::extract::{Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderName, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{error, warn};
+
+use crate::problem::{Problem, REQUEST_TIMEOUT};
+use crate::routes::Api;
+
+/// Longer than the longest wait, so that only what hangs is cut.
+const REQUEST_MAX: Duration = Duration::from_secs(90);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// What one request is called.
+#[derive(Debug)]
+pub(crate) struct RequestContext {
+    pub(crate) request_id: String,
+    /// From `traceparent`.
+    pub(crate) trace_id: Option<String>,
+    /// As the caller wrote it, without the query.
+    pub(crate) path: String,
+}
+
+/// The outermost layer.
+pub(crate) async fn accompany(
+    State(api): State<Api>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let context = Arc::new(context_of(&api, &request));
+    request.extensions_mut().insert(context.clone());
+    if let Some(uri) = plain_form(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    let method = request.method().clone();
+    let mut response = tokio::select! {
+        response = next.run(request) => response,
+        () = api.app.ports.clock.sleep(REQUEST_MAX) => {
+            let seconds = REQUEST_MAX.as_secs();
+            Problem::new(&REQUEST_TIMEOUT, format!("no answer within {seconds} s")).into_response()
+        }
+    };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        log(&context, &problem, response.status().is_server_error());
+        let allowed = response.headers_mut().remove(header::ALLOW);
+        response = problem.into_answer(&context);
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+    }
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("actions_http_requests_total", "method" => method.to_string(), "status" => status)
+        .increment(1);
+    finish(response, &context)
+}
+
+fn context_of(api: &Api, request: &Request) -> RequestContext {
+    let text =
+        |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_usable = |id: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+    };
+    let request_id = text(&REQUEST_ID).filter(is_usable).map_or_else(
+        || EventId::mint(api.app.ports.clock.now(), api.app.ports.dice.bytes()).to_string(),
+        str::to_owned,
+    );
+    let trace_id = text(&HeaderName::from_static("traceparent")).and_then(trace_id_of);
+    RequestContext { request_id, trace_id, path: request.uri().path().to_owned() }
+}
+
+/// The second part of `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+fn trace_id_of(traceparent: &str) -> Option<String> {
+    let id = traceparent.split('-').nth(1)?;
+    let is_valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    is_valid.then(|| id.to_owned())
+}
+
+/// Turns a last segment `x:verb` into `x/~verb`, because the router matches whole segments. No
+/// name holds a `~`, so nothing else has that form.
+fn plain_form(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let (head, last) = path.rsplit_once('/')?;
+    let (name, verb) = last.rsplit_once(':')?;
+    let is_verb = !verb.is_empty() && verb.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if name.is_empty() || !is_verb {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let rewritten: PathAndQuery = format!("{head}/{name}/~{verb}{query}").parse().ok()?;
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rewritten);
+    Uri::from_parts(parts).ok()
+}
+
+fn log(context: &RequestContext, problem: &Problem, is_ours: bool) {
+    let (code, cause) = (problem.code(), problem.cause().unwrap_or_default());
+    let RequestContext { request_id, path, .. } = context;
+    if code == "internal" {
+        error!(request_id, path, code, cause, "a request failed by our own mistake");
+    } else if is_ours {
+        warn!(request_id, path, code, cause, "a request was not served");
+    }
+}
+
+fn finish(mut response: Response, context: &RequestContext) -> Response {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&context.request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Uri;
+
+    use super::plain_form;
+
+    #[test]
+    fn only_a_verb_behind_a_colon_is_rewritten() {
+        let form = |raw: &str| plain_form(&raw.parse::<Uri>().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(form("/v1/a/x:cancel?a=b:c").as_deref(), Some("/v1/a/x/~cancel?a=b:c"));
+        assert_eq!(form("/events:explain").as_deref(), Some("/events/~explain"));
+        for plain in ["/v1/x", "/v1/a:b/x", "/v1/x:", "/v1/:x", "/v1/x:Y", "/v1/x:1"] {
+            assert_eq!(form(plain), None, "{plain}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/v1/limits`: about the
+//! process, not about a tenant.
+
+use std::time::Duration;
+
+use actions_domain::limits;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::caller::Operator;
+use crate::extract::Params;
+use crate::page::json;
+use crate::problem::{DRAINING, NOT_READY, Problem};
+use crate::routes::Api;
+
+/// How long the store may take to say that it is there.
+const STORE_ANSWER_MAX: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(show_metrics))
+        .routes(routes!(version))
+        .routes(routes!(openapi))
+        .routes(routes!(show_limits))
+}
+
+/// Whether more is told.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct VerboseParams {
+    /// `?verbose` lists what was looked at.
+    verbose: Option<String>,
+}
+
+/// The process is alive.
+#[derive(Debug, Serialize, ToSchema)]
+struct AliveView {
+    status: &'static str,
+}
+
+/// The process can take and run work.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadyView {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<ReadyCheckView>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadyCheckView {
+    check: &'static str,
+    detail: String,
+}
+
+/// What is running.
+#[derive(Debug, Serialize, ToSchema)]
+struct VersionView {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Every limit that a caller can hit. Sizes are bytes, times are seconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitsView {
+    event_bytes: usize,
+    batch_events: usize,
+    batch_bytes: usize,
+    json_depth: usize,
+    event_type_bytes: usize,
+    pattern_bytes: usize,
+    event_attribute_bytes: usize,
+    regex_compiled_bytes: usize,
+    cel_bytes: usize,
+    cel_depth: usize,
+    condition_nodes: usize,
+    chain_depth: u8,
+    fan_out: usize,
+    name_bytes: usize,
+    handler_id_bytes: usize,
+    idempotency_key_bytes: usize,
+    dedupe_window_seconds: u64,
+    timeout_default_seconds: u64,
+    timeout_max_seconds: u64,
+    retries: u32,
+    retry_delay_seconds: u64,
+    max_concurrent_executions: u32,
+    rate_limit: u32,
+    output_bytes: usize,
+    error_bytes: usize,
+    key_bytes: usize,
+    slug_bytes: usize,
+    page_default: u32,
+    page_max: u32,
+    wait_seconds: u64,
+    schedule_ahead_seconds: u64,
+    config_bytes: usize,
+    subscriptions: usize,
+}
+
+pub(crate) fn limits_view() -> LimitsView {
+    LimitsView {
+        event_bytes: limits::EVENT_BYTES_MAX,
+        batch_events: limits::BATCH_EVENTS_MAX,
+        batch_bytes: limits::BATCH_BYTES_MAX,
+        json_depth: limits::JSON_DEPTH_MAX,
+        event_type_bytes: limits::EVENT_TYPE_BYTES_MAX,
+        pattern_bytes: limits::PATTERN_BYTES_MAX,
+        event_attribute_bytes: limits::EVENT_ATTRIBUTE_BYTES_MAX,
+        regex_compiled_bytes: limits::REGEX_COMPILED_BYTES_MAX,
+        cel_bytes: limits::CEL_BYTES_MAX,
+        cel_depth: limits::CEL_DEPTH_MAX,
+        condition_nodes: limits::CONDITION_NODES_MAX,
+        chain_depth: limits::CHAIN_DEPTH_MAX,
+        fan_out: limits::FAN_OUT_MAX,
+        name_bytes: limits::NAME_BYTES_MAX,
+        handler_id_bytes: limits::HANDLER_ID_BYTES_MAX,
+        idempotency_key_bytes: limits::IDEMPOTENCY_KEY_BYTES_MAX,
+        dedupe_window_seconds: limits::DEDUPE_WINDOW.as_secs(),
+        timeout_default_seconds: limits::TIMEOUT_DEFAULT.as_secs(),
+        timeout_max_seconds: limits::TIMEOUT_MAX.as_secs(),
+        retries: limits::RETRIES_MAX,
+        retry_delay_seconds: limits::RETRY_DELAY_MAX.as_secs(),
+        max_concurrent_executions: limits::CONCURRENCY_MAX,
+        rate_limit: limits::RATE_MAX,
+        output_bytes: limits::OUTPUT_BYTES_MAX,
+        error_bytes: limits::ERROR_BYTES_MAX,
+        key_bytes: limits::KEY_BYTES_MAX,
+        slug_bytes: limits::SLUG_BYTES_MAX,
+        page_default: limits::PAGE_DEFAULT,
+        page_max: limits::PAGE_MAX,
+        wait_seconds: limits::WAIT_MAX.as_secs(),
+        schedule_ahead_seconds: limits::SCHEDULE_AHEAD_MAX.as_secs(),
+        config_bytes: limits::CONFIG_BYTES_MAX,
+        subscriptions: limits::SUBSCRIPTIONS_MAX,
+    }
+}
+
+/// Says that the process is alive. Asks nothing else.
+#[utoipa::path(get, path = "/healthz", tag = "process", operation_id = "get_health",
+    responses((status = 200, body = AliveView)))]
+async fn healthz() -> Response {
+    json(&AliveView { status: "alive" })
+}
+
+/// Says whether the process can take and run work.
+#[utoipa::path(get, path = "/readyz", tag = "process", operation_id = "get_readiness",
+    params(VerboseParams), responses((status = 200, body = ReadyView)))]
+async fn readyz(
+    State(api): State<Api>,
+    Params(params): Params<VerboseParams>,
+) -> Result<Response, Problem> {
+    if api.draining.is_cancelled() {
+        let problem = Problem::new(&DRAINING, "it finishes what runs and takes nothing new");
+        return Err(problem.with_retry_after(RETRY_PAUSE));
+    }
+    let node = api.app.live.node();
+    if api.has_node && node.is_none() {
+        let problem = Problem::new(&NOT_READY, "its node has not joined yet");
+        return Err(problem.with_retry_after(RETRY_PAUSE));
+    }
+    let store_time = tokio::select! {
+        answer = api.app.ports.store.now() => answer?,
+        () = api.app.ports.clock.sleep(STORE_ANSWER_MAX) => {
+            let problem = Problem::new(&NOT_READY, "the store does not answer in time");
+            return Err(problem.with_retry_after(RETRY_PAUSE));
+        }
+    };
+    let checks = params.verbose.map(|_| {
+        let difference = (api.app.ports.clock.now() - store_time).num_milliseconds();
+        let parts = api.app.live.parts().len();
+        vec![
+            ReadyCheckView {
+                check: "store",
+                detail: format!("answers; its clock differs by {difference} ms"),
+            },
+            ReadyCheckView {
+                check: "node",
+                detail: match node {
+                    Some(node) => format!("node {node} owns {parts} partitions"),
+                    None => "none runs in this process".to_owned(),
+                },
+            },
+            ReadyCheckView {
+                check: "tenants",
+                detail: format!("{} are known", api.app.catalogue.list().len()),
+            },
+        ]
+    });
+    Ok(json(&ReadyView { status: "ready", checks }))
+}
+
+/// Shows the process's metrics in the format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "process", operation_id = "get_metrics",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+async fn show_metrics(State(api): State<Api>, _: Operator) -> Response {
+    let media = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (media, api.metrics.render()).into_response()
+}
+
+/// Says what is running.
+#[utoipa::path(get, path = "/version", tag = "process", operation_id = "get_version",
+    responses((status = 200, body = VersionView)))]
+async fn version() -> Response {
+    json(&VersionView { name: "actions", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "process", operation_id = "get_openapi",
+    responses((status = 200, body = Object)))]
+async fn openapi(State(api): State<Api>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], api.openapi.to_string()).into_response()
+}
+
+/// Publishes every limit that a caller can hit.
+#[utoipa::path(get, path = "/v1/limits", tag = "process", operation_id = "get_limits",
+    responses((status = 200, body = LimitsView)))]
+async fn show_limits() -> Response {
+    json(&limits_view())
+}

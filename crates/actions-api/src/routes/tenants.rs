@@ -1,0 +1,117 @@
+//! `/v1/admin/tenants`
+
+use actions_app::commands::create_tenant::{CreateTenant, create_tenant};
+use actions_app::queries::tenants::{find_tenant, list_tenants};
+use actions_domain::tenant::{Tenant, TenantSlug};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::body::JsonBody;
+use crate::caller::Operator;
+use crate::extract::Segments;
+use crate::page::json;
+use crate::problem::{FieldError, Problem, TENANT_INVALID};
+use crate::routes::Api;
+use crate::time::Time;
+
+pub(crate) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show))
+}
+
+/// A tenant to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"slug": "acme", "name": "Acme Outfitters"}))]
+struct TenantBody {
+    /// Its name in paths: a lower-case letter, then letters, digits or `_`, at most 48.
+    slug: String,
+    /// Its name for people.
+    name: Option<String>,
+}
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+struct TenantView {
+    /// Given to handlers and receivers.
+    id: Uuid,
+    slug: String,
+    name: String,
+    /// The database schema that shows its relations.
+    schema: String,
+    /// Counts every change of its definitions.
+    defs_version: i64,
+    created_at: Time,
+}
+
+/// All tenants, the platform's own first.
+#[derive(Debug, Serialize, ToSchema)]
+struct TenantsView {
+    items: Vec<TenantView>,
+}
+
+/// Which tenant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct SlugPath {
+    slug: String,
+}
+
+impl From<&Tenant> for TenantView {
+    fn from(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.uuid,
+            slug: tenant.slug.to_string(),
+            name: tenant.name.clone(),
+            schema: tenant.slug.schema(),
+            defs_version: tenant.defs_version,
+            created_at: tenant.created_at.into(),
+        }
+    }
+}
+
+/// Lists all tenants.
+#[utoipa::path(get, path = "/tenants", tag = "tenants", operation_id = "list_tenants",
+    responses((status = 200, body = TenantsView)))]
+async fn list(State(api): State<Api>, Operator(caller): Operator) -> Result<Response, Problem> {
+    let tenants = list_tenants(&api.app, &caller).await?;
+    Ok(json(&TenantsView { items: tenants.iter().map(TenantView::from).collect() }))
+}
+
+/// Creates a tenant, which may be used at once.
+#[utoipa::path(post, path = "/tenants", tag = "tenants", operation_id = "create_tenant",
+    request_body = TenantBody, responses((status = 201, body = TenantView)))]
+async fn create(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    JsonBody(body): JsonBody<TenantBody>,
+) -> Result<Response, Problem> {
+    let slug = TenantSlug::parse(&body.slug).map_err(|error| {
+        let message = error.to_string();
+        Problem::new(&TENANT_INVALID, &message).with_error(FieldError::new("/slug", message))
+    })?;
+    let request = CreateTenant { slug, name: body.name };
+    let tenant = create_tenant(&api.app, &caller, request).await?;
+    let mut response = (StatusCode::CREATED, json(&TenantView::from(&tenant))).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/admin/tenants/{}", tenant.slug)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Shows a tenant, found by its slug or id.
+#[utoipa::path(get, path = "/tenants/{slug}", tag = "tenants", operation_id = "get_tenant",
+    params(SlugPath), responses((status = 200, body = TenantView)))]
+async fn show(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    Segments(path): Segments<SlugPath>,
+) -> Result<Response, Problem> {
+    let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
+    Ok(json(&TenantView::from(&tenant)))
+}

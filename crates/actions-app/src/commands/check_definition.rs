@@ -1,0 +1,206 @@
+//! Judges definitions before they are stored, by the same code that will run them.
+
+use std::collections::BTreeMap;
+
+use actions_domain::action::{ActionSpec, ActionType};
+use actions_domain::id::TenantId;
+use actions_domain::limits::RATE_MAX;
+use actions_domain::matching::condition::Condition;
+use actions_domain::matching::pattern::Pattern;
+use actions_domain::ports::handler::{FieldNote, Handler};
+use actions_domain::ports::matcher::MatchError;
+use actions_domain::subscription::SubscriptionSpec;
+use serde_json::Value;
+
+use crate::app::App;
+
+/// First words of event types that only platforms use.
+const RESERVED_WORDS: [&str; 4] = ["admin", "system", "internal", "debug"];
+/// More patterns of one domain than this are better written as one.
+const PATTERNS_OF_A_DOMAIN_MAX: usize = 3;
+
+/// What is wrong with a definition, and what is only doubtful.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    pub errors: Vec<Finding>,
+    pub warnings: Vec<FieldNote>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: FindingKind,
+    /// A JSON pointer into the definition.
+    pub pointer: String,
+    pub message: String,
+    /// Place inside a text, from 1.
+    pub line: Option<u32>,
+    pub column: Option<u32>,
+}
+
+/// Which part of a definition is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingKind {
+    /// A value outside its published limits.
+    Limit,
+    Pattern,
+    Condition,
+    Config,
+}
+
+impl Finding {
+    pub(crate) fn new(
+        kind: FindingKind,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { kind, pointer: pointer.into(), message: message.into(), line: None, column: None }
+    }
+
+    /// The same finding in a document that holds the definition at `place`.
+    #[must_use]
+    pub fn below(self, place: &str) -> Self {
+        Self { pointer: format!("{place}{}", self.pointer), ..self }
+    }
+}
+
+impl Findings {
+    /// Adds what was found in a part of the definition.
+    pub fn merge(&mut self, place: &str, other: Self) {
+        self.errors.extend(other.errors.into_iter().map(|error| error.below(place)));
+        self.warnings.extend(
+            other
+                .warnings
+                .into_iter()
+                .map(|note| FieldNote::new(format!("{place}{}", note.pointer), note.message)),
+        );
+    }
+}
+
+/// Finds everything that is wrong with an action. A handler that is not installed is none of
+/// it: such an action is kept and shown as blocked.
+pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings {
+    let mut findings = Findings::default();
+    findings.errors.extend(
+        spec.check()
+            .into_iter()
+            .map(|error| Finding::new(FindingKind::Limit, error.pointer(), error.to_string())),
+    );
+    for (index, pattern) in spec.event_patterns.iter().enumerate() {
+        let place = format!("/event_patterns/{index}");
+        findings.errors.extend(check_match(app, Some(pattern), &Condition::default(), &place, ""));
+    }
+    findings.errors.extend(check_match(app, None, &spec.conditions, "", "/conditions"));
+    findings.warnings.extend(doubtful_patterns(tenant, &spec.event_patterns));
+    match app.handlers.find(&spec.handler) {
+        Some(handler) => {
+            findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
+            findings.warnings.extend(doubtful_type(handler.as_ref(), spec.action_type));
+        }
+        None => findings.warnings.push(FieldNote::new(
+            "/handler",
+            format!("no handler {} is installed; the action is blocked until one is", spec.handler),
+        )),
+    }
+    findings
+}
+
+/// Finds everything that is wrong with a subscription.
+pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) -> Findings {
+    let mut findings = Findings::default();
+    let pattern = Some(&spec.event_pattern);
+    let nothing = Condition::default();
+    findings.errors.extend(check_match(app, pattern, &nothing, "/event_pattern", ""));
+    findings.errors.extend(check_match(app, None, &spec.conditions, "", "/conditions"));
+    let rates = [
+        ("rate_limit_per_minute", spec.rate_limit_per_minute),
+        ("rate_limit_per_hour", spec.rate_limit_per_hour),
+    ];
+    for (field, rate) in rates {
+        if rate.is_some_and(|given| !(1..=RATE_MAX).contains(&given)) {
+            let message = format!("{field} is outside 1 to {RATE_MAX}");
+            findings.errors.push(Finding::new(FindingKind::Limit, format!("/{field}"), message));
+        }
+    }
+    findings.warnings.extend(doubtful_patterns(tenant, std::slice::from_ref(&spec.event_pattern)));
+    findings
+}
+
+/// Finds everything that is wrong with a config, with pointers into it.
+pub fn check_config(app: &App, handler: &dyn Handler, config: &Value) -> Findings {
+    let mut findings = Findings::default();
+    match app.ports.schemas.check(&handler.descriptor().config_schema, config) {
+        Ok(notes) => findings.errors.extend(notes.into_iter().map(config_finding)),
+        Err(error) => {
+            findings.errors.push(Finding::new(FindingKind::Config, "", error.to_string()));
+        }
+    }
+    // What the schema refuses already would only be said twice.
+    if findings.errors.is_empty() {
+        let report = handler.check_config(config);
+        findings.errors.extend(report.errors.into_iter().map(config_finding));
+        findings.warnings.extend(report.warnings);
+    }
+    findings
+}
+
+fn config_finding(note: FieldNote) -> Finding {
+    Finding::new(FindingKind::Config, note.pointer, note.message)
+}
+
+fn check_match(
+    app: &App,
+    pattern: Option<&Pattern>,
+    condition: &Condition,
+    pattern_place: &str,
+    condition_place: &str,
+) -> Option<Finding> {
+    Some(match app.ports.matchers.check(pattern, condition).err()? {
+        MatchError::Pattern { message } => {
+            Finding::new(FindingKind::Pattern, pattern_place, message)
+        }
+        MatchError::Condition { message, pointer, line, column } => Finding {
+            line,
+            column,
+            ..Finding::new(FindingKind::Condition, format!("{condition_place}{pointer}"), message)
+        },
+    })
+}
+
+fn doubtful_patterns(tenant: TenantId, patterns: &[Pattern]) -> Vec<FieldNote> {
+    let mut notes = Vec::new();
+    let mut domains: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, pattern) in patterns.iter().enumerate() {
+        let place = format!("/event_patterns/{index}");
+        let raw = pattern.as_str().to_ascii_lowercase();
+        let first = raw.split('.').next().unwrap_or_default().to_owned();
+        if first == "*" {
+            notes.push(FieldNote::new(&place, format!("{raw} is very broad")));
+        }
+        if tenant != TenantId::ADMIN && RESERVED_WORDS.contains(&first.as_str()) {
+            notes.push(FieldNote::new(&place, format!("events of {first} come from the platform")));
+        }
+        if patterns[..index].iter().any(|other| other.as_str().eq_ignore_ascii_case(&raw)) {
+            notes.push(FieldNote::new(&place, format!("{raw} is there twice")));
+        }
+        *domains.entry(first).or_default() += 1;
+    }
+    for (domain, count) in domains {
+        if count > PATTERNS_OF_A_DOMAIN_MAX && domain != "*" {
+            let message = format!("{count} patterns begin with {domain}; consider {domain}.*");
+            notes.push(FieldNote::new("/event_patterns", message));
+        }
+    }
+    notes
+}
+
+fn doubtful_type(handler: &dyn Handler, action_type: ActionType) -> Option<FieldNote> {
+    let descriptor = handler.descriptor();
+    let fits = action_type == ActionType::Custom
+        || descriptor.action_types.is_empty()
+        || descriptor.action_types.contains(&action_type);
+    (!fits).then(|| {
+        let message = format!("{} is not made for this type of action", descriptor.id);
+        FieldNote::new("/action_type", message)
+    })
+}

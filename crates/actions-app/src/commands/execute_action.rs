@@ -1,0 +1,194 @@
+//! Runs an action once without an event: a job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::action::Action;
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
+use actions_domain::execution::Priority;
+use actions_domain::id::{ExecutionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::limits::{EVENT_BYTES_MAX, SCHEDULE_AHEAD_MAX};
+use actions_domain::ports::handler::FieldNote;
+use actions_domain::ports::schemas::SchemaError;
+use actions_domain::ports::store::StoreError;
+use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
+
+use crate::app::App;
+use crate::commands::key::key_for_job;
+use crate::commands::save_action::current_definitions;
+use crate::commands::submit_event::{Idempotency, hash, hash_texts};
+use crate::ingress::IngressError;
+
+/// How often a job is accepted again because definitions changed at the same moment.
+const ACCEPT_AGAIN_MAX: u32 = 10;
+
+pub struct ExecuteAction {
+    pub tenant: TenantId,
+    /// The action's name.
+    pub action: String,
+    pub input: Json,
+    /// Defaults to the action's own.
+    pub priority: Option<Priority>,
+    /// Starts no earlier than after this pause.
+    pub delay: Option<Duration>,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The job as it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedJob {
+    pub execution: ExecutionId,
+    /// It had been accepted before.
+    pub duplicate: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteActionError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("no such action")]
+    NotFound,
+    /// With the reason: switched off, unhealthy, or without a handler.
+    #[error("the action cannot run: {reason}")]
+    Blocked { reason: String },
+    #[error("the input has {bytes} bytes, allowed are {max}", max = EVENT_BYTES_MAX)]
+    TooLarge { bytes: usize },
+    #[error("an execution may be scheduled {max} s ahead", max = SCHEDULE_AHEAD_MAX.as_secs())]
+    TooFarAhead,
+    #[error("the input does not satisfy the handler")]
+    Input(Vec<FieldNote>),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("the idempotency key was used for a different request")]
+    IdempotencyMismatch,
+    #[error("the definitions change faster than the job can be accepted")]
+    Busy,
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Accepts a job. It is stored when this returns, and runs as the action is at this moment.
+pub async fn execute_action(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: ExecuteAction,
+) -> Result<AcceptedJob, ExecuteActionError> {
+    caller.require(Permission::Execute, request.tenant)?;
+    let bytes = request.input.as_str().len();
+    if bytes > EVENT_BYTES_MAX {
+        return Err(ExecuteActionError::TooLarge { bytes });
+    }
+    if request.delay.is_some_and(|delay| delay > SCHEDULE_AHEAD_MAX) {
+        return Err(ExecuteActionError::TooFarAhead);
+    }
+    for _ in 0..ACCEPT_AGAIN_MAX {
+        let definitions = match app.catalogue.find(request.tenant) {
+            Some(known) => known,
+            None => current_definitions(app, request.tenant)
+                .await?
+                .ok_or(ExecuteActionError::NotFound)?,
+        };
+        // Read before the action, so that it is never newer than the action.
+        let defs = definitions.version();
+        let action =
+            definitions.action_named(&request.action).ok_or(ExecuteActionError::NotFound)?;
+        check(app, &action, &request.input)?;
+        let (part, work) = work_of(app, &action, defs, &request);
+        let id = work.id;
+        let ingest = Ingest {
+            event: None,
+            dedupe: Some(dedupe_of(id, request.idempotency.as_ref())),
+            works: vec![(part, Arc::new(work))],
+            requeue_of: None,
+        };
+        let submission =
+            Submission { tenant: request.tenant, defs: Some(defs), ingests: vec![ingest] };
+        match app.ingress.submit(submission).await? {
+            Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
+            Submitted::Accepted(ingested) => return answer(id, ingested.first()),
+        }
+    }
+    Err(ExecuteActionError::Busy)
+}
+
+/// Why an action cannot run at this moment. `None`: it can.
+pub fn why_blocked(app: &App, action: &Action) -> Option<String> {
+    if !action.spec.is_active {
+        return Some("it is switched off".to_owned());
+    }
+    if !app.handlers.is_installed(&action.spec.handler) {
+        return Some(format!("its handler {} is not installed", action.spec.handler));
+    }
+    if !action.health.is_healthy {
+        let error = action.health.error.as_deref().unwrap_or("no reason was given");
+        return Some(format!("its last health check failed: {error}"));
+    }
+    None
+}
+
+fn check(app: &App, action: &Action, input: &Json) -> Result<(), ExecuteActionError> {
+    if let Some(reason) = why_blocked(app, action) {
+        return Err(ExecuteActionError::Blocked { reason });
+    }
+    let Some(handler) = app.handlers.find(&action.spec.handler) else { return Ok(()) };
+    let notes = app.ports.schemas.check(&handler.descriptor().input_schema, &input.to_value())?;
+    if notes.is_empty() { Ok(()) } else { Err(ExecuteActionError::Input(notes)) }
+}
+
+fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (Part, Work) {
+    let now = app.ports.clock.now();
+    let delay = request.delay.filter(|delay| !delay.is_zero());
+    let due = now + chrono::TimeDelta::from_std(delay.unwrap_or_default()).unwrap_or_default();
+    let key = key_for_job(action, &request.input);
+    let part_count = app.live.part_count().max(1);
+    let part = key.as_ref().map_or(Part(0), |key| key.part(request.tenant, part_count));
+    let work = Work {
+        // An id's time is the time at which it may first start.
+        id: ExecutionId::mint(due, app.ports.dice.bytes()),
+        tenant: request.tenant,
+        lane: request.priority.unwrap_or(action.spec.priority),
+        action: action.id,
+        defs,
+        key,
+        event: None,
+        parent: None,
+        queued_at: now,
+        delay,
+        input: Some(request.input.clone()),
+        depth: 0,
+    };
+    (part, work)
+}
+
+/// What names a job: the caller's idempotency key, else the job itself, so that a flush that is
+/// sent twice finds itself.
+fn dedupe_of(id: ExecutionId, idempotency: Option<&Idempotency>) -> Dedupe {
+    match idempotency {
+        Some(idempotency) => Dedupe {
+            key: hash_texts(&[idempotency.scope, &idempotency.key]),
+            body: Some(hash(&[&idempotency.body])),
+            subject: id.0,
+        },
+        None => Dedupe { key: hash_texts(&["job", &id.to_string()]), body: None, subject: id.0 },
+    }
+}
+
+fn answer(id: ExecutionId, ingested: Option<&Ingested>) -> Result<AcceptedJob, ExecuteActionError> {
+    match ingested {
+        Some(Ingested::Duplicate { subject, .. }) if *subject == id.0 => {
+            Ok(AcceptedJob { execution: id, duplicate: false })
+        }
+        Some(Ingested::Duplicate { same_body: false, .. }) => {
+            Err(ExecuteActionError::IdempotencyMismatch)
+        }
+        Some(Ingested::Duplicate { subject, .. }) => {
+            Ok(AcceptedJob { execution: ExecutionId(*subject), duplicate: true })
+        }
+        Some(Ingested::Stored | Ingested::NotDead) | None => {
+            Ok(AcceptedJob { execution: id, duplicate: false })
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Runs dead letters again. Each becomes a new execution, whose parent is the dead one, with the
+//! action as it is now: whoever requeues has usually just mended it.
+
+use std::sync::Arc;
+
+use actions_domain::action::Action;
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
+use actions_domain::event::Event;
+use actions_domain::id::{ExecutionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::ports::history::DeadLetter;
+use actions_domain::ports::store::StoreError;
+use actions_domain::work::{Dedupe, Ingest, Ingested, Key, Part, Submission, Submitted, Work};
+
+use crate::app::App;
+use crate::commands::key::{key_alone, key_for, key_for_job};
+use crate::commands::submit_event::hash_texts;
+use crate::ingress::IngressError;
+use crate::queries::QueryError;
+use crate::queries::dead_letters::{Reader, Selection};
+
+/// Dead letters that one call requeues or discards. Callers with more call again.
+pub const DEAD_LETTERS_PER_CALL_MAX: u32 = 10_000;
+pub struct RequeueDeadLetters {
+    pub tenant: TenantId,
+    pub selection: Selection,
+    /// At most this many, newest first; at most [`DEAD_LETTERS_PER_CALL_MAX`].
+    pub max: u32,
+}
+
+/// How far a requeue came.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Requeued {
+    /// Dead and new execution, in the order in which they were requeued.
+    pub executions: Vec<(ExecutionId, ExecutionId)>,
+    /// Those that stay dead letters, with the reason.
+    pub refused: Vec<(ExecutionId, String)>,
+    /// There may be more: call again.
+    pub more: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RequeueDeadLettersError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// One was asked for by its id, and there is none.
+    #[error("no such dead letter")]
+    NotFound,
+    #[error(transparent)]
+    Selection(#[from] QueryError),
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+    #[error("the history cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Requeues dead letters, newest first. One that somebody else requeues or discards at the same
+/// moment is left out.
+pub async fn requeue_dead_letters(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: RequeueDeadLetters,
+) -> Result<Requeued, RequeueDeadLettersError> {
+    caller.require(Permission::ManageDeadLetters, request.tenant)?;
+    let is_single = matches!(&request.selection, Selection::Ids(ids) if ids.len() == 1);
+    let max = request.max.min(DEAD_LETTERS_PER_CALL_MAX);
+    let mut reader = Reader::new(app, request.tenant, request.selection, max)?;
+    let mut done = Requeued::default();
+    while let Some(letters) = reader.next().await? {
+        requeue(app, request.tenant, &letters, &mut done).await?;
+    }
+    if is_single && done.executions.is_empty() && done.refused.is_empty() {
+        return Err(RequeueDeadLettersError::NotFound);
+    }
+    done.more = reader.has_more();
+    Ok(done)
+}
+
+async fn requeue(
+    app: &App,
+    tenant: TenantId,
+    letters: &[DeadLetter],
+    done: &mut Requeued,
+) -> Result<(), RequeueDeadLettersError> {
+    let mut drafts = Vec::with_capacity(letters.len());
+    for letter in letters {
+        match draft(app, tenant, letter).await? {
+            Some(draft) => drafts.push((letter.execution.id, draft)),
+            None => {
+                let reason = "its action was deleted".to_owned();
+                done.refused.push((letter.execution.id, reason));
+            }
+        }
+    }
+    if drafts.is_empty() {
+        return Ok(());
+    }
+    let (dead, ingests): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
+    let fresh: Vec<_> = ingests.iter().map(|ingest| ingest.works[0].1.id).collect();
+    let submission = Submission { tenant, defs: None, ingests };
+    let Submitted::Accepted(ingested) = app.ingress.submit(submission).await? else {
+        // Nothing was matched, so nothing can be stale.
+        return Ok(());
+    };
+    for ((dead, fresh), outcome) in dead.into_iter().zip(fresh).zip(ingested) {
+        match outcome {
+            Ingested::Stored => done.executions.push((dead, fresh)),
+            Ingested::Duplicate { subject, .. } => {
+                done.executions.push((dead, ExecutionId(subject)));
+            }
+            Ingested::NotDead => {
+                done.refused.push((dead, "it is no dead letter any more".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The work that repeats a dead letter. `None`: its action was deleted.
+async fn draft(
+    app: &App,
+    tenant: TenantId,
+    letter: &DeadLetter,
+) -> Result<Option<Ingest>, StoreError> {
+    let dead = &letter.execution;
+    let definitions = app.catalogue.find(tenant);
+    let Some((action, defs)) =
+        definitions.and_then(|known| Some((known.action(dead.action)?, known.version())))
+    else {
+        return Ok(None);
+    };
+    let now = app.ports.clock.now();
+    let event = match dead.event {
+        Some(event) => app.ports.history.find_event(tenant, event).await?,
+        None => None,
+    };
+    let key = key_of(&action, event.as_ref(), dead.input.as_ref());
+    let part_count = app.live.part_count().max(1);
+    let part = key.as_ref().map_or(Part(0), |key| key.part(tenant, part_count));
+    let work = Work {
+        id: ExecutionId::mint(now, app.ports.dice.bytes()),
+        tenant,
+        lane: dead.priority,
+        action: dead.action,
+        defs,
+        key,
+        event: dead.event,
+        parent: Some(dead.id),
+        queued_at: now,
+        delay: None,
+        input: dead.input.clone(),
+        depth: event.map_or(0, |event| event.attributes.depth),
+    };
+    // An execution dies once, so its id names the requeue.
+    let dedupe = Dedupe {
+        key: hash_texts(&["requeue", &dead.id.to_string()]),
+        body: None,
+        subject: work.id.0,
+    };
+    Ok(Some(Ingest {
+        event: None,
+        dedupe: Some(dedupe),
+        works: vec![(part, Arc::new(work))],
+        requeue_of: Some(dead.id),
+    }))
+}
+
+fn key_of(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Key> {
+    match (event, input) {
+        (Some(event), _) => {
+            let data = event.data.to_value();
+            key_for(action, event, &data)
+        }
+        (None, Some(input)) => key_for_job(action, input),
+        (None, None) => key_alone(action),
+    }
+}

@@ -1,0 +1,205 @@
+//! Creates, replaces, switches and restores actions.
+
+use std::sync::Arc;
+
+use actions_domain::action::{Action, ActionName, ActionSpec};
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
+use actions_domain::id::TenantId;
+use actions_domain::ports::definitions::{DefinitionsError, Expected};
+use actions_domain::ports::handler::FieldNote;
+use actions_domain::ports::store::StoreError;
+use serde_json::{Value, json};
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalogue::TenantDefinitions;
+use crate::commands::check_definition::{Finding, FindingKind, check_action};
+use crate::commands::submit_event::republish;
+use crate::node::engine_events;
+use crate::secrets;
+
+pub struct SaveAction {
+    pub tenant: TenantId,
+    pub spec: ActionSpec,
+    pub expected: Expected,
+}
+
+/// An action as it is stored now.
+#[derive(Debug, Clone)]
+pub struct SavedAction {
+    pub action: Arc<Action>,
+    pub change: Change,
+    pub warnings: Vec<FieldNote>,
+}
+
+/// What saving something did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Created,
+    Updated,
+    /// It was there already, exactly like this.
+    Unchanged,
+}
+
+impl Change {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SaveActionError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("no such tenant")]
+    UnknownTenant,
+    #[error("no such action")]
+    NotFound,
+    /// Everything that is wrong at once; never empty.
+    #[error("the definition breaks a rule")]
+    Invalid(Vec<Finding>),
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Stores an action after checking it. The next event is matched with it.
+///
+/// A secret that is sent as [`secrets::MASK`] keeps its stored value.
+pub async fn save_action(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: SaveAction,
+) -> Result<SavedAction, SaveActionError> {
+    caller.require(Permission::WriteDefinitions, request.tenant)?;
+    let definitions =
+        current_definitions(app, request.tenant).await?.ok_or(SaveActionError::UnknownTenant)?;
+    let before = definitions.action_named(request.spec.name.as_str());
+    let spec = with_stored_secrets(app, request.spec, before.as_deref())?;
+    let findings = check_action(app, request.tenant, &spec);
+    if !findings.errors.is_empty() {
+        return Err(SaveActionError::Invalid(findings.errors));
+    }
+    let (action, change) =
+        store(app, &definitions, before.as_deref(), &spec, request.expected).await?;
+    Ok(SavedAction { action, change, warnings: findings.warnings })
+}
+
+/// Switches an action on or off. An action that is off starts nothing more.
+pub async fn switch_action(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    name: &str,
+    is_active: bool,
+) -> Result<SavedAction, SaveActionError> {
+    caller.require(Permission::WriteDefinitions, tenant)?;
+    let definitions =
+        current_definitions(app, tenant).await?.ok_or(SaveActionError::UnknownTenant)?;
+    let before = definitions.action_named(name).ok_or(SaveActionError::NotFound)?;
+    let mut spec = before.spec.clone();
+    spec.is_active = is_active;
+    let expected = Expected::Version(before.version);
+    let (action, change) = store(app, &definitions, Some(&before), &spec, expected).await?;
+    Ok(SavedAction { action, change, warnings: Vec::new() })
+}
+
+/// Makes an older version of an action, also of a deleted one, the current one again.
+pub async fn restore_action(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    name: &ActionName,
+    version: i64,
+) -> Result<SavedAction, SaveActionError> {
+    caller.require(Permission::WriteDefinitions, tenant)?;
+    let versions = app.ports.definitions.action_versions(tenant, name).await?;
+    let older = versions.into_iter().find(|older| older.version == version && !older.deleted);
+    let spec = older.ok_or(SaveActionError::NotFound)?.spec;
+    save_action(app, caller, SaveAction { tenant, spec, expected: Expected::Anything }).await
+}
+
+/// The tenant's definitions as the store has them at this moment, for commands that compare.
+pub(crate) async fn current_definitions(
+    app: &App,
+    tenant: TenantId,
+) -> Result<Option<Arc<TenantDefinitions>>, StoreError> {
+    match app.catalogue.find(tenant) {
+        // One more than what is here: whatever is new is read.
+        Some(known) => app.catalogue.refresh(tenant, known.version() + 1).await?,
+        None => app.catalogue.refresh_all().await?,
+    }
+    Ok(app.catalogue.find(tenant))
+}
+
+fn with_stored_secrets(
+    app: &App,
+    spec: ActionSpec,
+    before: Option<&Action>,
+) -> Result<ActionSpec, SaveActionError> {
+    let handler = app.handlers.find(&spec.handler);
+    let schema = handler.as_ref().map(|handler| &handler.descriptor().config_schema);
+    let stored = before.map(|before| &before.spec.config);
+    match secrets::unmasked(schema, &spec.config, stored) {
+        Ok(config) => Ok(ActionSpec { config, ..spec }),
+        Err(missing) => {
+            let pointer = format!("/config{}", missing.pointer);
+            let finding = Finding::new(FindingKind::Config, pointer, missing.to_string());
+            Err(SaveActionError::Invalid(vec![finding]))
+        }
+    }
+}
+
+/// Stores a checked specification and makes it known here.
+async fn store(
+    app: &App,
+    definitions: &TenantDefinitions,
+    before: Option<&Action>,
+    spec: &ActionSpec,
+    expected: Expected,
+) -> Result<(Arc<Action>, Change), SaveActionError> {
+    let tenant = definitions.tenant.id;
+    let uuid = before.map_or_else(|| new_uuid(app), |before| before.uuid);
+    let saved = app.ports.definitions.save_action(tenant, uuid, spec, expected).await?;
+    app.catalogue.refresh(tenant, saved.version).await?;
+    let change = match before {
+        None => Change::Created,
+        Some(before) if before.version == saved.version => Change::Unchanged,
+        Some(_) => Change::Updated,
+    };
+    if change == Change::Created {
+        let data = json!({
+            "action": saved.spec.name,
+            "action_id": saved.uuid,
+            "action_type": saved.spec.action_type,
+            "handler": saved.spec.handler,
+            "version": saved.version,
+        });
+        announce(app, tenant, "actions.created", &data).await;
+    }
+    Ok((Arc::new(saved), change))
+}
+
+/// Publishes an event about a definition when somebody listens. The definition is stored by
+/// now, so a failure is only logged.
+async fn announce(app: &App, tenant: TenantId, event_type: &str, data: &Value) {
+    let listens = app.catalogue.find(tenant).is_some_and(|known| known.listens_to_engine());
+    if !listens {
+        return;
+    }
+    let event = engine_events::about_action(app, tenant, event_type, data);
+    if let Err(error) = republish(app, Arc::new(event)).await {
+        warn!(%error, event_type, "the event about a definition was not published");
+    }
+}
+
+/// A new founding id: a UUIDv7 like all others.
+pub(crate) fn new_uuid(app: &App) -> Uuid {
+    actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0
+}

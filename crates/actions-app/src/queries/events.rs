@@ -1,0 +1,106 @@
+//! Events, as they were accepted.
+
+use actions_domain::authorization::{AuthorizationContext, Permission};
+use actions_domain::event::Event;
+use actions_domain::id::{EventId, TenantId};
+use actions_domain::ports::history::EventQuery;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::filter::{Fact, Filter};
+use crate::queries::QueryError;
+use crate::queries::scan::{Page, Scan, Step};
+
+/// The fields that a filter of events may name.
+pub const FIELDS: [&str; 9] = [
+    "type",
+    "source",
+    "id",
+    "subject",
+    "correlation",
+    "partition_key",
+    "source_service",
+    "user",
+    "data.",
+];
+
+/// Which events to list.
+#[derive(Debug, Clone)]
+pub struct EventList {
+    pub tenant: TenantId,
+    pub filter: Filter,
+    pub before: Option<EventId>,
+    pub limit: u32,
+}
+
+/// Finds an event.
+pub async fn find_event(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    id: EventId,
+) -> Result<Event, QueryError> {
+    caller.require(Permission::ReadEvents, tenant)?;
+    let found = app.ports.history.find_event(tenant, id).await?;
+    found.ok_or(QueryError::NotFound { what: "event" })
+}
+
+/// Lists events, newest first.
+pub async fn list_events(
+    app: &App,
+    caller: &AuthorizationContext,
+    list: EventList,
+) -> Result<Page<Event, EventId>, QueryError> {
+    caller.require(Permission::ReadEvents, list.tenant)?;
+    let mut filter = list.filter.compile(&FIELDS, app.ports.clock.now())?;
+    let mut event_type = None;
+    if let Some([one]) = filter.clone().take("type").as_deref() {
+        filter.take("type");
+        event_type = Some(one.clone());
+    }
+    let mut scan = Scan::new(list.limit, list.before, filter.is_selective());
+    loop {
+        let query = EventQuery {
+            tenant: list.tenant,
+            event_type: event_type.clone(),
+            before: scan.before(),
+            limit: scan.page(),
+        };
+        let found = app.ports.history.list_events(query).await?;
+        let keeps = |event: &Event| filter.holds(event.accepted_at, |field| fact(event, field));
+        let is_over = |event: &Event| filter.since.is_some_and(|since| event.accepted_at < since);
+        match scan.take(found, |event| event.id, is_over, keeps) {
+            Step::Read(next) => scan = next,
+            Step::Done(page) => return Ok(page),
+        }
+    }
+}
+
+fn fact<'a>(event: &'a Event, field: &str) -> Fact<'a> {
+    let attributes = &event.attributes;
+    match field {
+        "type" => Fact::text(event.event_type.as_str()),
+        "source" => Fact::text(event.source.as_str()),
+        "id" => Fact::maybe(event.external_id.as_deref()),
+        "subject" => Fact::maybe(attributes.subject.as_deref()),
+        "correlation" => Fact::maybe(attributes.correlation_id.map(|id| id.to_string())),
+        "partition_key" => Fact::maybe(attributes.partition_key.as_deref()),
+        "source_service" => Fact::maybe(attributes.source_service.as_deref()),
+        "user" => Fact::maybe(attributes.user_id.map(|id| id.to_string())),
+        _ => field.strip_prefix("data.").map_or(Fact::Absent, |path| data_fact(event, path)),
+    }
+}
+
+fn data_fact<'a>(event: &Event, path: &str) -> Fact<'a> {
+    let data = event.data.to_value();
+    let found = path.split('.').try_fold(&data, |value, word| match value {
+        Value::Array(items) => items.get(word.parse::<usize>().ok()?),
+        _ => value.get(word),
+    });
+    match found {
+        Some(Value::String(text)) => Fact::text(text.clone()),
+        Some(Value::Bool(flag)) => Fact::text(flag.to_string()),
+        Some(Value::Number(number)) => number.as_f64().map_or(Fact::Absent, Fact::Number),
+        Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => Fact::Absent,
+    }
+}

@@ -1,0 +1,43 @@
+-- Executions, newest first: finished, later and in the log, each read from its own index no
+-- further than the page goes, then merged. `?3` has one bit for each wanted status: pending
+-- is 1 << 0, retrying 1 << 4.
+select * from (
+    select
+        id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, input,
+        status, started_at, ended_at, null as due, output, error, attempts
+    from engine_execution
+    where tenant = ?1 and id < ?2 and (?3 >> status) & 1
+    order by id desc
+    limit ?4
+)
+union all
+select * from (
+    select
+        id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, input,
+        null as status, null as started_at, null as ended_at, due, null as output,
+        null as error, attempts
+    from engine_later
+    where tenant = ?1 and id < ?2
+        and (?3 >> iif(attempts = '[]', 0, 4)) & 1
+    order by id desc
+    limit ?4
+)
+union all
+select * from (
+    select
+        work.id, work.tenant, work.lane, work.action, work.defs, work.akey, work.amode,
+        work.event, work.parent, work.queued_at, work.input, null as status,
+        null as started_at, null as ended_at, null as due, null as output, null as error,
+        '[]' as attempts
+    from engine_work as work
+    where work.tenant = ?1 and work.id < ?2 and ?3 & 1
+        and not exists (
+            select 1 from engine_execution as execution
+            where execution.tenant = work.tenant and execution.id = work.id
+        )
+        and not exists (select 1 from engine_later as later where later.id = work.id)
+    order by work.id desc
+    limit ?4
+)
+order by id desc
+limit ?4

@@ -1,0 +1,287 @@
+//! The engine's memory in SQLite. [`commit`](Store::commit) is one transaction of a handful of
+//! statements, each over many rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actions_domain::Timestamp;
+use actions_domain::event::Event;
+use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::work::{
+    Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Submitted, Why,
+};
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::SqliteStore;
+use super::error::{commit_error, store_error};
+use super::record::{self, get, micros};
+
+mod finish;
+mod ingest;
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+        if batch.is_empty() && batch.fences.is_empty() {
+            return Ok(Receipt::default());
+        }
+        require_fences(&batch)?;
+        let mut tx = self.begin().await?;
+        // Taken after the lock: what this commit writes is due after everything before it.
+        let now = self.clock.now();
+        check_fences(&mut tx, batch.node, &batch.fences).await?;
+        let mut tails = Tails::read(&mut tx).await?;
+        let mut receipt = Receipt {
+            submissions: ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?,
+            ..Receipt::default()
+        };
+        finish::write(&mut tx, &batch, &mut tails, now).await?;
+        finish::cancel(&mut tx, &batch.cancels, now).await?;
+        receipt.discarded = finish::discard(&mut tx, &batch.discards).await?;
+        // A stale submission is matched and sent again from its row of the intake; the others'
+        // rows are repetitions then.
+        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
+        if !receipt.submissions.iter().any(is_stale) {
+            ingest::consume(&mut tx, &batch.intake).await?;
+        }
+        tails.write(&mut tx).await?;
+        tx.commit().await.map_err(commit_error)?;
+        receipt.first = tails.first();
+        Ok(receipt)
+    }
+
+    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+        let limit = limit.max(1);
+        let rows = sqlx::query(include_str!("store/window.sql"))
+            .bind(part.0)
+            .bind(from.0)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let Some(first) = rows.first() else { return Err(no_part(part)) };
+        let tail: i64 = get(first, "tail")?;
+        // The only row is the tail's own when there is nothing to read.
+        let items = rows
+            .iter()
+            .filter(|row| !matches!(get::<Option<&[u8]>>(row, "id"), Ok(None)))
+            .map(record::log_item)
+            .collect::<Result<Vec<Item>, StoreError>>()?;
+        let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = match items.last() {
+            Some(last) if is_full => Seq(last.ord.0 + 1),
+            _ => Seq(tail).max(from),
+        };
+        Ok(Window { items, next: Some(next) })
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
+        let now = self.clock.now();
+        let rows = sqlx::query(include_str!("store/due.sql"))
+            .bind(query.part.0)
+            .bind(after(now, query.ahead))
+            .bind(query.limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.iter().map(|row| later(row, now)).collect()
+    }
+
+    async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
+        let rows = sqlx::query(include_str!("store/marked.sql"))
+            .bind(part.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let item = |row: &SqliteRow| {
+            if get(row, "is_later")? { record::later_item(row) } else { record::log_item(row) }
+        };
+        rows.iter().map(item).collect()
+    }
+
+    async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
+        let rows = sqlx::query("select part, next from engine_tail order by part")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.iter().map(|row| Ok((record::part(row)?, Seq(get(row, "next")?)))).collect()
+    }
+
+    async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
+        let rows = sqlx::query("select tenant, id from engine_control order by id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let cancel = |row: &SqliteRow| {
+            let (tenant, id) = (get(row, "tenant")?, get(row, "id")?);
+            Ok(Cancel { tenant: TenantId(tenant), execution: ExecutionId(id) })
+        };
+        rows.iter().map(cancel).collect()
+    }
+
+    async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(store_error)?;
+        let rows = ingest::find_events(&mut conn, ids).await?;
+        rows.iter().map(record::event).collect()
+    }
+
+    async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
+        let rows = sqlx::query("select id, tenant, body from engine_intake order by id limit ?")
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let intake_row = |row: &SqliteRow| {
+            Ok(IntakeRow {
+                id: get(row, "id")?,
+                tenant: TenantId(get(row, "tenant")?),
+                body: Json::from_record(get(row, "body")?),
+            })
+        };
+        rows.iter().map(intake_row).collect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.clock.now())
+    }
+
+    fn has_single_writer(&self) -> bool {
+        true
+    }
+}
+
+fn later(row: &SqliteRow, now: Timestamp) -> Result<Later, StoreError> {
+    let pause: i64 = get::<i64>(row, "due")?.saturating_sub(micros(now));
+    let why = get(row, "why")?;
+    Ok(Later {
+        item: record::later_item(row)?,
+        delay: Duration::from_micros(u64::try_from(pause).unwrap_or(0)),
+        why: Why::from_number(why).ok_or_else(|| record::corrupt("why", why))?,
+        hold: get(row, "hold")?,
+    })
+}
+
+/// The instant after a pause, in stored form, or the end of time.
+fn after(now: Timestamp, pause: Duration) -> i64 {
+    let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
+    micros(now).saturating_add(pause).min(micros(Timestamp::MAX_UTC))
+}
+
+fn no_part(part: Part) -> StoreError {
+    StoreError::Refused { reason: format!("there is no partition {part}") }
+}
+
+/// Refuses a batch that writes in a partition whose fence it does not bring.
+fn require_fences(batch: &Commit) -> Result<(), StoreError> {
+    let items = (batch.marks.iter())
+        .chain(batch.retries.iter().map(|later| &later.item))
+        .chain(batch.finishes.iter().map(|finish| &finish.item));
+    for item in items {
+        if !batch.fences.iter().any(|fence| fence.part == item.part) {
+            let reason = format!("partition {} is written without a fence", item.part);
+            return Err(StoreError::Refused { reason });
+        }
+    }
+    Ok(())
+}
+
+/// Proves that `node` holds every lease that it writes under. The transaction has the only
+/// write lock, so no takeover comes in between.
+async fn check_fences(
+    conn: &mut SqliteConnection,
+    node: Option<NodeId>,
+    fences: &[Fence],
+) -> Result<(), StoreError> {
+    if fences.is_empty() {
+        return Ok(());
+    }
+    let held = held_fences(conn, node).await?;
+    let lost: Vec<Part> =
+        fences.iter().filter(|fence| !held.contains(fence)).map(|fence| fence.part).collect();
+    if lost.is_empty() { Ok(()) } else { Err(StoreError::Fenced { lost }) }
+}
+
+pub(super) async fn held_fences(
+    conn: &mut SqliteConnection,
+    node: Option<NodeId>,
+) -> Result<Vec<Fence>, StoreError> {
+    let rows = sqlx::query("select part, epoch from engine_lease where owner = ?")
+        .bind(node.map(|node| node.0))
+        .fetch_all(conn)
+        .await
+        .map_err(store_error)?;
+    let fence = |row: &SqliteRow| {
+        let epoch = actions_domain::work::Epoch(get(row, "epoch")?);
+        Ok(Fence { part: record::part(row)?, epoch })
+    };
+    rows.iter().map(fence).collect()
+}
+
+/// Where the partitions' numbers stand, and how far this commit moves them.
+struct Tails {
+    rows: BTreeMap<Part, Tail>,
+}
+
+struct Tail {
+    first: Seq,
+    next: Seq,
+    fin: i64,
+    is_changed: bool,
+}
+
+impl Tails {
+    async fn read(conn: &mut SqliteConnection) -> Result<Self, StoreError> {
+        let rows = sqlx::query("select part, next, fin from engine_tail")
+            .fetch_all(conn)
+            .await
+            .map_err(store_error)?;
+        let tail = |row: &SqliteRow| {
+            let next = Seq(get(row, "next")?);
+            let tail = Tail { first: next, next, fin: get(row, "fin")?, is_changed: false };
+            Ok((record::part(row)?, tail))
+        };
+        Ok(Self { rows: rows.iter().map(tail).collect::<Result<_, StoreError>>()? })
+    }
+
+    /// The number that the next entry of the log will get.
+    fn peek(&self, part: Part) -> Result<Seq, StoreError> {
+        self.rows.get(&part).map(|tail| tail.next).ok_or_else(|| no_part(part))
+    }
+
+    fn take(&mut self, part: Part) -> Result<Seq, StoreError> {
+        let tail = self.rows.get_mut(&part).ok_or_else(|| no_part(part))?;
+        let taken = tail.next;
+        tail.next = Seq(taken.0 + 1);
+        tail.is_changed = true;
+        Ok(taken)
+    }
+
+    fn end(&mut self, part: Part, fin: i64) -> Result<(), StoreError> {
+        let tail = self.rows.get_mut(&part).ok_or_else(|| no_part(part))?;
+        tail.fin = tail.fin.max(fin);
+        tail.is_changed = true;
+        Ok(())
+    }
+
+    async fn write(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        for (part, tail) in self.rows.iter().filter(|(_, tail)| tail.is_changed) {
+            sqlx::query("update engine_tail set next = ?, fin = ? where part = ?")
+                .bind(tail.next.0)
+                .bind(tail.fin)
+                .bind(part.0)
+                .execute(&mut *conn)
+                .await
+                .map_err(store_error)?;
+        }
+        Ok(())
+    }
+
+    /// The first new number of each partition that got one.
+    fn first(&self) -> Vec<(Part, Seq)> {
+        let grown = self.rows.iter().filter(|(_, tail)| tail.next > tail.first);
+        grown.map(|(part, tail)| (*part, tail.first)).collect()
+    }
+}

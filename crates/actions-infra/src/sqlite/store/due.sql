@@ -1,0 +1,23 @@
+-- Later items by due time, held ones first: they keep others from starting. Two ranges of one
+-- index, each read no further than needed.
+select * from (
+    select
+        id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth, input, part,
+        ord, attempts, losses, due, why, hold
+    from engine_later
+    where part = ?1 and hold = 1 and due <= ?2
+    order by due, id
+    limit ?3
+)
+union all
+select * from (
+    select
+        id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth, input, part,
+        ord, attempts, losses, due, why, hold
+    from engine_later
+    where part = ?1 and hold = 0 and due <= ?2
+    order by due, id
+    limit ?3
+)
+order by hold desc, due, id
+limit ?3

@@ -1,0 +1,2 @@
+-- Nothing to do: SQLite's tables have no partitions.
+-- The number keeps pace with PostgreSQL's.

@@ -1,0 +1,2 @@
+-- Nothing to do: SQLite has no schemas to show views in.
+-- The number keeps pace with PostgreSQL's.

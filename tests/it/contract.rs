@@ -1,0 +1,35 @@
+//! What every adapter of a port must do: the definition of the port. One list of sentences,
+//! run on memory, SQLite and PostgreSQL.
+
+mod given;
+mod stores;
+
+/// Makes a test of each sentence on each store. A sentence is an async function that takes a
+/// fresh, empty [`stores::Stores`].
+macro_rules! contract {
+    ($port:ident: $($sentence:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                super::$sentence(&super::Stores::memory()).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                super::$sentence(&super::Stores::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $sentence() {
+                super::$sentence(&super::Stores::postgres().await).await;
+            })+
+        }
+    };
+}
+
+mod definitions;
+mod history;
+mod leases;
+mod store;

@@ -1,0 +1,10 @@
+//! What only PostgreSQL can show: locks between connections, schemas of views, roles,
+//! partitions. What every store must do is in the contracts.
+
+mod fixture;
+mod flush;
+mod housekeeping;
+mod intake;
+mod opening;
+mod takeover;
+mod views;

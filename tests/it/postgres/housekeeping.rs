@@ -1,0 +1,151 @@
+//! Partitions, and what becomes of old rows.
+
+use std::time::Duration;
+
+use actions_domain::id::TenantId;
+use actions_domain::ports::history::History;
+use actions_domain::ports::store::{DueQuery, Store};
+use actions_domain::work::{Home, Part, Seq, Why};
+
+use super::fixture::{Database, open};
+
+#[tokio::test]
+async fn rows_go_into_partitions_that_were_made_ahead() {
+    let database = open().await;
+    let item = database.accept(Part(0)).await;
+    database.store.commit(database.finish(item, 1)).await.unwrap();
+
+    let strays = database
+        .count(
+            "select (select count(*) from engine.work_default)
+                  + (select count(*) from engine.event_default)
+                  + (select count(*) from engine.execution_default)",
+        )
+        .await;
+    assert_eq!(strays, 0);
+    let ahead = "select count(*) from pg_inherits where inhparent = 'engine.event'::regclass";
+    // Yesterday, today, seven days, and the default one.
+    assert_eq!(database.count(ahead).await, 10);
+}
+
+#[tokio::test]
+async fn rows_that_landed_in_the_default_partition_move_into_a_new_one() {
+    let database = open().await;
+    database.accept(Part(0)).await;
+    run(&database, "alter table engine.work detach partition engine.work_default").await;
+    run(&database, "insert into engine.work_default select * from engine.work").await;
+    let drop = "do $$ declare child text; begin
+        for child in select inhrelid::regclass::text from pg_inherits
+            where inhparent = 'engine.work'::regclass loop
+            execute 'drop table ' || child; end loop; end $$";
+    run(&database, drop).await;
+    run(&database, "alter table engine.work attach partition engine.work_default default").await;
+
+    run(&database, "select engine.ensure_partitions()").await;
+
+    assert_eq!(database.count("select count(*) from engine.work_default").await, 0);
+    assert_eq!(database.count("select count(*) from engine.work").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_unfinished_is_carried_out_of_old_segments() {
+    let database = open().await;
+    let done = database.accept(Part(0)).await;
+    let open_item = database.accept(Part(0)).await;
+    database.store.commit(database.finish(done, 1)).await.unwrap();
+    age(&database).await;
+
+    database.store.tend().await.unwrap();
+
+    assert_eq!(database.count("select count(*) from engine.work").await, 0);
+    let query = DueQuery { part: Part(0), ahead: Duration::ZERO, limit: 10 };
+    let due = database.store.due(query).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let carried = &due[0];
+    assert_eq!((carried.why, carried.delay, carried.hold), (Why::Carried, Duration::ZERO, false));
+    assert_eq!((carried.item.ord, carried.item.home), (Seq(2), Home::Later));
+    assert_eq!(carried.item.work, open_item.work);
+
+    // The log goes on where it was, and an owner that still knows the old place may finish.
+    assert_eq!(database.accept(Part(0)).await.ord, Seq(3));
+    database.store.commit(database.finish(open_item.clone(), 2)).await.unwrap();
+    assert!(database.store.due(query).await.unwrap().is_empty());
+    let found = database.store.find_execution(TenantId::ADMIN, open_item.work.id).await.unwrap();
+    assert!(found.unwrap().status.is_final());
+}
+
+#[tokio::test]
+async fn a_number_is_not_given_again_after_history_was_dropped() {
+    use actions_domain::ports::leases::Leases;
+    let database = open().await;
+    let item = database.accept(Part(0)).await;
+    database.store.commit(database.finish(item, 1)).await.unwrap();
+    // A day of long ago that holds it.
+    run(&database, "create table engine.execution_20200101 (like engine.execution including all)")
+        .await;
+    run(&database, "insert into engine.execution_20200101 select * from engine.execution").await;
+    run(
+        &database,
+        "update engine.execution_20200101 set id = '01700000-0000-7000-8000-000000000000'",
+    )
+    .await;
+    run(&database, "delete from engine.execution").await;
+    run(
+        &database,
+        "alter table engine.execution attach partition engine.execution_20200101
+         for values from ('01700000-0000-0000-0000-000000000000')
+         to ('01700000-ffff-0000-0000-000000000000')",
+    )
+    .await;
+
+    run(&database, "select engine.drop_old_history_v1(30)").await;
+
+    assert_eq!(database.count("select count(*) from engine.execution").await, 0);
+    database.store.leave(database.node).await.unwrap();
+    let node = database.store.join("left").await.unwrap();
+    let leases = database.store.claim(node, &[], 2).await.unwrap();
+    assert_eq!(leases[0].next_fin, 2);
+}
+
+#[tokio::test]
+async fn summing_up_statistics_loses_no_count() {
+    let database = open().await;
+    for fin in 1..=3 {
+        let item = database.accept(Part(0)).await;
+        database.store.commit(database.finish(item, fin)).await.unwrap();
+    }
+    let before = database.store.action_counts(TenantId::ADMIN, None, None).await.unwrap();
+    run(&database, "update engine.stat set last_at = last_at - interval '3 days'").await;
+
+    database.store.tend().await.unwrap();
+
+    let after = database.store.action_counts(TenantId::ADMIN, None, None).await.unwrap();
+    assert_eq!((before[0].completed, after[0].completed), (3, 3));
+    assert_eq!(before[0].duration_ms, after[0].duration_ms);
+    assert!(database.count("select count(*) from engine.stat").await <= 2);
+}
+
+#[tokio::test]
+async fn the_hourly_work_is_claimed_once() {
+    let database = open().await;
+    let claim = "select engine.claim_chore_v1('hourly')::int4::int8";
+    assert_eq!((database.count(claim).await, database.count(claim).await), (1, 0));
+}
+
+/// Moves the log two days into the past, into partitions of its own.
+async fn age(database: &Database) {
+    run(
+        database,
+        "select engine.ensure_partition(
+            'work', (seg - 8)::text, format('for values in (%s)', seg - 8),
+            format('seg = %s', seg - 8))
+         from engine.tail where part = 0",
+    )
+    .await;
+    run(database, "update engine.work set seg = seg - 8").await;
+    run(database, "update engine.tail set seg = seg - 8 where part = 0").await;
+}
+
+async fn run(database: &Database, statement: &'static str) {
+    sqlx::query(statement).execute(database.store.pool()).await.unwrap();
+}

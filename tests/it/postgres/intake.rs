@@ -1,0 +1,76 @@
+//! Events out of users' own transactions.
+
+use actions_domain::event::EventType;
+use actions_domain::id::TenantId;
+use actions_domain::json::Json;
+use actions_domain::ports::store::Store;
+use actions_domain::tenant::TenantSlug;
+use actions_infra::postgres::{Emit, EmitError, emit_in};
+use serde_json::{Value, json};
+use sqlx::Connection;
+
+use super::fixture::{open, outsider, role, run_text};
+
+fn paid() -> Emit {
+    Emit::new(
+        EventType::parse("orders.paid").unwrap(),
+        Json::parse(r#"{"total": 1.10, "b": 1, "a": 2}"#).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn an_event_exists_when_the_transaction_that_emitted_it_commits() {
+    let database = open().await;
+    let mut connection = outsider(&database).await;
+
+    let mut tx = connection.begin().await.unwrap();
+    emit_in(&mut tx, &TenantSlug::admin(), &paid()).await.unwrap();
+    tx.rollback().await.unwrap();
+    assert!(database.store.intake(10).await.unwrap().is_empty());
+
+    let mut tx = connection.begin().await.unwrap();
+    let id = emit_in(&mut tx, &TenantSlug::admin(), &paid()).await.unwrap();
+    assert!(database.store.intake(10).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+
+    let rows = database.store.intake(10).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].tenant, TenantId::ADMIN);
+    let body = rows[0].body.to_value();
+    assert_eq!((&body["id"], &body["type"]), (&json!(id), &json!("orders.paid")));
+    assert_eq!(body["data"], json!({"total": 1.10, "b": 1, "a": 2}));
+    assert!(rows[0].body.as_str().contains(r#"{"total": 1.10, "b": 1, "a": 2}"#));
+}
+
+#[tokio::test]
+async fn emitting_for_nobody_says_so() {
+    let database = open().await;
+    let mut connection = outsider(&database).await;
+    let nobody = TenantSlug::parse("nobody").unwrap();
+
+    let refused = emit_in(&mut connection, &nobody, &paid()).await;
+
+    assert!(matches!(refused, Err(EmitError::NoTenant { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_role_of_an_application_may_emit_and_nothing_else() {
+    let database = open().await;
+    let mut connection = outsider(&database).await;
+    let role = role(&mut connection).await;
+    let grant = format!("grant usage on schema actions to {role}; set role {role}");
+    run_text(&mut connection, grant).await;
+
+    let emitted: Result<uuid::Uuid, _> =
+        sqlx::query_scalar("select actions.emit('orders.paid', jsonb_build_object('a', 1))")
+            .fetch_one(&mut connection)
+            .await;
+    let malformed =
+        sqlx::query("select actions.emit('orders', '{}')").execute(&mut connection).await;
+    let peeked = sqlx::query("select from engine.intake").execute(&mut connection).await;
+
+    let rows = database.store.intake(10).await.unwrap();
+    assert_eq!(rows[0].body.to_value()["id"], Value::from(emitted.unwrap().to_string()));
+    assert!(malformed.unwrap_err().to_string().contains("joined by dots"));
+    assert!(peeked.unwrap_err().to_string().contains("permission denied"));
+}

@@ -1,0 +1,96 @@
+//! The whole engine below its handlers, in simulated time: the dispatchers of several nodes over
+//! one memory store, with crashes, stalls, zombies, outages, and hints that are lost or repeated.
+//!
+//! A run follows from its seed alone. After the last fault everything has to come to an end, and
+//! then the rules are checked against what was called and what was recorded.
+//! `ACTIONS_SIM_SEEDS` says how many seeds are tried, `ACTIONS_SIM_SEED` names a single one.
+
+mod checks;
+mod dice;
+mod driver;
+mod forger;
+mod ledger;
+mod workload;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use checks::violations;
+use world::{Fences, World};
+
+const SEEDS: u64 = 2_000;
+
+/// Runs one seed and answers what was wrong, and a hash of everything that happened.
+fn run(seed: u64, fences: Fences) -> (Vec<String>, u64) {
+    let mut world = World::new(seed, fences);
+    world.run();
+    (violations(&world), world.ledger.trace())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person may ask for more seeds, or for one")]
+fn number_from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_fails_nothing_is_lost_or_done_out_of_order() {
+    if let Some(seed) = number_from_environment("ACTIONS_SIM_SEED") {
+        let (wrong, _) = run(seed, Fences::Checked);
+        assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}");
+        return;
+    }
+    let seeds = number_from_environment("ACTIONS_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<(u64, Vec<String>)> = thread::scope(|scope| {
+        let work = || {
+            let mut failures = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds || failures.len() > 2 {
+                    return failures;
+                }
+                let (wrong, _) = run(seed, Fences::Checked);
+                if !wrong.is_empty() {
+                    failures.push((seed, wrong));
+                }
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn a_run_follows_from_its_seed() {
+    for seed in [3, 14, 15] {
+        assert_eq!(run(seed, Fences::Checked), run(seed, Fences::Checked));
+    }
+    assert_ne!(run(3, Fences::Checked).1, run(14, Fences::Checked).1);
+}
+
+/// Without the comparison of epochs a node that was given up goes on writing. If the simulator
+/// did not notice, it would prove nothing.
+#[test]
+fn a_store_that_does_not_compare_fences_is_caught() {
+    let caught = (0..60).find(|seed| {
+        let (wrong, _) = run(*seed, Fences::Forged);
+        wrong.iter().any(|text| text.contains("recorded twice") || text.contains("at once"))
+    });
+    assert!(caught.is_some(), "60 seeds without a fence, and nothing was wrong");
+}
+
+/// The faults have to happen, or the runs show nothing.
+#[test]
+fn the_runs_meet_what_they_are_made_for() {
+    let mut met = ledger::Met::default();
+    for seed in 0..60 {
+        let mut world = World::new(seed, Fences::Checked);
+        world.run();
+        met += world.ledger.met;
+    }
+    let missing = met.missing();
+    assert!(missing.is_empty(), "never happened in 60 seeds: {missing:?}; {met:?}");
+}

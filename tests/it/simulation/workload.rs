@@ -1,0 +1,128 @@
+//! What is asked of the engine, and how the handlers behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::Timestamp;
+use actions_domain::dispatch::End;
+use actions_domain::execution::{AttemptOutcome, Fault, Priority};
+use actions_domain::id::{ActionId, ExecutionId, TenantId};
+use actions_domain::retry::{Backoff, Jitter, RetryPolicy};
+use actions_domain::work::{Commit, Dedupe, Ingest, Key, KeyMode, Part, Submission, Work};
+
+use super::dice::{Dice, Micros, instant};
+
+pub(super) const TENANTS: u64 = 3;
+/// The action that may run once at a time on a node.
+pub(super) const LIMITED: ActionId = ActionId(2);
+pub(super) const LIMIT: u32 = 1;
+/// Attempts after the first.
+pub(super) const RETRIES: u32 = 2;
+const BACKOFF_MS: u64 = 700;
+
+const KEYS: [&str; 6] =
+    ["order:1", "order:1", "order:1:line:1", "order:1:line:2", "order:2", "user:7"];
+
+/// One execution that somebody asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) work: Arc<Work>,
+    pub(super) part: Part,
+    pub(super) accepted_at: Micros,
+    /// Its handler ends the process.
+    pub(super) is_poison: bool,
+}
+
+pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) -> Order {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&dice.roll().to_le_bytes());
+    let id = ExecutionId::mint(instant(now), random);
+    let tenant = TenantId(i32::try_from(1 + dice.below(TENANTS)).unwrap());
+    let mode = dice.pick(&[KeyMode::Mutate, KeyMode::Mutate, KeyMode::Read, KeyMode::Create]);
+    let key = dice.chance(65).then(|| Key::parse(dice.pick(&KEYS), mode).unwrap());
+    let part = match &key {
+        Some(key) => key.part(tenant, parts),
+        None => Part(u16::try_from(dice.below(u64::from(parts))).unwrap()),
+    };
+    let delay = dice.chance(12).then(|| dice.millis(0, 9_000));
+    let work = Work {
+        id,
+        tenant,
+        lane: dice.pick(&[Priority::Low, Priority::Normal, Priority::Critical]),
+        action: if dice.chance(20) { LIMITED } else { ActionId(1) },
+        defs: 0,
+        key,
+        event: None,
+        parent: None,
+        queued_at: instant(now),
+        delay,
+        input: None,
+        depth: 0,
+    };
+    Order { work: Arc::new(work), part, accepted_at: now, is_poison: can_poison }
+}
+
+/// The commit that accepts an order. Sent again after an unknown outcome, it changes nothing.
+pub(super) fn submission(order: &Order) -> Commit {
+    let id = order.work.id;
+    let dedupe = Dedupe { key: *id.0.as_bytes(), body: None, subject: id.0 };
+    let ingest = Ingest {
+        event: None,
+        dedupe: Some(dedupe),
+        works: vec![(order.part, Arc::clone(&order.work))],
+        requeue_of: None,
+    };
+    let tenant = order.work.tenant;
+    let submissions = vec![Submission { tenant, defs: None, ingests: vec![ingest] }];
+    Commit { submissions, ..Commit::default() }
+}
+
+/// How long an attempt takes, and how it ends.
+pub(super) fn behaviour(dice: &mut Dice) -> (Duration, AttemptOutcome, bool) {
+    let took = if dice.chance(10) { dice.millis(1_000, 14_000) } else { dice.millis(1, 400) };
+    let outcome = match dice.below(100) {
+        0..=13 => AttemptOutcome::Failed,
+        14..=18 => AttemptOutcome::Timeout,
+        _ => AttemptOutcome::Completed,
+    };
+    (took, outcome, dice.chance(15))
+}
+
+pub(super) fn end(
+    started_at: Timestamp,
+    ended_at: Timestamp,
+    outcome: AttemptOutcome,
+    rejected: bool,
+    jitter: u64,
+) -> End {
+    let fault = match outcome {
+        AttemptOutcome::Failed => Some(Fault::handler("sim.failed", "it did not work")),
+        AttemptOutcome::Timeout => Some(Fault::timeout(Duration::from_secs(1))),
+        AttemptOutcome::Completed
+        | AttemptOutcome::Cancelled
+        | AttemptOutcome::Lost
+        | AttemptOutcome::Unknown => None,
+    };
+    End {
+        started_at,
+        ended_at,
+        outcome,
+        output: None,
+        fault,
+        rejected: rejected && outcome == AttemptOutcome::Failed,
+        cpu_ms: None,
+        memory_mb: None,
+        policy: RetryPolicy {
+            max_retries: RETRIES,
+            backoff: Backoff::Linear,
+            initial_delay_ms: BACKOFF_MS,
+            ..RetryPolicy::default()
+        },
+        jitter: Jitter(jitter),
+    }
+}
+
+/// The least pause before the attempt after this number.
+pub(super) fn backoff(failed: u32) -> Duration {
+    Duration::from_millis(BACKOFF_MS * u64::from(failed))
+}
