@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod contract;
 mod handlers;
+mod matching;
 mod postgres;
 mod scenarios;
 mod seeds;
