@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// The program with an environment of its own, so that nothing of the machine's leaks in.
 #[expect(clippy::disallowed_methods, reason = "./scripts/test says where the program is")]
-pub fn program(folder: &Path) -> Command {
+pub(super) fn program(folder: &Path) -> Command {
     let program = std::env::var("ACTIONS_TEST_BINARY")
         .expect("ACTIONS_TEST_BINARY names the program under test: run ./scripts/test");
     let mut command = Command::new(std::fs::canonicalize(program).unwrap());
@@ -20,10 +20,10 @@ pub fn program(folder: &Path) -> Command {
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(super) struct Said {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Said {
@@ -34,21 +34,21 @@ impl Said {
     }
 
     /// The data of a command that must have succeeded.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// Runs a command that needs no server.
-pub fn run(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Said {
+pub(super) fn run(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Said {
     let mut command = program(folder);
     command.envs(variables.iter().copied()).args(arguments);
     Said::new(&command.output().unwrap())
 }
 
 /// `actions dev`, in a folder of its own.
-pub struct Dev {
+pub(super) struct Dev {
     folder: TempDir,
     address: String,
     process: Child,
@@ -57,12 +57,12 @@ pub struct Dev {
 
 impl Dev {
     /// Starts it without keeping anything.
-    pub fn ephemeral() -> Self {
+    pub(super) fn ephemeral() -> Self {
         Self::start(&["--ephemeral"])
     }
 
     /// Starts it and waits until it is ready.
-    pub fn start(extra: &[&str]) -> Self {
+    pub(super) fn start(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
@@ -72,20 +72,16 @@ impl Dev {
         dev
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Runs a command against this server.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(super) fn run(&self, arguments: &[&str]) -> Said {
         self.run_with(&[], arguments)
     }
 
-    pub fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Said {
+    pub(super) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Said {
         let url = self.url();
         let mut all = vec![("ACTIONS_URL", url.as_str())];
         all.extend_from_slice(variables);
@@ -93,14 +89,14 @@ impl Dev {
     }
 
     /// Writes a file beside the server's data and answers its name.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
     /// Ends the process as a power cut would, and starts another one on the same data.
-    pub fn kill_and_restart(&mut self) {
+    pub(super) fn kill_and_restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.process = spawn(self.folder.path(), &self.address, &self.extra);
@@ -108,14 +104,14 @@ impl Dev {
     }
 
     /// Sends a signal and answers how the process ended.
-    pub fn signal(&mut self, name: &str) -> Option<i32> {
+    pub(super) fn signal(&mut self, name: &str) -> Option<i32> {
         let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(sent.unwrap().success());
         self.process.wait().unwrap().code()
     }
 
     /// The next lines that the server prints, until one satisfies.
-    pub fn read_until(&mut self, satisfies: impl Fn(&str) -> bool) -> Vec<String> {
+    pub(super) fn read_until(&mut self, satisfies: impl Fn(&str) -> bool) -> Vec<String> {
         let out = self.process.stdout.take().unwrap();
         let mut reader = BufReader::new(out);
         let mut lines = Vec::new();

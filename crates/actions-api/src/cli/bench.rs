@@ -75,6 +75,13 @@ enum Name {
     Webhook,
 }
 
+impl Name {
+    /// As it is typed.
+    fn word(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Store {
     Sqlite,
@@ -92,9 +99,11 @@ struct Measured {
 }
 
 pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
-    let baseline = args.baseline.as_deref().map(baseline::read).transpose()?;
     let by_default = if args.name == Name::Match { Store::Memory } else { Store::Sqlite };
     let place = Place::new(args.store.unwrap_or(by_default), args.database_url.as_deref())?;
+    let (name, store) = (args.name.word(), place.database.kind());
+    let baseline = args.baseline.as_deref().map(|path| baseline::read(path, &name, store));
+    let baseline = baseline.transpose()?;
     let config = config(&place, args.slots as usize);
     let engine = super::server::engine(&config).await?;
     let bench = Running { cx, engine: &engine, config: &config, args: &args };
@@ -109,10 +118,7 @@ pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
     place.remove();
     let result = result?;
     print(cx, &result)?;
-    match baseline {
-        Some(baseline) => baseline::compare(cx, &baseline, &result),
-        None => Ok(Exit::Done),
-    }
+    Ok(baseline.map_or(Exit::Done, |before| baseline::compare(cx, &before, &result)))
 }
 
 /// A measurement under way.
@@ -226,9 +232,8 @@ impl Running<'_> {
 }
 
 fn result(name: Name, database: &Database, measured: Measured) -> Value {
-    let name = name.to_possible_value().map(|value| value.get_name().to_owned());
     let mut result = json!({
-        "bench": name,
+        "bench": name.word(),
         "store": database.kind(),
         "count": measured.count,
         "seconds": rounded(measured.seconds),

@@ -14,25 +14,26 @@ const P99_TIMES_MAX: f64 = 1.5;
 /// Below this a difference is the clock's.
 const P99_MS_FLOOR: f64 = 0.05;
 
-/// Reads one result.
-pub(super) fn read(path: &Path) -> Result<Value, CliError> {
+/// Reads one result, which must be of the same measurement on the same kind of store.
+pub(super) fn read(path: &Path, bench: &str, store: &str) -> Result<Value, CliError> {
+    let wrong = |reason: String| CliError::usage(format!("{}: {reason}", path.display()));
     let text = super::super::data::read_file(path)?;
-    serde_json::from_str(&text)
-        .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+    let before: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    for (name, wanted) in [("bench", bench), ("store", store)] {
+        if before.get(name).and_then(Value::as_str) != Some(wanted) {
+            return Err(wrong(format!("it measures another {name} than {wanted}")));
+        }
+    }
+    Ok(before)
 }
 
 /// Says what is clearly worse than before.
-pub(super) fn compare(cx: &Context, before: &Value, now: &Value) -> Result<Exit, CliError> {
-    for name in ["bench", "store"] {
-        if before.get(name) != now.get(name) {
-            return Err(CliError::usage(format!("the baseline measures another {name}")));
-        }
-    }
+pub(super) fn compare(cx: &Context, before: &Value, now: &Value) -> Exit {
     let worse = regressions(before, now);
     for line in &worse {
         cx.output.note(line);
     }
-    Ok(if worse.is_empty() { Exit::Done } else { Exit::Failed })
+    if worse.is_empty() { Exit::Done } else { Exit::Failed }
 }
 
 fn regressions(before: &Value, now: &Value) -> Vec<String> {
