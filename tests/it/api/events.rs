@@ -153,7 +153,11 @@ async fn an_idempotency_key_means_one_request() {
 async fn lists_are_paged_and_filtered() {
     let app = TestApp::start().await;
     for number in 0..5 {
-        app.emit("a.b", json!({ "number": number, "tier": if number > 2 { "gold" } else { "tin" } })).await;
+        app.emit(
+            "a.b",
+            json!({ "number": number, "tier": if number > 2 { "gold" } else { "tin" } }),
+        )
+        .await;
         app.advance(Duration::from_millis(10)).await;
     }
     app.emit("c.d", json!({})).await;
@@ -162,14 +166,18 @@ async fn lists_are_paged_and_filtered() {
     loop {
         let page = app.get(&path).await;
         let body = page.body();
-        seen.extend(body["items"].as_array().unwrap().iter().map(|item| item["data"]["number"].clone()));
+        seen.extend(
+            body["items"].as_array().unwrap().iter().map(|item| item["data"]["number"].clone()),
+        );
         let Some(cursor) = body["next_cursor"].as_str() else { break };
         assert!(page.header("link").contains(cursor));
         path = format!("events?type=a.b&limit=2&cursor={cursor}");
     }
     assert_eq!(seen, [4, 3, 2, 1, 0].map(|n| json!(n)));
 
-    let count = async |query: &str| app.get(&format!("events?{query}")).await.body()["items"].as_array().unwrap().len();
+    let count = async |query: &str| {
+        app.get(&format!("events?{query}")).await.body()["items"].as_array().unwrap().len()
+    };
     assert_eq!(count("where=data.tier:gold").await, 2);
     assert_eq!(count("where=type:a.b%20-data.tier:gold").await, 3);
     assert_eq!(count("where=data.number>1").await, 3);
@@ -250,7 +258,8 @@ async fn a_problem_is_written_like_this() {
 #[tokio::test]
 async fn a_batch_is_accepted_whole_or_not_at_all() {
     let app = TestApp::start().await;
-    let answer = app.post("events", json!([{ "type": "a.b" }, { "type": "a.b", "data": 1 }, {}])).await;
+    let answer =
+        app.post("events", json!([{ "type": "a.b" }, { "type": "a.b", "data": 1 }, {}])).await;
     assert_eq!(answer.status, 422);
     assert_eq!(app.get("events").await.body()["items"], json!([]));
 }

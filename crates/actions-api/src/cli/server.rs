@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use super::error::CliError;
 use super::exit::Exit;
 use super::shutdown::Signals;
-use crate::{Access, Serving};
 use crate::config::EngineConfig;
 use crate::wiring::{self, Engine};
+use crate::{Access, Serving};
 
 /// Serves until a signal, then lets what runs end.
 pub(super) async fn run(
