@@ -1,4 +1,5 @@
 //! The command line: a client of the HTTP interface, and the programs that run the engine.
+#![expect(clippy::doc_markdown, reason = "clap shows these comments to people as they are")]
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -170,6 +171,24 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Write the platform's own actions
     Seed(seed::Seed),
+    #[command(flatten)]
+    Remote(Remote),
+    /// Find out what is wrong
+    Doctor(doctor::Doctor),
+    /// Look at the settings of a process
+    #[command(subcommand)]
+    Config(settings::Settings),
+    /// Measure the engine on this machine
+    Bench(bench::Bench),
+    /// Print a completion script for a shell
+    Completions(complete::Completions),
+    /// Print the version
+    Version,
+}
+
+/// Commands that talk to a server.
+#[derive(Debug, Subcommand)]
+enum Remote {
     /// Make the definitions of a tenant as files say
     Apply(definitions::Apply),
     /// Show how definitions differ from files; exits with 1 when they do
@@ -202,17 +221,6 @@ enum Command {
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
-    /// Find out what is wrong
-    Doctor(doctor::Doctor),
-    /// Look at the settings of a process
-    #[command(subcommand)]
-    Config(settings::Settings),
-    /// Measure the engine on this machine
-    Bench(bench::Bench),
-    /// Print a completion script for a shell
-    Completions(complete::Completions),
-    /// Print the version
-    Version,
 }
 
 /// What a command needs beside its own flags.
@@ -240,7 +248,7 @@ impl Context {
     /// The server that the command talks to.
     fn client(&self) -> Result<Client, CliError> {
         let setting = |flag: &Option<String>, variable: &str, default: &str| {
-            let flag = flag.as_deref().or(self.environment.find(variable));
+            let flag = flag.as_deref().or_else(|| self.environment.find(variable));
             flag.unwrap_or(default).to_owned()
         };
         let url = setting(&self.global.url, "ACTIONS_URL", "http://127.0.0.1:7070");
@@ -275,38 +283,29 @@ async fn run(cli: Cli, environment: Environment) -> Result<Exit, CliError> {
         Command::Config(command) => settings::run(&cx, command),
         Command::Completions(args) => complete::run(&cx, &args, Cli::command()),
         Command::Version => version::run(&cx),
-        // The rest talks to a server: Ctrl-C ends it at once.
-        command => tokio::select! {
+        // What only asks can be interrupted at any time.
+        Command::Remote(command) => tokio::select! {
             outcome = Box::pin(talk(&cx, command)) => outcome,
             _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
         },
     }
 }
 
-async fn talk(cx: &Context, command: Command) -> Result<Exit, CliError> {
+async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
     match command {
-        Command::Apply(args) => definitions::apply(cx, args).await,
-        Command::Diff(args) => definitions::diff(cx, args).await,
-        Command::Export(args) => definitions::export(cx, args).await,
-        Command::Validate(args) => definitions::validate(cx, args).await,
-        Command::Emit(args) => emit::run(cx, args).await,
-        Command::Explain(args) => explain::run(cx, args).await,
-        Command::Execute(args) => execute::run(cx, args).await,
-        Command::Execution(command) => execution::run(cx, command).await,
-        Command::Event(command) => event::run(cx, command).await,
-        Command::DeadLetter(command) => dead_letter::run(cx, command).await,
-        Command::Action(command) => action::run(cx, command).await,
-        Command::Handler(command) => handler::run(cx, command).await,
-        Command::Tenant(command) => tenant::run(cx, command).await,
-        Command::Dev(_)
-        | Command::Serve(_)
-        | Command::Migrate(_)
-        | Command::Seed(_)
-        | Command::Bench(_)
-        | Command::Doctor(_)
-        | Command::Config(_)
-        | Command::Completions(_)
-        | Command::Version => Err(CliError::failed("this command needs no server")),
+        Remote::Apply(args) => definitions::apply(cx, args).await,
+        Remote::Diff(args) => definitions::diff(cx, args).await,
+        Remote::Export(args) => definitions::export(cx, args).await,
+        Remote::Validate(args) => definitions::validate(cx, args).await,
+        Remote::Emit(args) => emit::run(cx, args).await,
+        Remote::Explain(args) => explain::run(cx, args).await,
+        Remote::Execute(args) => execute::run(cx, args).await,
+        Remote::Execution(command) => execution::run(cx, command).await,
+        Remote::Event(command) => event::run(cx, command).await,
+        Remote::DeadLetter(command) => dead_letter::run(cx, command).await,
+        Remote::Action(command) => action::run(cx, command).await,
+        Remote::Handler(command) => handler::run(cx, command).await,
+        Remote::Tenant(command) => tenant::run(cx, command).await,
     }
 }
 

@@ -34,12 +34,15 @@ use actions_domain::ports::definitions::Expected;
 use actions_domain::ports::handler::Handler;
 use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::{Tenant, TenantSlug};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 pub use crate::wiring::{EmitInError, Fail, Leaving, RegisterError, UserTransaction, WiringError};
 use crate::wiring::{Engine, Functions};
+use crate::{Access, Serving};
 
 mod builder;
 mod cx;
@@ -66,6 +69,8 @@ struct Inner {
     tenant: Tenant,
     source: String,
     wait_max: Duration,
+    /// Cancelled when the engine begins to stop.
+    draining: CancellationToken,
     /// Taken when the engine is stopped.
     running: Mutex<Option<(Node, Engine)>>,
 }
@@ -256,6 +261,16 @@ impl Actions {
         &self.inner.app
     }
 
+    /// The HTTP interface, to be nested into a router of your own. Who is let in has no default.
+    pub fn api(&self, access: Access) -> axum::Router {
+        // A recorder of figures belongs to the whole process, so it is the program's to install;
+        // this one only shows that there is none.
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let draining = self.inner.draining.clone();
+        let serving = Serving { access, metrics, has_node: true, draining };
+        crate::router(self.inner.app.clone(), serving)
+    }
+
     /// Lets what runs end, hands over the rest, and closes the store.
     ///
     /// # Errors
@@ -263,6 +278,7 @@ impl Actions {
     pub async fn stop(&self) -> Result<(), DrainTimeout> {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((node, engine)) = running else { return Ok(()) };
+        self.inner.draining.cancel();
         let drained = node.stop().await;
         engine.close().await;
         drained

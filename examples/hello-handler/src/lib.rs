@@ -4,7 +4,7 @@ use actions_domain::action::ActionType;
 use actions_domain::execution::{Fault, Outcome, Output};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Greets whoever an event names.
 pub struct Hello {
@@ -53,16 +53,15 @@ impl Handler for Hello {
 
     async fn execute(&self, call: &Call) -> Outcome {
         let greeting = call.config["greeting"].as_str().unwrap_or("Hello");
-        match &call.input["name"] {
-            // Whether to try again is decided where the knowledge is: here.
-            Value::String(name) if name == "Godot" => {
+        // Whether to try again is decided where the knowledge is: here.
+        match call.input["name"].as_str() {
+            Some("Godot") => {
                 Outcome::Retry(Fault::handler("hello.absent", "Godot has not come yet"))
             }
-            Value::String(name) => {
-                let text = format!("{greeting}, {name}!");
-                Outcome::Done(Output::new(json!({ "text": text })))
+            Some(name) => {
+                Outcome::Done(Output::new(json!({ "text": format!("{greeting}, {name}!") })))
             }
-            _ => Outcome::Reject(Fault::handler("hello.nameless", "the event names nobody")),
+            None => Outcome::Reject(Fault::handler("hello.nameless", "the event names nobody")),
         }
     }
 }

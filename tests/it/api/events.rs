@@ -180,7 +180,7 @@ async fn lists_are_paged_and_filtered() {
     };
     assert_eq!(count("where=data.tier:gold").await, 2);
     assert_eq!(count("where=type:a.b%20-data.tier:gold").await, 3);
-    assert_eq!(count("where=data.number>1").await, 3);
+    assert_eq!(count("where=data.number%3E1").await, 3);
     assert_eq!(count("since=25ms").await, 3);
     insta::assert_snapshot!(app.get("events?colour=red").await.problem(), @"400 filter.unknown_field");
     insta::assert_snapshot!(app.get("events?where=type").await.problem(), @"400 filter.invalid");

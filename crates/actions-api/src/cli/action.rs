@@ -18,7 +18,7 @@ const COLUMNS: [Column; 9] = [
     wide("type", "/action_type"),
     wide("priority", "/priority"),
     wide("version", "/version"),
-    wide("description", "/description"),
+    wide("blocked", "/blocked_reason"),
 ];
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +116,6 @@ async fn test(cx: &Context, client: &Client, args: Test) -> Result<Exit, CliErro
 
 fn tested(answer: &Value) -> String {
     let explanations = answer.get("explanations").and_then(Value::as_array);
-    let lines = explanations.into_iter().flatten().map(super::explain::told);
-    let lines: Vec<String> = lines.collect();
-    if lines.is_empty() { shown(Some(answer)) } else { lines.join("\n") }
+    let ways = explanations.into_iter().flatten().map(super::explain::told);
+    std::iter::once(shown(answer.get("reason"))).chain(ways).collect::<Vec<_>>().join("\n")
 }

@@ -116,13 +116,11 @@ fn put(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
         };
         place = members.entry(key).or_insert_with(|| Value::Object(Map::new()));
     }
-    match place {
-        Value::Object(members) if members.is_empty() => {
-            *place = value;
-            Ok(())
-        }
-        _ => Err("the key is given twice".to_owned()),
+    if place.as_object().is_none_or(|members| !members.is_empty()) {
+        return Err("the key is given twice".to_owned());
     }
+    *place = value;
+    Ok(())
 }
 
 #[cfg(test)]

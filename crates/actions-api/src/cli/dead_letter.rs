@@ -27,6 +27,8 @@ const LETTERS: [Column; 6] = [
     wide("group", "/fingerprint"),
 ];
 
+/// Dead letters of one request.
+const PIECE: usize = 200;
 /// Samples that a question shows.
 const SAMPLES: usize = 5;
 
@@ -102,13 +104,15 @@ pub(super) async fn run(cx: &Context, command: DeadLetter) -> Result<Exit, CliEr
         DeadLetter::Show(args) => {
             let letter = client.in_tenant(Call::get(&["dead-letters", &args.id])).await?.json()?;
             cx.output.one(&LETTERS.map(Column::everywhere), "/id", &letter)?;
+            if !cx.output.wants_data() {
+                cx.output.note(&format!("actions execution show {} has its timeline", args.id));
+            }
         }
         DeadLetter::Requeue(selection) => {
-            apply(cx, &client, "requeue", &selection, &json!({})).await?;
+            apply(cx, &client, "requeue", &selection, None).await?;
         }
         DeadLetter::Discard(args) => {
-            apply(cx, &client, "discard", &args.selection, &json!({ "reason": args.reason }))
-                .await?;
+            apply(cx, &client, "discard", &args.selection, Some(&args.reason)).await?;
         }
     }
     Ok(Exit::Done)
@@ -126,39 +130,57 @@ async fn letters(
     .await
 }
 
-/// Shows what would be changed, asks, and changes it.
+/// Shows what would be changed, asks, and changes it in pieces.
 async fn apply(
     cx: &Context,
     client: &Client,
     verb: &str,
     selection: &Selection,
-    extra: &Value,
+    reason: Option<&str>,
 ) -> Result<(), CliError> {
     let ids = chosen(cx, client, verb, selection).await?;
-    let bar = bar(cx, ids.len() as u64);
-    let mut results = Vec::new();
-    for id in &ids {
+    if let [id] = ids.as_slice() {
         let path = format!("{id}:{verb}");
-        let call = Call::post(&["dead-letters", &path], extra);
-        let answer = client.in_tenant(call).await;
-        bar.inc(1);
-        results.push(match answer {
-            Ok(answer) => with_id(id, answer.json()?),
-            // One of many that somebody else took care of does not stop the rest.
-            Err(error)
-                if ids.len() > 1 && !matches!(error.exit, Exit::Unavailable | Exit::Auth) =>
-            {
-                json!({ "id": id, "refused": error.message })
-            }
-            Err(error) => return Err(error),
-        });
+        let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+        let answer = client.in_tenant(Call::post(&["dead-letters", &path], &body)).await?.json()?;
+        return report(cx, verb, &[answer]);
+    }
+    let bar = bar(cx, ids.len() as u64);
+    let path = format!("dead-letters:{verb}");
+    let mut answers = Vec::new();
+    for piece in ids.chunks(PIECE) {
+        let mut body = json!({ "ids": piece });
+        if let Some(reason) = reason {
+            body["reason"] = json!(reason);
+        }
+        answers.push(client.in_tenant(Call::post(&[&path], &body)).await?.json()?);
+        bar.inc(piece.len() as u64);
     }
     bar.finish_and_clear();
-    let columns =
-        [column("id", "/id"), column("execution", "/execution_id"), column("refused", "/refused")];
-    cx.output.list(&columns, "/id", &results)?;
-    let refused = results.iter().filter(|result| result.get("refused").is_some()).count();
-    cx.output.note(&format!("{verb}: {} done, {refused} refused", results.len() - refused));
+    report(cx, verb, &answers)
+}
+
+/// Prints what became of each, and how many there were.
+fn report(cx: &Context, verb: &str, answers: &[Value]) -> Result<(), CliError> {
+    let listed = |name: &str| {
+        let lists = answers.iter().filter_map(|answer| answer.get(name)?.as_array());
+        lists.flatten().cloned().collect::<Vec<Value>>()
+    };
+    let (executions, refused) = (listed("executions"), listed("refused"));
+    let counted = |name: &str| -> u64 {
+        answers.iter().filter_map(|answer| answer.get(name)?.as_u64()).sum()
+    };
+    let done = counted("requeued") + counted("discarded");
+    if verb == "requeue" {
+        let columns = [column("dead", "/dead_id"), column("execution", "/execution_id")];
+        cx.output.list(&columns, "/execution_id", &executions)?;
+    } else if cx.output.wants_data() {
+        cx.output.list(&[], "", &[json!({ "discarded": done })])?;
+    }
+    for one in &refused {
+        cx.output.note(&format!("{}  {}", shown(one.get("id")), shown(one.get("reason"))));
+    }
+    cx.output.note(&format!("{verb}: {done} done, {} refused", refused.len()));
     Ok(())
 }
 
@@ -190,18 +212,6 @@ async fn chosen(
     let samples: Vec<String> = letters.iter().take(SAMPLES).map(sample).collect();
     cx.confirm.ask(&format!("{verb} {} dead letters of group {group}", letters.len()), &samples)?;
     Ok(letters.iter().filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned())).collect())
-}
-
-fn with_id(id: &str, answer: Value) -> Value {
-    match answer {
-        Value::Object(mut members) => {
-            members.entry("id").or_insert_with(|| json!(id));
-            Value::Object(members)
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            json!({ "id": id })
-        }
-    }
 }
 
 fn bar(cx: &Context, count: u64) -> indicatif::ProgressBar {

@@ -180,9 +180,9 @@ fn line(change: &Value) -> String {
 
 pub(super) async fn validate(cx: &Context, files: Files) -> Result<Exit, CliError> {
     // What is wrong is the answer here, not a wrong use.
-    let negative = |error: CliError| match error.exit {
-        Exit::Usage => CliError { exit: Exit::Failed, ..error },
-        _ => error,
+    let negative = |error: CliError| {
+        let exit = if error.exit == Exit::Usage { Exit::Failed } else { error.exit };
+        CliError { exit, ..error }
     };
     let local = Local::read(&files).map_err(negative)?;
     let answer = post(&cx.client()?, "validate", &local.body(json!({}))?).await;

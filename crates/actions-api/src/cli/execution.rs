@@ -76,7 +76,7 @@ async fn list(cx: &Context, args: List) -> Result<Exit, CliError> {
         Call::get(&["executions"])
             .query_if("action", args.action.as_deref())
             .query_if("status", args.status.as_deref())
-            .query_if("event_id", args.event.as_deref())
+            .query_if("event", args.event.as_deref())
     })
     .await?;
     cx.output.list(&COLUMNS, "/id", &items)?;
@@ -98,10 +98,10 @@ async fn show(cx: &Context, id: &str) -> Result<Exit, CliError> {
 
 async fn why(cx: &Context, id: &str) -> Result<Exit, CliError> {
     let answer = cx.client()?.in_tenant(Call::get(&["executions", id, "why"])).await?.json()?;
-    let text = ["/because", "/reason", "/why", "/message"]
-        .into_iter()
-        .find_map(|pointer| answer.pointer(pointer))
-        .map_or_else(|| answer.to_string(), |text| shown(Some(text)));
+    let text = match answer.get("setting").filter(|setting| !setting.is_null()) {
+        Some(setting) => format!("{} ({})", shown(answer.get("because")), shown(Some(setting))),
+        None => shown(answer.get("because")),
+    };
     cx.output.text_or_data(&text, "/id", &answer)?;
     Ok(Exit::Done)
 }

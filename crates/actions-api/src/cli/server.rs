@@ -1,7 +1,7 @@
 //! The HTTP interface and the node of this process, from start to drained end.
 
 use actions_app::node;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,6 +24,7 @@ pub(super) async fn run(
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| CliError::failed(format!("figures cannot be recorded: {error}")))?;
+    tokio::spawn(tidy(metrics.clone()));
     let closing = CancellationToken::new();
     let serving = Serving { access, metrics, has_node: true, draining: closing.clone() };
     let router = crate::router(engine.app.clone(), serving);
@@ -65,6 +66,16 @@ pub(super) async fn run(
     }
 }
 
+/// Figures that nobody reads would grow without this.
+async fn tidy(metrics: PrometheusHandle) {
+    let clock = wiring::clock();
+    loop {
+        clock.sleep(TIDY).await;
+        metrics.run_upkeep();
+    }
+}
+
+const TIDY: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long answers that are under way may take after the node has stopped.
 const HELD_OPEN: std::time::Duration = std::time::Duration::from_secs(2);
 

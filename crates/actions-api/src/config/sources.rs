@@ -46,7 +46,8 @@ impl Resolved {
     /// Finds the value of each setting of the engine, and everything that names no setting.
     pub(crate) fn collect(flags: &Flags, environment: &Environment) -> (Self, Vec<String>) {
         let mut problems = unknown_variables(environment);
-        let named = flags.get("config").map(String::as_str).or(environment.find("ACTIONS_CONFIG"));
+        let named = flags.get("config").map(String::as_str);
+        let named = named.or_else(|| environment.find("ACTIONS_CONFIG"));
         let file = match named {
             Some(path) => read_file(Path::new(path), &mut problems),
             None if Path::new(FILE_DEFAULT).exists() => {

@@ -10,6 +10,7 @@ use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::handler::Handler;
 use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
+use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
 use crate::config::{Database, Durability, EngineConfig, Secret};
@@ -164,6 +165,7 @@ impl Builder {
             tenant,
             source: self.source,
             wait_max: self.wait_max,
+            draining: CancellationToken::new(),
             running: Mutex::new(Some((node, engine))),
         };
         Ok(Actions { inner: Arc::new(inner) })

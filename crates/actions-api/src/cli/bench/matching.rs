@@ -33,7 +33,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     bench.cx.output.note(&format!("{count} mixed subscriptions"));
     let mixed = measure(
         bench,
-        |number| mixed_spec(number),
+        mixed_spec,
         |number| {
             let data = json!({ "tier": tier(number), "total": number % 1_000 });
             (format!("area{}.verb{}", number % TYPES, number % 50), data)
@@ -43,7 +43,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     bench.cx.output.note(&format!("{count} subscriptions to one event type"));
     let equal = measure(
         bench,
-        |number| equality_spec(number),
+        equality_spec,
         |number| {
             ("orders.placed".to_owned(), json!({ "customer_id": format!("c-{}", number % count) }))
         },

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use actions_app::app::App;
 use actions_app::catalogue::TenantDefinitions;
+use actions_app::commands::execute_action::why_blocked;
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::{Attempt, Execution, Fault, Status};
-use actions_domain::id::{EventId, ExecutionId};
+use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::ports::history::{EventQuery, ExecutionQuery};
 use actions_domain::ports::store::StoreError;
 
@@ -31,6 +32,7 @@ pub(super) fn start(app: App, output: Output) {
         let since = app.ports.clock.now();
         let mut narrator =
             Narrator { app, output, since, told: Told::default(), open: HashMap::new() };
+        narrator.tell_blocked();
         loop {
             // While the store is away there is nothing to tell; the log says that it is.
             let looked = narrator.look().await;
@@ -93,6 +95,22 @@ impl Told {
 }
 
 impl Narrator {
+    /// Tells which actions cannot run, once.
+    fn tell_blocked(&self) {
+        for tenant in self.app.catalogue.list() {
+            // Most of the platform's own actions wait for an address of the operator's.
+            if tenant.tenant.id == TenantId::ADMIN {
+                continue;
+            }
+            for action in tenant.actions() {
+                if let Some(reason) = why_blocked(&self.app, &action) {
+                    let name = action.spec.name.as_str();
+                    self.say(self.since, &tenant, "blocked", name, &reason);
+                }
+            }
+        }
+    }
+
     /// Tells what is new. Answers whether there may be more at once.
     async fn look(&mut self) -> Result<bool, StoreError> {
         let mut more = false;
