@@ -7,6 +7,7 @@ mod api;
 mod architecture;
 mod contract;
 mod handlers;
+mod matching;
 mod postgres;
 mod scenarios;
 mod seeds;

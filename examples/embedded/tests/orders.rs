@@ -1,5 +1,8 @@
 //! The shop as its customers see it.
 
+// Tells lints that helpers are tests too.
+#![cfg(test)]
+
 use std::path::PathBuf;
 
 use actions::Event;

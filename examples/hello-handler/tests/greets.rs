@@ -1,5 +1,8 @@
 //! The handler inside a real engine, in memory.
 
+// Tells lints that helpers are tests too.
+#![cfg(test)]
+
 use actions::{Actions, Event};
 use hello_handler::Hello;
 use serde_json::json;

@@ -131,7 +131,7 @@ async fn a_key_holds_over_midnight() {
     assert_eq!((first, second), (vec![0], vec![1]));
 
     // A key of the first minute is known for the rest of the day as well.
-    let mut later = |at: &'static str, id| sqlx::query_scalar(ADMIT).bind(at).bind(id);
+    let later = |at: &'static str, id| sqlx::query_scalar(ADMIT).bind(at).bind(id);
     let early: Vec<i16> =
         later("2026-03-03T00:00:30Z", event_id().0).fetch_one(&mut new).await.unwrap();
     let again: Vec<i16> =

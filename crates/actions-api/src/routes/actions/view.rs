@@ -267,12 +267,12 @@ impl<'de> Deserialize<'de> for PriorityBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected =
             "expected low, normal, high, very_high, critical, or a number from 0 to 1000";
-        let found = match Value::deserialize(deserializer)? {
-            Value::Number(number) => number
-                .as_u64()
-                .and_then(|number| u16::try_from(number).ok())
-                .and_then(Priority::from_number),
-            word => serde_json::from_value(word).ok(),
+        let written = Value::deserialize(deserializer)?;
+        let found = if written.is_number() {
+            let number = written.as_u64().and_then(|number| u16::try_from(number).ok());
+            number.and_then(Priority::from_number)
+        } else {
+            serde_json::from_value(written).ok()
         };
         found.map(Self).ok_or_else(|| D::Error::custom(expected))
     }
@@ -280,11 +280,12 @@ impl<'de> Deserialize<'de> for PriorityBody {
 
 impl<'de> Deserialize<'de> for RetryBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let policy = match Value::deserialize(deserializer)? {
-            Value::String(name) => RetryPolicy::preset(&name).ok_or_else(|| {
+        let written = Value::deserialize(deserializer)?;
+        let policy = match written.as_str() {
+            Some(name) => RetryPolicy::preset(name).ok_or_else(|| {
                 D::Error::custom("known policies are default, aggressive, conservative, no_retry")
             })?,
-            written => serde_json::from_value(written).map_err(D::Error::custom)?,
+            None => serde_json::from_value(written).map_err(D::Error::custom)?,
         };
         Ok(Self(policy))
     }
