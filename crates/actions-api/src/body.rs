@@ -173,9 +173,7 @@ fn misshapen(text: &str, error: &serde_json::Error) -> Problem {
     let is_whole = message.starts_with("missing field");
     let mut pointer = pointer_at(text, offset_of(text, line, column), is_whole);
     // Behind a member that was read as a whole, the place is its end; the field is named.
-    if is_unknown_field
-        && let Some(name) = message.split('`').nth(1)
-    {
+    if is_unknown_field && let Some(name) = message.split('`').nth(1) {
         let name = name.replace('~', "~0").replace('/', "~1");
         if pointer.rsplit('/').next() != Some(name.as_str()) {
             pointer = format!("{pointer}/{name}");
