@@ -296,7 +296,8 @@ impl<'de> Deserialize<'de> for RetryBody {
             Some(name) => RetryPolicy::preset(name).ok_or_else(|| {
                 D::Error::custom("known policies are default, aggressive, conservative, no_retry")
             })?,
-            None => serde_json::from_value(written).map_err(D::Error::custom)?,
+            None => serde_json::from_value(written)
+                .map_err(|error| D::Error::custom(format!("not a retry policy: {error}")))?,
         };
         Ok(Self(policy))
     }
