@@ -2,10 +2,14 @@
 
 // Tells lints that helpers are tests too.
 #![cfg(test)]
+#![expect(unreachable_pub, reason = "a test program has no outside to be reached from")]
 
+mod api;
 mod architecture;
+mod cli;
 mod contract;
 mod handlers;
+mod matching;
 mod postgres;
 mod scenarios;
 mod seeds;

@@ -2,8 +2,13 @@
 
 mod body;
 mod caller;
+#[doc(hidden)]
+pub mod cli;
+mod config;
+mod definition_file;
 mod event_body;
 mod extract;
+pub mod library;
 mod members;
 mod openapi;
 mod page;
@@ -11,6 +16,8 @@ pub mod problem;
 mod request;
 mod routes;
 mod time;
+mod wiring;
 
 pub use caller::Access;
-pub use routes::{Serving, openapi_json, router};
+pub use library::{Actions, Cx, Event, Fail};
+pub use routes::{Serving, openapi_json, recorder, router};

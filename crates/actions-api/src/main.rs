@@ -1,3 +1,7 @@
-//! The `actions` program.
+//! The `actions` program: everything it does is in the library, so that a service can do it too.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    actions::cli::main()
+}

@@ -1,6 +1,6 @@
 //! Every path in one place.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actions_app::app::App;
 use axum::Router;
@@ -8,7 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,6 +42,29 @@ pub struct Serving {
     pub draining: CancellationToken,
 }
 
+impl From<Access> for Serving {
+    /// Serves a process that runs a node, with metrics of its own. Nothing tells when it drains.
+    fn from(access: Access) -> Self {
+        let draining = CancellationToken::new();
+        Self { access, metrics: recorder(), has_node: true, draining }
+    }
+}
+
+/// The process's own recorder of metrics, installed once. Where another one is installed
+/// already, this one stays empty.
+pub fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if ::metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+        }
+        handle
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
 /// What every route may use.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -55,9 +78,9 @@ pub(crate) struct Api {
 }
 
 /// The whole HTTP interface.
-pub fn router(app: App, serving: Serving) -> Router {
+pub fn router(app: App, serving: impl Into<Serving>) -> Router {
     let (routes, description) = all().split_for_parts();
-    let Serving { access, metrics, has_node, draining } = serving;
+    let Serving { access, metrics, has_node, draining } = serving.into();
     let api = Api {
         app,
         access: Arc::new(access),

@@ -255,7 +255,7 @@ impl Term {
         let number = || {
             let value = self.values.first().cloned().unwrap_or_default();
             let parsed = value.parse::<f64>().ok().filter(|number| number.is_finite());
-            parsed.ok_or(FilterError::Value {
+            parsed.ok_or_else(|| FilterError::Value {
                 field: self.field.clone(),
                 value,
                 expected: "a number",
@@ -279,7 +279,7 @@ impl Term {
             .and_then(|back| chrono::TimeDelta::from_std(back).ok())
             .and_then(|back| now.checked_sub_signed(back));
         let at = back.or_else(|| value.parse::<Timestamp>().ok());
-        at.ok_or(FilterError::Value {
+        at.ok_or_else(|| FilterError::Value {
             field: self.field.clone(),
             value,
             expected: "a duration like 1h, or a time like 2026-01-31T12:00:00Z",

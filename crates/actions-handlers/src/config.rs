@@ -36,11 +36,11 @@ impl Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) => Ok(Self(text)),
-            // A derived message would repeat the value.
-            _ => Err(serde::de::Error::custom("a secret must be a string")),
-        }
+        // A derived message would repeat the value.
+        let Value::String(text) = Value::deserialize(deserializer)? else {
+            return Err(serde::de::Error::custom("a secret must be a string"));
+        };
+        Ok(Self(text))
     }
 }
 

@@ -34,6 +34,11 @@ mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
 
+/// A connection of the linking service to the same database.
+pub type UserConnection = sqlx::PgConnection;
+/// A transaction of the linking service on the same database.
+pub type UserTransaction<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
+
 /// The oldest server that has what we use.
 const SERVER_VERSION_MIN: i32 = 150_000;
 /// How long a caller waits for a connection before it is told to come back.
@@ -226,6 +231,15 @@ impl Postgres {
                 Err(OpenError::OlderSchema { found, known: known_version() })
             }
         }
+    }
+
+    /// The names of all steps of the schema, in order, and how many of them the database has.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn schema_steps(&self) -> Result<(Vec<&'static str>, i64), OpenError> {
+        let names = MIGRATIONS.map(|(name, _)| name).to_vec();
+        Ok((names, self.schema_version().await?))
     }
 
     /// Closes all connections. Afterwards every call answers `Unavailable`.

@@ -29,9 +29,12 @@ mod record;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
-pub use migrate::MigrateError;
+pub use migrate::{MigrateError, schema_steps};
 /// What a service's own transaction runs on.
 pub use sqlx::SqliteConnection as Connection;
+
+/// A transaction of the linking service on the same file.
+pub type UserTransaction<'a> = Transaction<'a, Sqlite>;
 
 use error::store_error;
 
@@ -95,7 +98,9 @@ pub enum ConnectError {
     Store(#[from] StoreError),
 }
 
-/// The SQLite adapter of [`actions_domain::ports::store::Store`],
+/// One open SQLite file.
+///
+/// It implements [`actions_domain::ports::store::Store`],
 /// [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].

@@ -1,5 +1,7 @@
 //! What every `Definitions` must do: versions without gaps, nothing overwritten unseen.
 
+use std::sync::Arc;
+
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
@@ -55,7 +57,7 @@ async fn a_tenant_is_created_once(stores: &Stores) {
     tenant(&ports, "acme").await;
     for taken in ["acme", "admin"] {
         let slug = TenantSlug::parse(taken).unwrap();
-        let refused = ports.definitions.create_tenant(Uuid::new_v4(), &slug, "Again").await;
+        let refused = ports.definitions.create_tenant(given::uuid(), &slug, "Again").await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
     assert_eq!(ports.definitions.tenants().await.unwrap().len(), 2);
@@ -84,14 +86,17 @@ async fn an_action_is_read_back_as_it_was_saved(stores: &Stores) {
         "description": "A \"description\"", "tags": ["a", "b"], "metadata": {"x": []},
     }))
     .unwrap();
-    let uuid = Uuid::new_v4();
+    let uuid = given::uuid();
 
     let saved = ports.definitions.save_action(ADMIN, uuid, &spec, Expected::Absent).await.unwrap();
 
     assert_eq!((saved.uuid, &saved.spec, saved.tenant), (uuid, &spec, ADMIN));
     assert_eq!(saved.health, Health::default());
     assert!(!saved.deleted && saved.created_at == saved.updated_at);
-    assert_eq!(stores.open().await.definitions.changes(ADMIN, 0).await.unwrap().actions, [saved]);
+    assert_eq!(
+        stores.open().await.definitions.changes(ADMIN, 0).await.unwrap().actions,
+        [Arc::new(saved)]
+    );
 }
 
 async fn every_change_takes_the_next_version_of_its_tenant(stores: &Stores) {
@@ -108,8 +113,7 @@ async fn every_change_takes_the_next_version_of_its_tenant(stores: &Stores) {
     let name = &second.spec.name;
     let sixth = definitions.delete_action(ADMIN, name, Expected::Anything).await.unwrap();
 
-    let versions =
-        [first.version, second.version, third.version, fourth.version, fifth, sixth];
+    let versions = [first.version, second.version, third.version, fourth.version, fifth, sixth];
     assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
     assert_eq!(version(&ports, ADMIN).await, 6);
     assert_eq!(version(&ports, acme).await, 1);
@@ -162,7 +166,7 @@ async fn a_replaced_action_keeps_its_identity(stores: &Stores) {
     (ports.definitions).set_health(ADMIN, old.id, &sick()).await.unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Version(2))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(2))
         .await
         .unwrap();
 
@@ -177,7 +181,7 @@ async fn an_action_that_must_be_new_is_refused_when_it_exists(stores: &Stores) {
     save(&ports, ADMIN, "a").await;
     for spec in [given::action_spec("a"), changed("a")] {
         let refused =
-            ports.definitions.save_action(ADMIN, Uuid::new_v4(), &spec, Expected::Absent).await;
+            ports.definitions.save_action(ADMIN, given::uuid(), &spec, Expected::Absent).await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
 }
@@ -187,18 +191,18 @@ async fn an_action_that_somebody_else_changed_is_not_overwritten(stores: &Stores
     let definitions = &ports.definitions;
     let mine = save(&ports, ADMIN, "a").await;
     let theirs = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Version(mine.version))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(mine.version))
         .await
         .unwrap();
 
     let expected = Expected::Version(mine.version);
-    let saved = definitions.save_action(ADMIN, Uuid::new_v4(), &mine.spec, expected).await;
+    let saved = definitions.save_action(ADMIN, given::uuid(), &mine.spec, expected).await;
     let deleted = definitions.delete_action(ADMIN, &mine.spec.name, expected).await;
 
     let current = theirs.version;
     assert!(matches!(saved, Err(DefinitionsError::Stale { current: it }) if it == current));
     assert!(matches!(deleted, Err(DefinitionsError::Stale { current: it }) if it == current));
-    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().actions, [theirs]);
+    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().actions, [Arc::new(theirs)]);
 }
 
 async fn a_refused_change_takes_no_version(stores: &Stores) {
@@ -207,8 +211,8 @@ async fn a_refused_change_takes_no_version(stores: &Stores) {
     let definitions = &ports.definitions;
     let wrong = Expected::Version(9);
 
-    let _ = definitions.save_action(ADMIN, Uuid::new_v4(), &changed("a"), wrong).await;
-    let _ = definitions.save_action(ADMIN, Uuid::new_v4(), &changed("b"), wrong).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("a"), wrong).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("b"), wrong).await;
     let _ = definitions.delete_action(ADMIN, &action.spec.name, wrong).await;
     let _ = definitions.set_health(ADMIN, ActionId(404), &sick()).await;
     let id = subscription_id();
@@ -218,7 +222,7 @@ async fn a_refused_change_takes_no_version(stores: &Stores) {
 
     let changes = definitions.changes(ADMIN, 0).await.unwrap();
     assert_eq!(changes.version, 1);
-    assert_eq!((changes.actions, changes.subscriptions.len()), (vec![action], 0));
+    assert_eq!((changes.actions, changes.subscriptions.len()), (vec![Arc::new(action)], 0));
 }
 
 async fn a_definition_of_an_unknown_tenant_is_refused(stores: &Stores) {
@@ -226,7 +230,7 @@ async fn a_definition_of_an_unknown_tenant_is_refused(stores: &Stores) {
     let spec = given::action_spec("a");
     let nobody = TenantId(404);
     let refused =
-        ports.definitions.save_action(nobody, Uuid::new_v4(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(nobody, given::uuid(), &spec, Expected::Anything).await;
     assert!(
         matches!(refused, Err(DefinitionsError::NotFound { what: "tenant", .. })),
         "{refused:?}"
@@ -244,7 +248,10 @@ async fn actions_of_tenants_are_separate(stores: &Stores) {
     assert!(matches!(foreign, Err(DefinitionsError::NotFound { .. })), "{foreign:?}");
     (ports.definitions).delete_action(acme, &ours.spec.name, Expected::Anything).await.unwrap();
 
-    assert_eq!(ports.definitions.changes(ADMIN, 0).await.unwrap().actions, [ours.clone()]);
+    assert_eq!(
+        ports.definitions.changes(ADMIN, 0).await.unwrap().actions,
+        [Arc::new(ours.clone())]
+    );
     let versions = ports.definitions.action_versions(ADMIN, &ours.spec.name).await.unwrap();
     assert_eq!(versions, [ours]);
 }
@@ -254,16 +261,16 @@ async fn changes_are_what_came_since(stores: &Stores) {
     let definitions = &ports.definitions;
     let first = save(&ports, ADMIN, "first").await;
     let second = save(&ports, ADMIN, "second").await;
-    let subscription = subscribe(&ports, ADMIN, second.id, "a.*").await;
-    let first_again = definitions.set_health(ADMIN, first.id, &sick()).await.unwrap();
+    let subscription = Arc::new(subscribe(&ports, ADMIN, second.id, "a.*").await);
+    let first_again = Arc::new(definitions.set_health(ADMIN, first.id, &sick()).await.unwrap());
 
     let all = definitions.changes(ADMIN, 0).await.unwrap();
     let some = definitions.changes(ADMIN, 2).await.unwrap();
     let none = definitions.changes(ADMIN, 4).await.unwrap();
 
     assert_eq!((all.version, some.version, none.version), (4, 4, 4));
-    assert_eq!(sorted(all.actions), [first_again.clone(), second]);
-    assert_eq!(all.subscriptions, [subscription.clone()]);
+    assert_eq!(sorted(all.actions), [first_again.clone(), Arc::new(second)]);
+    assert_eq!(all.subscriptions, std::slice::from_ref(&subscription));
     assert_eq!((some.actions, some.subscriptions), (vec![first_again], vec![subscription]));
     assert!(none.actions.is_empty() && none.subscriptions.is_empty());
 }
@@ -299,7 +306,7 @@ async fn a_deleted_action_takes_its_subscriptions_along(stores: &Stores) {
     let deleted = &since.subscriptions[0];
     assert_eq!((deleted.id, deleted.deleted, deleted.version), (gone.id, true, version));
     let all = ports.definitions.changes(ADMIN, 0).await.unwrap();
-    assert!(all.subscriptions.contains(&stays));
+    assert!(all.subscriptions.contains(&Arc::new(stays)));
 }
 
 async fn a_deleted_name_can_be_used_again(stores: &Stores) {
@@ -308,7 +315,7 @@ async fn a_deleted_name_can_be_used_again(stores: &Stores) {
     (ports.definitions).delete_action(ADMIN, &old.spec.name, Expected::Anything).await.unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, Uuid::new_v4(), &old.spec, Expected::Absent)
+        .save_action(ADMIN, given::uuid(), &old.spec, Expected::Absent)
         .await
         .unwrap();
 
@@ -341,7 +348,7 @@ async fn all_versions_of_an_action_are_kept(stores: &Stores) {
     let first = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "b").await;
     let second = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
         .await
         .unwrap();
     let third = definitions.set_health(ADMIN, first.id, &sick()).await.unwrap();
@@ -365,7 +372,7 @@ async fn an_action_is_found_as_it_was_at_a_version(stores: &Stores) {
     let old = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "c").await;
     let new = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
         .await
         .unwrap();
 
@@ -388,7 +395,7 @@ async fn a_health_check_is_a_change_like_any_other(stores: &Stores) {
     assert_eq!(checked.health, sick());
     assert_eq!((checked.version, &checked.spec), (2, &action.spec));
     let changes = ports.definitions.changes(ADMIN, 1).await.unwrap();
-    assert_eq!((changes.version, changes.actions), (2, vec![checked]));
+    assert_eq!((changes.version, changes.actions), (2, vec![Arc::new(checked)]));
 }
 
 async fn a_subscription_is_read_back_as_it_was_saved(stores: &Stores) {
@@ -409,7 +416,7 @@ async fn a_subscription_is_read_back_as_it_was_saved(stores: &Stores) {
         .unwrap();
 
     assert_eq!((saved.id, saved.tenant, saved.action, &saved.spec), (id, ADMIN, action.id, &spec));
-    assert_eq!(ports.definitions.changes(ADMIN, 1).await.unwrap().subscriptions, [saved]);
+    assert_eq!(ports.definitions.changes(ADMIN, 1).await.unwrap().subscriptions, [Arc::new(saved)]);
 }
 
 async fn a_subscription_is_replaced_by_its_id(stores: &Stores) {
@@ -433,7 +440,7 @@ async fn a_subscription_is_replaced_by_its_id(stores: &Stores) {
     assert_eq!((new.created_at, new.version), (old.created_at, 4));
     assert!(matches!(late, Err(DefinitionsError::Stale { current: 4 })), "{late:?}");
     assert!(matches!(twice, Err(DefinitionsError::Exists { .. })), "{twice:?}");
-    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().subscriptions, [new]);
+    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().subscriptions, [Arc::new(new)]);
 }
 
 async fn a_subscription_needs_an_action_of_its_tenant(stores: &Stores) {
@@ -471,7 +478,7 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     assert!(saved.is_err(), "{saved:?}");
     assert!(matches!(deleted, Err(DefinitionsError::NotFound { .. })), "{deleted:?}");
     let changes = ports.definitions.changes(acme, 0).await.unwrap();
-    assert_eq!(changes.subscriptions, [subscription]);
+    assert_eq!(changes.subscriptions, [Arc::new(subscription)]);
 }
 
 async fn a_deleted_subscription_is_a_change(stores: &Stores) {
@@ -481,8 +488,10 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
     let subscription = subscribe(&ports, ADMIN, action.id, "a.*").await;
 
     let wrong = definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(9)).await;
-    let version =
-        definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(2)).await.unwrap();
+    let version = definitions
+        .delete_subscription(ADMIN, subscription.id, Expected::Version(2))
+        .await
+        .unwrap();
 
     assert!(matches!(wrong, Err(DefinitionsError::Stale { current: 2 })), "{wrong:?}");
     let changes = definitions.changes(ADMIN, 2).await.unwrap();
@@ -499,13 +508,13 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
 
 async fn tenant(ports: &Ports, slug: &str) -> Tenant {
     let slug = TenantSlug::parse(slug).unwrap();
-    ports.definitions.create_tenant(Uuid::new_v4(), &slug, "A tenant").await.unwrap()
+    ports.definitions.create_tenant(given::uuid(), &slug, "A tenant").await.unwrap()
 }
 
 async fn save(ports: &Ports, tenant: TenantId, name: &str) -> Action {
     let spec = given::action_spec(name);
     let saved =
-        ports.definitions.save_action(tenant, Uuid::new_v4(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(tenant, given::uuid(), &spec, Expected::Anything).await;
     saved.unwrap()
 }
 
@@ -541,7 +550,7 @@ fn subscription_id() -> SubscriptionId {
     SubscriptionId(given::event_id(0).0)
 }
 
-fn sorted(mut actions: Vec<Action>) -> Vec<Action> {
+fn sorted(mut actions: Vec<Arc<Action>>) -> Vec<Arc<Action>> {
     actions.sort_by_key(|action| action.id);
     actions
 }

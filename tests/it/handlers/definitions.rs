@@ -102,7 +102,7 @@ fn collect_secrets(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
             fields.values().for_each(|field| collect_secrets(field, path, found));
         }
         Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, path, found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

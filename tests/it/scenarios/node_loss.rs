@@ -1,6 +1,8 @@
 //! A node that is killed again and again loses nothing and records nothing twice.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use crate::support::process::{Sender, Server, pause};
 use crate::support::receiver::Receiver;
 
 const BATCH: usize = 100;
-const KILLS_MIN: usize = 5;
+const KILLS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_loses_nothing_on_sqlite() {
@@ -40,16 +42,17 @@ async fn storm(database_url: &str) {
     server.create("/v1/tenants/acme/actions", &action).await;
 
     let event_count = event_count();
-    let producer = tokio::spawn(send(server.sender(), event_count));
-    let mut kills = 0;
-    while kills < KILLS_MIN || !producer.is_finished() {
-        // Irregular, but the same in every run.
-        pause(Duration::from_millis(400 + 317 * (kills as u64 % 5))).await;
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let producer = tokio::spawn(send(server.sender(), event_count, acknowledged.clone()));
+    for kill in 1..=KILLS {
+        // Somewhere between two batches, or inside one.
+        while acknowledged.load(Ordering::Relaxed) < event_count * kill / (KILLS + 1) {
+            pause(Duration::from_millis(7)).await;
+        }
         server.kill_and_restart().await;
-        kills += 1;
     }
     producer.await.unwrap();
-    println!("{event_count} events acknowledged over {kills} kills");
+    eprintln!("{event_count} events acknowledged over {KILLS} kills");
 
     wait_until_quiet(&server, event_count).await;
     let executions = server.read_all("/v1/tenants/acme/executions").await;
@@ -59,7 +62,7 @@ async fn storm(database_url: &str) {
 
 /// Sends all events in batches, each until it is acknowledged. An event has the same id in
 /// every try.
-async fn send(sender: Sender, event_count: usize) {
+async fn send(sender: Sender, event_count: usize, acknowledged: Arc<AtomicUsize>) {
     for start in (0..event_count).step_by(BATCH) {
         let batch: Vec<Value> = (start..(start + BATCH).min(event_count))
             .map(|number| {
@@ -74,6 +77,7 @@ async fn send(sender: Sender, event_count: usize) {
             .collect();
         let media = "application/cloudevents-batch+json";
         sender.post_until_acknowledged("/v1/tenants/acme/events", media, &json!(batch)).await;
+        acknowledged.fetch_add(batch.len(), Ordering::Relaxed);
     }
 }
 
@@ -127,7 +131,7 @@ async fn every_call_is_explained(
         );
     }
     let all: u32 = calls.values().sum();
-    println!("{all} calls, {extra_calls} of them repeated and explained");
+    eprintln!("{all} calls, {extra_calls} of them repeated and explained");
 }
 
 /// More by `ACTIONS_TEST_STORM_EVENTS`.

@@ -7,7 +7,7 @@ use actions_domain::Timestamp;
 use actions_domain::ports::clock::Clock;
 use async_trait::async_trait;
 
-/// SplitMix64: small, fast, and the same everywhere.
+/// `SplitMix64`: small, fast, and the same everywhere.
 #[derive(Debug)]
 pub(super) struct Dice(u64);
 

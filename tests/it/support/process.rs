@@ -154,6 +154,8 @@ fn spawn(database_url: &str, listen: &str) -> Child {
     let log = std::env::var("ACTIONS_TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
     Command::new(binary)
         .arg("serve")
+        // Variables of this test program are no settings of the server.
+        .env_clear()
         .env("DATABASE_URL", database_url)
         .env("ACTIONS_LISTEN", listen)
         .env("ACTIONS_NODE_NAME", "node-under-test")

@@ -294,7 +294,11 @@ fn lane_of(action: &Action, event: &Event) -> Priority {
 
 /// What names a submission: the caller's idempotency key, else the event's source and id. An
 /// event without either is a new one each time.
-fn dedupe_of(event: &Event, idempotency: Option<&Idempotency>, index: usize) -> Option<Dedupe> {
+pub(crate) fn dedupe_of(
+    event: &Event,
+    idempotency: Option<&Idempotency>,
+    index: usize,
+) -> Option<Dedupe> {
     if let Some(idempotency) = idempotency {
         let index = index.to_string();
         let name = [idempotency.scope, idempotency.key.as_str(), index.as_str()];

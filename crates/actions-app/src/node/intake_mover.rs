@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use crate::app::App;
-use crate::commands::submit_event::works_of;
+use crate::commands::submit_event::{dedupe_of, works_of};
 use crate::ingress::IngressError;
 
 /// Rows of one commit.
@@ -25,6 +25,8 @@ struct Body {
     event_type: EventType,
     #[serde(default)]
     source: Option<String>,
+    #[serde(default)]
+    external_id: Option<String>,
     data: Json,
     #[serde(default)]
     attributes: Attributes,
@@ -86,13 +88,14 @@ fn submission(app: &App, row: &IntakeRow) -> Option<Submission> {
         tenant: row.tenant,
         event_type: body.event_type,
         source: body.source.unwrap_or_else(|| "intake".to_owned()),
-        external_id: None,
+        external_id: body.external_id,
         accepted_at: app.ports.clock.now(),
         data: body.data,
         attributes: body.attributes,
     };
     let matched = definitions.matches(&event);
     let works = works_of(app, &event, &matched, None);
-    let ingest = Ingest { event: Some(Arc::new(event)), dedupe: None, works, requeue_of: None };
+    let dedupe = dedupe_of(&event, None, 0);
+    let ingest = Ingest { event: Some(Arc::new(event)), dedupe, works, requeue_of: None };
     Some(Submission { tenant: row.tenant, defs: Some(matched.defs), ingests: vec![ingest] })
 }

@@ -33,8 +33,18 @@ impl LeaseKeeper {
         let mut heard_at = self.app.ports.clock.now();
         loop {
             let asked_at = self.app.ports.clock.now();
-            match self.beat(&mut judge).await {
-                Ok(()) => heard_at = asked_at,
+            match self.app.ports.leases.beat(self.node).await {
+                Ok(peers) => {
+                    heard_at = asked_at;
+                    // A partition that is owned but not worked on would be stuck for good, also
+                    // when only the answer to the claim was lost: the next session claims all of
+                    // them again.
+                    match self.claim(&mut judge, &peers).await {
+                        Ok(()) => {}
+                        Err(StoreError::Fenced { .. }) => return Lost::DeclaredDead,
+                        Err(error) => return Lost::Store(error),
+                    }
+                }
                 Err(StoreError::Fenced { .. }) => return Lost::DeclaredDead,
                 Err(error) => {
                     judge.doubt();
@@ -50,20 +60,19 @@ impl LeaseKeeper {
         }
     }
 
-    async fn beat(&self, judge: &mut Judge) -> Result<(), StoreError> {
-        let peers = self.app.ports.leases.beat(self.node).await?;
-        let dead = judge.observe(self.node, &peers);
+    /// Claims this node's share of what is free, and starts to work on it.
+    async fn claim(&self, judge: &mut Judge, peers: &[Peer]) -> Result<(), StoreError> {
+        let dead = judge.observe(self.node, peers);
         let living = peers
             .iter()
             .filter(|peer| peer.alive && peer.node != self.node && !dead.contains(&peer.node))
             .count();
         let own = self.app.live.parts();
         let missing = share_missing(self.app.live.part_count(), own.len(), living + 1);
-        if missing == 0 || !something_is_free(&peers, &dead, self.app.live.part_count(), &own) {
+        if missing == 0 || !something_is_free(peers, &dead, self.app.live.part_count(), &own) {
             return Ok(());
         }
-        let leases = self.app.ports.leases.claim(self.node, &dead, missing).await?;
-        for lease in leases {
+        for lease in self.app.ports.leases.claim(self.node, &dead, missing).await? {
             self.take_over(lease).await?;
         }
         Ok(())

@@ -93,9 +93,9 @@ fn fact<'a>(event: &'a Event, field: &str) -> Fact<'a> {
 
 fn data_fact<'a>(event: &Event, path: &str) -> Fact<'a> {
     let data = event.data.to_value();
-    let found = path.split('.').try_fold(&data, |value, word| match value {
-        Value::Array(items) => items.get(word.parse::<usize>().ok()?),
-        _ => value.get(word),
+    let found = path.split('.').try_fold(&data, |value, word| match word.parse::<usize>() {
+        Ok(index) if value.is_array() => value.get(index),
+        Ok(_) | Err(_) => value.get(word),
     });
     match found {
         Some(Value::String(text)) => Fact::text(text.clone()),

@@ -56,6 +56,23 @@ pub(super) async fn refuse_newer(path: &Path) -> Result<(), MigrateError> {
     check(found)
 }
 
+/// The names of all steps of the schema, in order, and how many of them a file has. A file that
+/// is not there has none, and stays away.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn schema_steps(path: &Path) -> Result<(Vec<&'static str>, i64), MigrateError> {
+    let names = MIGRATIONS.map(|(name, _)| name).to_vec();
+    if !path.exists() {
+        return Ok((names, 0));
+    }
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.map_err(store_error)?;
+    let found = stored_version(&mut conn).await?;
+    conn.close().await.map_err(store_error)?;
+    Ok((names, found))
+}
+
 /// Runs what is missing, all of it or nothing, and fills a new store.
 pub(super) async fn migrate(
     writer: &SqlitePool,

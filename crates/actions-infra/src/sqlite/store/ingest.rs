@@ -198,9 +198,15 @@ async fn take_dead(
     Ok(result.rows_affected() == 1)
 }
 
+/// The first submission under a key.
+struct First {
+    subject: Uuid,
+    body: Option<[u8; 16]>,
+}
+
 /// What was accepted before, as far as this batch asks.
 struct Known {
-    dedupes: HashMap<(TenantId, [u8; 16]), (Uuid, Option<[u8; 16]>)>,
+    dedupes: HashMap<(TenantId, [u8; 16]), First>,
     events: HashSet<EventId>,
 }
 
@@ -232,9 +238,9 @@ impl Known {
         for row in FIND_DEDUPES.fetch(conn, &keys, bind_key, bind_window).await? {
             let key = (TenantId(get(&row, "tenant")?), get_hash(&row, "k")?);
             let body = get::<Option<&[u8]>>(&row, "body")?.map(|_| get_hash(&row, "body"));
-            let value = (get(&row, "subject")?, body.transpose()?);
+            let first = First { subject: get(&row, "subject")?, body: body.transpose()? };
             // Newest first: an older row of the same key is past.
-            dedupes.entry(key).or_insert(value);
+            dedupes.entry(key).or_insert(first);
         }
         let bind_event = |id: &EventId, values: &mut Values| {
             values.add(id.0);
@@ -249,9 +255,10 @@ impl Known {
     /// outcome was unknown is sent again with the same ids.
     fn duplicate_of(&self, tenant: TenantId, ingest: &Ingest) -> Option<Ingested> {
         let by_key = ingest.dedupe.and_then(|dedupe| {
-            let (subject, body) = self.dedupes.get(&(tenant, dedupe.key))?;
-            let same_body = body.is_none() || dedupe.body.is_none() || *body == dedupe.body;
-            Some(Ingested::Duplicate { subject: *subject, same_body })
+            let first = self.dedupes.get(&(tenant, dedupe.key))?;
+            let same_body =
+                first.body.is_none() || dedupe.body.is_none() || first.body == dedupe.body;
+            Some(Ingested::Duplicate { subject: first.subject, same_body })
         });
         by_key.or_else(|| {
             let id = ingest.event.as_ref()?.id;
@@ -262,7 +269,8 @@ impl Known {
 
     fn remember(&mut self, tenant: TenantId, ingest: &Ingest) {
         if let Some(dedupe) = ingest.dedupe {
-            self.dedupes.insert((tenant, dedupe.key), (dedupe.subject, dedupe.body));
+            let first = First { subject: dedupe.subject, body: dedupe.body };
+            self.dedupes.insert((tenant, dedupe.key), first);
         }
         if let Some(event) = &ingest.event {
             self.events.insert(event.id);

@@ -1,0 +1,140 @@
+//! `actions dev`: everything in one process, for this machine only.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use actions_app::app::App;
+use actions_app::commands::create_tenant::{CreateTenant, CreateTenantError, create_tenant};
+use actions_domain::id::TenantId;
+use actions_domain::ports::definitions::DefinitionsError;
+use actions_domain::tenant::TenantSlug;
+use clap::Args;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::logs::{self, Stream};
+use super::shutdown::Signals;
+use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
+use crate::config::{Config, Database};
+
+mod demo;
+mod narrator;
+mod teller;
+
+use teller::Teller;
+
+/// Run everything in one process for development, on this machine only
+///
+/// No token is needed, because only this machine is listened to. Data is kept in ./.actions and
+/// is there again at the next start, also after a crash. Calls may reach this machine itself.
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// Create two tenants with actions, send them events, and receive what they send
+    #[arg(long)]
+    demo: bool,
+    /// Where data is kept
+    #[arg(long, value_name = "FOLDER", default_value = "./.actions")]
+    data: PathBuf,
+    /// Keep nothing
+    #[arg(long, conflicts_with_all = ["data", "database_url"])]
+    ephemeral: bool,
+    /// Address and port of the HTTP interface; loopback only [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+/// What calls may reach in development: this machine.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
+    let config = config(cx, &args)?;
+    logs::start(&config.log, Stream::Err)?;
+    serve::warn_of_redis(cx);
+    let signals = Signals::listen()?;
+    let listener = server::listen(config.listen).await?;
+    let address = listener.local_addr()?;
+    cx.output.print(&banner(address, &config.engine.database, args.demo))?;
+
+    let engine = server::engine(&config.engine).await?;
+    let app = engine.app.clone();
+    let platform = seed::platform()?;
+    seed::write(&app, &platform).await?;
+    ensure_tenant(&app, DEFAULT_TENANT, "Default").await?;
+    let demo = if args.demo { Some(demo::prepare(&app, address).await?) } else { None };
+
+    let teller = Teller::start(cx.output.clone());
+    narrator::start(app.clone(), teller.clone());
+    if let Some(demo) = demo {
+        demo.start(app.clone(), teller);
+    }
+    let access = crate::Access::LocalDev;
+    server::run(engine, &config.engine, listener, access, signals).await
+}
+
+fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {
+    let mut flags = args.engine.collect();
+    if let Some(listen) = &args.listen {
+        flags.insert("listen", listen.clone());
+    }
+    if args.ephemeral {
+        flags.insert("database_url", "memory:".to_owned());
+    }
+    // Every log line would tell what the narrator tells.
+    if args.engine.log.is_none() && cx.environment.find("ACTIONS_LOG").is_none() {
+        flags.insert("log", "warn".to_owned());
+    }
+    let file = args.data.join("actions.db");
+    let config = Config::read(&flags, &cx.environment, Some(&file));
+    let mut config = config.map_err(|problems| CliError::usage(problems.to_string()))?;
+    if !config.listen.ip().is_loopback() {
+        return Err(CliError::usage(format!(
+            "dev needs no token, so it listens on loopback only, not on {}",
+            config.listen
+        ))
+        .with_hint("actions serve listens anywhere"));
+    }
+    config.engine.egress_allow.extend(LOOPBACK.map(str::to_owned));
+    Ok(config)
+}
+
+fn banner(address: SocketAddr, database: &Database, demo: bool) -> String {
+    let mut lines = vec![
+        format!("actions {}", env!("CARGO_PKG_VERSION")),
+        format!("  API      http://{address}"),
+        format!("  data     {}", database.place()),
+    ];
+    let tenants = if demo { "default, acme, globex" } else { "default" };
+    lines.push(format!("  tenants  {tenants}"));
+    let tenant = if demo { " -T acme" } else { "" };
+    lines.push(format!(
+        "  try      actions emit users.created email=user@example.com tier=premium --wait{tenant}"
+    ));
+    lines.push("  stop     Ctrl-C".to_owned());
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Creates a tenant that is missing.
+async fn ensure_tenant(app: &App, slug: &str, name: &str) -> Result<TenantId, CliError> {
+    if let Some(known) = app.catalogue.find_named(slug) {
+        return Ok(known.tenant.id);
+    }
+    let slug = TenantSlug::parse(slug).map_err(|error| CliError::failed(error.to_string()))?;
+    let request = CreateTenant { slug: slug.clone(), name: Some(name.to_owned()) };
+    match create_tenant(app, &seed::operator(app, TenantId::ADMIN), request).await {
+        Ok(tenant) => Ok(tenant.id),
+        Err(CreateTenantError::Definitions(DefinitionsError::Exists { .. })) => {
+            app.catalogue
+                .refresh_all()
+                .await
+                .map_err(|error| CliError::failed(server::chain(&error)))?;
+            let known = app.catalogue.find_named(slug.as_str());
+            known
+                .map(|known| known.tenant.id)
+                .ok_or_else(|| CliError::failed(format!("the tenant {slug} cannot be read")))
+        }
+        Err(error) => Err(CliError::failed(server::chain(&error))),
+    }
+}

@@ -1,0 +1,139 @@
+//! `actions doctor`.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::Call;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::shown;
+use super::{Context, EngineFlags};
+use crate::config::{Config, Resolved};
+use crate::wiring;
+
+/// Find out what is wrong
+///
+/// Without a name all probes are made. One probe alone is silent when all is well, so that
+/// `actions doctor health` can be the health check of a container.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[arg(value_enum)]
+    probe: Option<Probe>,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Probe {
+    /// The server answers and can take and run work
+    Health,
+    /// The settings can be read
+    Config,
+    /// The database can be reached and has this program's schema
+    Db,
+}
+
+/// What a probe found.
+struct Finding {
+    probe: &'static str,
+    result: Result<String, (String, &'static str)>,
+}
+
+pub(super) async fn run(cx: &Context, args: Doctor) -> Result<Exit, CliError> {
+    let is_wanted = |probe| args.probe.is_none_or(|wanted| wanted == probe);
+    let mut findings = Vec::new();
+    if is_wanted(Probe::Config) {
+        findings.push(settings(cx, &args.engine));
+    }
+    if is_wanted(Probe::Db) {
+        findings.push(database(cx, &args.engine).await);
+    }
+    if is_wanted(Probe::Health) {
+        findings.push(health(cx).await);
+    }
+    let is_well = findings.iter().all(|finding| finding.result.is_ok());
+    if cx.output.wants_data() {
+        let rows: Vec<Value> = findings.iter().map(row).collect();
+        cx.output.list(&[], "/probe", &rows)?;
+    } else if args.probe.is_none() || !is_well {
+        for finding in &findings {
+            cx.output.print(&line(finding))?;
+        }
+    }
+    Ok(if is_well { Exit::Done } else { Exit::Failed })
+}
+
+fn row(finding: &Finding) -> Value {
+    match &finding.result {
+        Ok(text) => json!({ "probe": finding.probe, "ok": true, "detail": text }),
+        Err((text, remedy)) => {
+            json!({ "probe": finding.probe, "ok": false, "detail": text, "remedy": remedy })
+        }
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    match &finding.result {
+        Ok(text) => format!("✓ {}  {text}", finding.probe),
+        Err((text, remedy)) => format!("✗ {}  {text}\n  {remedy}", finding.probe),
+    }
+}
+
+fn settings(cx: &Context, flags: &EngineFlags) -> Finding {
+    let (resolved, problems) = Resolved::collect(&flags.collect(), &cx.environment);
+    let mut problems = problems;
+    if resolved.find("database_url").is_some()
+        && let Err(found) = Config::read(&flags.collect(), &cx.environment, None)
+    {
+        problems = found.0;
+    }
+    let result = if problems.is_empty() {
+        Ok("every setting can be read".to_owned())
+    } else {
+        Err((problems.join("; "), "actions config show lists every setting and its origin"))
+    };
+    Finding { probe: "config", result }
+}
+
+async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
+    let fallback = std::path::Path::new("./.actions/actions.db");
+    let config = match Config::read(&flags.collect(), &cx.environment, Some(fallback)) {
+        Ok(config) => config.engine,
+        Err(problems) => {
+            let result = Err((problems.to_string(), "correct the settings first"));
+            return Finding { probe: "db", result };
+        }
+    };
+    let place = config.database.place();
+    let result = match wiring::schema_steps(&config).await {
+        Ok(steps) => match steps.iter().filter(|step| !step.is_applied).count() {
+            0 => Ok(format!("{place} has this program's schema")),
+            missing => Err((
+                format!("{place} lacks {missing} of {} schema steps", steps.len()),
+                "actions migrate up brings it up to date",
+            )),
+        },
+        Err(error) => Err((
+            format!("{place}: {}", super::server::chain(&error)),
+            "is the database running, and is DATABASE_URL right?",
+        )),
+    };
+    Finding { probe: "db", result }
+}
+
+async fn health(cx: &Context) -> Finding {
+    let remedy = "is the server running? --url or ACTIONS_URL names it";
+    let answer = match cx.client() {
+        Ok(client) => client.send(Call::get(&["readyz"])).await,
+        Err(error) => Err(error),
+    };
+    let result = match answer {
+        Ok(_) => Ok("the server takes and runs work".to_owned()),
+        Err(error) => {
+            let detail = error.problem.as_ref().and_then(|problem| problem.get("detail"));
+            let text = detail.map_or(error.message, |detail| shown(Some(detail)));
+            Err((text, remedy))
+        }
+    };
+    Finding { probe: "health", result }
+}

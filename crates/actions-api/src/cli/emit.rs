@@ -1,0 +1,193 @@
+//! `actions emit`.
+
+use std::time::Duration;
+
+use actions_domain::ports::clock::Clock;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::client::{Call, Client};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Output, shown};
+use super::{Context, data};
+use crate::config::duration;
+
+/// How long `--wait` waits unless it says.
+const WAIT_DEFAULT: &str = "30s";
+
+/// Send an event
+///
+/// Data is typed as key=text or key:=json. Dots make objects: order.total:=12.
+///
+/// Examples:
+///   actions emit users.created email=user@example.com --wait
+///   actions emit orders.placed --data @order.json
+///   actions emit orders.placed order_id=9 --key order:9 --count 100 --rate 20
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Emit {
+    /// What happened, like users.created
+    #[arg(value_name = "TYPE")]
+    event_type: String,
+    /// Data as key=text or key:=json
+    #[arg(value_name = "KEY=TEXT")]
+    words: Vec<String>,
+    /// Data as JSON: a text, @FILE, or @- for standard input
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// Where it happened
+    #[arg(long, default_value = "cli", value_name = "SOURCE")]
+    source: String,
+    /// Your own id for it: a second event with the same source and id changes nothing
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// What it is about
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// The affinity key of what it leads to
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// What it leads to starts no earlier than this long after now, or than this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Wait until everything that it led to has ended
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = WAIT_DEFAULT, value_parser = duration)]
+    wait: Option<Duration>,
+    /// How many to send
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: u64,
+    /// How many to send in a second, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: Option<u32>,
+}
+
+pub(super) async fn run(cx: &Context, args: Emit) -> Result<Exit, CliError> {
+    let client = cx.client()?;
+    let body = body(&args)?;
+    if args.count == 1 {
+        let answer = send(&client, &body, args.wait).await?;
+        return one(&cx.output, &answer, args.wait.is_some());
+    }
+    if args.id.is_some() {
+        return Err(CliError::usage("--id names one event, so it cannot go with --count"));
+    }
+    many(cx, &client, &body, &args).await
+}
+
+/// The request, with the data byte for byte as it was given.
+fn body(args: &Emit) -> Result<String, CliError> {
+    let data = data::data(args.data.as_deref(), &args.words)?;
+    let mut rest = Map::new();
+    rest.insert("type".to_owned(), json!(args.event_type));
+    rest.insert("source".to_owned(), json!(args.source));
+    let texts = [("id", &args.id), ("subject", &args.subject), ("partitionkey", &args.key)];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            rest.insert(name.to_owned(), json!(text));
+        }
+    }
+    if let Some(at) = &args.at {
+        let (name, value) = data::start(at)?;
+        rest.insert(name.to_owned(), value);
+    }
+    Ok(data::with_raw(rest, "data", &data))
+}
+
+async fn send(client: &Client, body: &str, wait: Option<Duration>) -> Result<Value, CliError> {
+    let mut call = Call::new(reqwest::Method::POST, &["events"]).body("application/json", body);
+    if let Some(wait) = wait {
+        call = call.wait(wait);
+    }
+    client.in_tenant(call).await?.json()
+}
+
+/// Prints what became of one event, and says by the exit code how its work ended.
+fn one(output: &Output, answer: &Value, waited: bool) -> Result<Exit, CliError> {
+    output.text_or_data(&told(answer), "/id", answer)?;
+    Ok(exit_of(answer, waited))
+}
+
+fn executions(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer.get("executions").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn told(answer: &Value) -> String {
+    let is_repeated = answer.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
+    let mut text = format!(
+        "event {}{}",
+        shown(answer.get("id")),
+        if is_repeated { " (it was there already)" } else { "" }
+    );
+    let mut count = 0;
+    for made in executions(answer) {
+        count += 1;
+        text.push_str(&format!("\n  {}  {}", shown(made.get("id")), shown(made.get("action"))));
+        if let Some(status) = made.get("status").and_then(Value::as_str) {
+            text.push_str(&format!("  {status}"));
+        }
+        if let Some(message) = made.pointer("/error/message") {
+            text.push_str(&format!("  {}", shown(Some(message))));
+        }
+    }
+    if count == 0 {
+        text.push_str("\n  no action matched; `actions explain` says why");
+    }
+    text
+}
+
+/// Sends the same event again and again, at most so many a second.
+async fn many(cx: &Context, client: &Client, body: &str, args: &Emit) -> Result<Exit, CliError> {
+    let clock = crate::wiring::clock();
+    let bar = progress(cx, args.count);
+    let begun = clock.now();
+    let mut worst = Exit::Done;
+    for sent in 0..args.count {
+        if let Some(rate) = args.rate {
+            pace(clock.as_ref(), begun, sent, rate).await;
+        }
+        let answer = send(client, body, args.wait).await?;
+        if cx.output.wants_data() {
+            cx.output.print(&answer.to_string())?;
+        }
+        if let Exit::WorkFailed | Exit::WaitTimedOut = exit_of(&answer, args.wait.is_some()) {
+            worst = exit_of(&answer, true);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    cx.output.note(&format!("{} events sent", args.count));
+    Ok(worst)
+}
+
+fn exit_of(answer: &Value, waited: bool) -> Exit {
+    if !waited {
+        return Exit::Done;
+    }
+    let status = |made: &Value| made.get("status").and_then(Value::as_str).map(str::to_owned);
+    let all: Vec<String> = executions(answer).filter_map(status).collect();
+    if all.iter().any(|status| matches!(status.as_str(), "failed" | "timeout" | "cancelled")) {
+        Exit::WorkFailed
+    } else if all.iter().any(|status| !matches!(status.as_str(), "completed" | "skipped")) {
+        Exit::WaitTimedOut
+    } else {
+        Exit::Done
+    }
+}
+
+/// Waits until the `sent`th event is due.
+async fn pace(clock: &dyn Clock, begun: actions_domain::Timestamp, sent: u64, rate: u32) {
+    let due = Duration::from_secs(1).mul_f64(sent as f64 / f64::from(rate));
+    let passed = (clock.now() - begun).to_std().unwrap_or_default();
+    if let Some(pause) = due.checked_sub(passed) {
+        clock.sleep(pause).await;
+    }
+}
+
+fn progress(cx: &Context, count: u64) -> indicatif::ProgressBar {
+    if cx.output.quiet {
+        return indicatif::ProgressBar::hidden();
+    }
+    // Drawn on stderr, and only where that is a terminal.
+    indicatif::ProgressBar::new(count)
+}

@@ -1,0 +1,135 @@
+//! `actions execution`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Call;
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Column, column, shown, wide};
+use super::{Context, page};
+
+const COLUMNS: [Column; 8] = [
+    column("id", "/id"),
+    column("status", "/status"),
+    column("action", "/action"),
+    column("attempts", "/attempt_count"),
+    column("queued", "/queued_at"),
+    column("duration ms", "/duration_ms"),
+    column("error", "/error/message"),
+    wide("event", "/event_id"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Execution {
+    /// List executions, newest first
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Print one execution with the timeline of its attempts
+    Show(One),
+    /// Say what an execution waits for
+    Why(One),
+    /// Cancel executions that have not ended
+    Cancel(Some),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those of this action
+    #[arg(long, value_name = "NAME")]
+    action: Option<String>,
+    /// Only those with one of these statuses, joined by commas
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Only those of this event
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Some {
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+pub(super) async fn run(cx: &Context, command: Execution) -> Result<Exit, CliError> {
+    match command {
+        Execution::List(args) => list(cx, args).await,
+        Execution::Show(args) => show(cx, &args.id).await,
+        Execution::Why(args) => why(cx, &args.id).await,
+        Execution::Cancel(args) => cancel(cx, &args.ids).await,
+    }
+}
+
+async fn list(cx: &Context, args: List) -> Result<Exit, CliError> {
+    let client = cx.client()?;
+    let items = page::list(&client, args.limit, || {
+        Call::get(&["executions"])
+            .query_if("action", args.action.as_deref())
+            .query_if("status", args.status.as_deref())
+            .query_if("event", args.event.as_deref())
+    })
+    .await?;
+    cx.output.list(&COLUMNS, "/id", &items)?;
+    Ok(Exit::Done)
+}
+
+async fn show(cx: &Context, id: &str) -> Result<Exit, CliError> {
+    let client = cx.client()?;
+    let answer = client.in_tenant(Call::get(&["executions", id])).await?;
+    if cx.output.exact(&answer.text())? {
+        return Ok(Exit::Done);
+    }
+    let execution = answer.json()?;
+    let timeline = if cx.output.wants_data() {
+        String::new()
+    } else {
+        let call = Call::get(&["executions", id, "timeline"]).header("accept", "text/plain");
+        client.in_tenant(call).await?.text()
+    };
+    cx.output.text_or_data(timeline.trim_end(), "/id", &execution)?;
+    Ok(Exit::Done)
+}
+
+async fn why(cx: &Context, id: &str) -> Result<Exit, CliError> {
+    let answer = cx.client()?.in_tenant(Call::get(&["executions", id, "why"])).await?.json()?;
+    let text = match answer.get("setting").filter(|setting| !setting.is_null()) {
+        Some(setting) => format!("{} ({})", shown(answer.get("because")), shown(Some(setting))),
+        None => shown(answer.get("because")),
+    };
+    cx.output.text_or_data(&text, "/id", &answer)?;
+    Ok(Exit::Done)
+}
+
+async fn cancel(cx: &Context, ids: &[String]) -> Result<Exit, CliError> {
+    if ids.len() > 1 {
+        let samples: Vec<String> = ids.iter().take(5).cloned().collect();
+        cx.confirm.ask(&format!("cancel {} executions", ids.len()), &samples)?;
+    }
+    let client = cx.client()?;
+    let mut answers = Vec::new();
+    for id in ids {
+        let verb = format!("{id}:cancel");
+        let call = Call::post(&["executions", &verb], &json!({}));
+        let answer = client.in_tenant(call).await?.json()?;
+        answers.push(if answer.is_object() { answer } else { json!({ "id": id }) });
+    }
+    match answers.as_slice() {
+        [one] => cx.output.text_or_data(&asked(one), "/id", one)?,
+        many => cx.output.list(&[column("id", "/id"), column("status", "/status")], "/id", many)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn asked(answer: &Value) -> String {
+    format!("{} is asked to end", shown(answer.get("id")))
+}

@@ -1,0 +1,72 @@
+//! `actions migrate`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::column;
+use super::server::chain;
+use super::{Context, EngineFlags};
+use crate::config::Config;
+use crate::wiring::{self, SchemaStep, WiringError};
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the schema up to this program's version; doing it again changes nothing
+    Up(EngineFlags),
+    /// Show which steps have been applied
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// Exit with 1 when a step is missing
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+pub(super) async fn run(cx: &Context, args: Migrate) -> Result<Exit, CliError> {
+    let (flags, check) = match &args.command {
+        Command::Up(flags) => (flags, false),
+        Command::Status(status) => (&status.engine, status.check),
+    };
+    let config = Config::read(&flags.collect(), &cx.environment, None);
+    let config = config.map_err(|problems| CliError::usage(problems.to_string()))?.engine;
+    let failed = |error: WiringError| {
+        let exit = if error.is_unavailable() { Exit::Unavailable } else { Exit::Failed };
+        CliError::new(exit, format!("{}: {}", config.database.place(), chain(&error)))
+    };
+    let before = wiring::schema_steps(&config).await.map_err(failed)?;
+    let after = match args.command {
+        Command::Up(_) => {
+            wiring::engine(&config).await.map_err(failed)?.close().await;
+            wiring::schema_steps(&config).await.map_err(failed)?
+        }
+        Command::Status(_) => before.clone(),
+    };
+    let rows: Vec<Value> = after.iter().map(|step| row(step, &before)).collect();
+    let columns =
+        [column("version", "/version"), column("name", "/name"), column("state", "/state")];
+    cx.output.list(&columns, "/name", &rows)?;
+    let is_pending = after.iter().any(|step| !step.is_applied);
+    Ok(if check && is_pending { Exit::Failed } else { Exit::Done })
+}
+
+fn row(step: &SchemaStep, before: &[SchemaStep]) -> Value {
+    let was_applied = before.iter().any(|old| old.number == step.number && old.is_applied);
+    let state = match (was_applied, step.is_applied) {
+        (_, false) => "pending",
+        (true, true) => "applied",
+        (false, true) => "applied now",
+    };
+    json!({ "version": step.number, "name": step.name, "state": state })
+}

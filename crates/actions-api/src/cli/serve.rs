@@ -1,0 +1,60 @@
+//! `actions serve`.
+
+use clap::Args;
+use tracing::{info, warn};
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::logs::{self, Stream};
+use super::server;
+use super::shutdown::Signals;
+use super::{Context, EngineFlags};
+use crate::config::{Config, Database};
+
+/// Run a node: the HTTP interface and the engine
+///
+/// Settings come from flags, variables and a file; `actions config show` lists them all. It does
+/// not start without a token for the first administrator: ACTIONS_BOOTSTRAP_TOKEN, or
+/// ACTIONS_BOOTSTRAP_TOKEN_FILE.
+///
+/// SIGTERM lets what runs end; it exits with 3 when that takes longer than the drain timeout.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Address and port of the HTTP interface [variable: ACTIONS_LISTEN] [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
+    listen: Option<String>,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
+    let mut flags = args.engine.collect();
+    if let Some(listen) = args.listen {
+        flags.insert("listen", listen);
+    }
+    let config = Config::read(&flags, &cx.environment, None);
+    let config = config.map_err(|problems| CliError::usage(problems.to_string()))?;
+    let Some(token) = config.bootstrap_token else {
+        return Err(CliError::usage("ACTIONS_BOOTSTRAP_TOKEN is needed: nobody could sign in")
+            .with_hint("make one with: openssl rand -hex 32"));
+    };
+    if config.engine.database == Database::Memory {
+        return Err(CliError::usage("memory: keeps nothing, so serve does not take it")
+            .with_hint("actions dev --ephemeral runs without a store"));
+    }
+    logs::start(&config.log, Stream::Out)?;
+    warn_of_redis(cx);
+    let signals = Signals::listen()?;
+    let listener = server::listen(config.listen).await?;
+    let engine = server::engine(&config.engine).await?;
+    let access = crate::Access::Token(token.expose().to_owned().into());
+    info!(address = %listener.local_addr()?, database = %config.engine.database.place(), node = %config.engine.node_name, "serving");
+    server::run(engine, &config.engine, listener, access, signals).await
+}
+
+/// Somebody who sets it expects it to be used.
+pub(super) fn warn_of_redis(cx: &Context) {
+    if cx.environment.find("REDIS_URL").is_some() {
+        warn!("REDIS_URL is set, but this version does not use Redis");
+    }
+}

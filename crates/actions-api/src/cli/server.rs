@@ -1,0 +1,113 @@
+//! The HTTP interface and the node of this process, from start to drained end.
+
+use actions_app::node;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::shutdown::Signals;
+use crate::config::EngineConfig;
+use crate::wiring::{self, Engine};
+use crate::{Access, Serving};
+
+/// Serves until a signal, then lets what runs end.
+pub(super) async fn run(
+    engine: Engine,
+    config: &EngineConfig,
+    listener: TcpListener,
+    access: Access,
+    mut signals: Signals,
+) -> Result<Exit, CliError> {
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| CliError::failed(format!("figures cannot be recorded: {error}")))?;
+    tokio::spawn(tidy(metrics.clone()));
+    let closing = CancellationToken::new();
+    let serving = Serving { access, metrics, has_node: true, draining: closing.clone() };
+    let router = crate::router(engine.app.clone(), serving);
+    let node = node::start(engine.app.clone(), wiring::node_config(config));
+    let closed = closing.clone();
+    let http = tokio::spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { closed.cancelled().await })
+            .await
+    });
+    signals.next().await;
+
+    info!("draining: a second signal ends at once");
+    closing.cancel();
+    let clock = wiring::clock();
+    let drained = signals
+        .unless_again(async {
+            let drained = node.stop().await;
+            // Requests that are still held open had their time while the node was draining.
+            tokio::select! {
+                _ = http => {}
+                () = clock.sleep(HELD_OPEN) => warn!("requests were cut off"),
+            }
+            engine.close().await;
+            drained
+        })
+        .await;
+    match drained {
+        Ok(Ok(())) => {
+            info!("stopped");
+            Ok(Exit::Done)
+        }
+        Ok(Err(error)) => {
+            Err(CliError::new(Exit::Cancelled, error.to_string()).with_hint(
+                "what was abandoned runs again after the next start; ACTIONS_DRAIN_TIMEOUT gives it longer",
+            ))
+        }
+        Err(exit) => Ok(exit),
+    }
+}
+
+/// Figures that nobody reads would grow without this.
+async fn tidy(metrics: PrometheusHandle) {
+    let clock = wiring::clock();
+    loop {
+        clock.sleep(TIDY).await;
+        metrics.run_upkeep();
+    }
+}
+
+const TIDY: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long answers that are under way may take after the node has stopped.
+const HELD_OPEN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Opens the address before anything else is touched: an address that is taken usually means
+/// that the same program runs already.
+pub(super) async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CliError::failed(format!("cannot listen on {address}: {error}"))
+            .with_hint("is it running already? --listen or ACTIONS_LISTEN names another address")
+    })
+}
+
+/// An error with everything that led to it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Puts an engine together, or says why that is impossible.
+pub(super) async fn engine(config: &EngineConfig) -> Result<Engine, CliError> {
+    wiring::engine(config).await.map_err(|error| {
+        let exit = if error.is_unavailable() { Exit::Unavailable } else { Exit::Failed };
+        CliError::new(exit, format!("{}: {}", config.database.place(), chain(&error)))
+    })
+}

@@ -1,0 +1,344 @@
+//! The settings of the process: one table, read once, all mistakes told at once.
+//!
+//! Flags win over the environment, the environment over the file, the file over the defaults.
+//! Settings of tenants are not here: they live in the store.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actions_domain::limits::CONCURRENCY_MAX;
+
+mod environment;
+mod sources;
+mod table;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub(crate) use environment::Environment;
+pub(crate) use sources::{Flags, Resolved};
+pub(crate) use table::{ENGINE, Setting};
+pub(crate) use units::duration;
+use units::size;
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for whoever has to send or compare it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where the state is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Database {
+    Sqlite(PathBuf),
+    /// The whole URL, which may hold a password.
+    Postgres(Secret),
+    /// Nothing survives the process.
+    Memory,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.place())
+    }
+}
+
+impl Database {
+    /// Reads `sqlite://path`, `postgres://…` or `memory:`.
+    pub(crate) fn parse(raw: &str) -> Result<Self, String> {
+        if raw == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = raw.strip_prefix("sqlite://").or_else(|| raw.strip_prefix("sqlite:")) {
+            if path.is_empty() || path == ":memory:" || path.contains('?') {
+                return Err(
+                    "a SQLite URL is sqlite://FILE without parameters; use memory: to keep nothing"
+                        .to_owned(),
+                );
+            }
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if raw.starts_with("postgres://") || raw.starts_with("postgresql://") {
+            let url = url::Url::parse(raw).map_err(|error| format!("not a URL: {error}"))?;
+            if url.host_str().is_none_or(str::is_empty) && url.query().is_none() {
+                return Err("the URL names no host".to_owned());
+            }
+            return Ok(Self::Postgres(Secret::new(raw.to_owned())));
+        }
+        Err("expected sqlite://FILE, postgres://… or memory:".to_owned())
+    }
+
+    /// Where it is, without credentials.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Self::Memory => "memory:".to_owned(),
+            Self::Postgres(url) => match url::Url::parse(url.expose()) {
+                Ok(url) => {
+                    let host = url.host_str().unwrap_or_default();
+                    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                    format!("postgres://{host}{port}{}", url.path())
+                }
+                Err(_) => "postgres://".to_owned(),
+            },
+        }
+    }
+
+    /// The word that benchmarks and answers use.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// What a commit to SQLite survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Full,
+    Normal,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// How the process logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// `info`, or `info,actions_app=debug`.
+    pub(crate) filter: String,
+    /// `None`: pretty on a terminal, else JSON.
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// What is needed to put an engine together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EngineConfig {
+    pub(crate) database: Database,
+    pub(crate) durability: Durability,
+    /// Networks that outgoing calls may reach although they are not public.
+    pub(crate) egress_allow: Vec<String>,
+    pub(crate) node_name: String,
+    pub(crate) slots: usize,
+    pub(crate) beat: Duration,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) drain_timeout: Duration,
+    /// Memory for items that wait on this node, in bytes.
+    pub(crate) window_bytes: usize,
+}
+
+/// All settings of a process that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) engine: EngineConfig,
+    pub(crate) listen: SocketAddr,
+    pub(crate) bootstrap_token: Option<Secret>,
+    pub(crate) log: LogConfig,
+}
+
+/// Everything that is wrong with the settings, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problems(pub(crate) Vec<String>);
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// Less memory for waiting items would make a node read the same rows over and over.
+const WINDOW_BYTES_MIN: usize = 1 << 20;
+/// Shortest and longest of the token that lets an administrator in.
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+
+impl Config {
+    /// Reads every setting of [`ENGINE`].
+    ///
+    /// `fallback_database` is what holds when no database was named.
+    ///
+    /// # Errors
+    /// All that is wrong, with the place that each value came from.
+    pub(crate) fn read(
+        flags: &Flags,
+        environment: &Environment,
+        fallback_database: Option<&Path>,
+    ) -> Result<Self, Problems> {
+        let (resolved, problems) = Resolved::collect(flags, environment);
+        let mut reader = Reader { resolved: &resolved, problems };
+        let database = match (reader.text("database_url"), fallback_database) {
+            (Some(_), _) => reader.parse("database_url", Database::parse),
+            (None, Some(path)) => Some(Database::Sqlite(path.to_owned())),
+            (None, None) => {
+                reader.problem("DATABASE_URL is needed: postgres://… or sqlite://FILE".to_owned());
+                None
+            }
+        };
+        let listen = reader.parse("listen", |raw| {
+            raw.parse::<SocketAddr>()
+                .map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
+        });
+        let durability = reader.parse("sqlite_durability", |raw| match raw {
+            "full" => Ok(Durability::Full),
+            "normal" => Ok(Durability::Normal),
+            _ => Err("expected full or normal".to_owned()),
+        });
+        let egress_allow = reader.parse("egress_allow", networks);
+        let slots = reader.parse("slots", |raw| match raw.parse::<u32>() {
+            Ok(slots) if (1..=CONCURRENCY_MAX).contains(&slots) => Ok(slots as usize),
+            _ => Err(format!("expected a number from 1 to {CONCURRENCY_MAX}")),
+        });
+        let beat = reader.parse("beat", duration);
+        let lease_ttl = reader.parse("lease_ttl", duration);
+        let drain_timeout = reader.parse("drain_timeout", duration);
+        let window_bytes = reader.parse("window", |raw| match size(raw)? {
+            bytes if bytes >= WINDOW_BYTES_MIN => Ok(bytes),
+            _ => Err("the least is 1MB".to_owned()),
+        });
+        if let (Some(beat), Some(ttl)) = (beat, lease_ttl)
+            && (beat.is_zero() || ttl < beat * 2)
+        {
+            reader.problem(
+                "ACTIONS_LEASE_TTL must be at least twice ACTIONS_BEAT: a node that misses one beat is not dead"
+                    .to_owned(),
+            );
+        }
+        let bootstrap_token = reader.optional("bootstrap_token", |raw| {
+            if TOKEN_BYTES.contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
+                Ok(Secret::new(raw.to_owned()))
+            } else {
+                Err(format!(
+                    "expected {} to {} printable characters, like the output of: openssl rand -hex 32",
+                    TOKEN_BYTES.start(),
+                    TOKEN_BYTES.end()
+                ))
+            }
+        });
+        let filter = reader.parse("log", |raw| {
+            raw.parse::<tracing_subscriber::filter::Targets>()
+                .map(|_| raw.to_owned())
+                .map_err(|_| "expected a level, or target=level pairs joined by commas".to_owned())
+        });
+        let format = reader.optional("log_format", |raw| match raw {
+            "pretty" => Ok(LogFormat::Pretty),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("expected pretty or json".to_owned()),
+        });
+        let node_name = reader.optional("node_name", node_name);
+        let node_name = node_name.unwrap_or_else(|| host_name(environment));
+
+        let complete = (database, listen, durability, egress_allow, slots);
+        let times = (beat, lease_ttl, drain_timeout, window_bytes, filter);
+        match (reader.problems.is_empty(), complete, times) {
+            (
+                true,
+                (Some(database), Some(listen), Some(durability), Some(egress_allow), Some(slots)),
+                (
+                    Some(beat),
+                    Some(lease_ttl),
+                    Some(drain_timeout),
+                    Some(window_bytes),
+                    Some(filter),
+                ),
+            ) => Ok(Self {
+                engine: EngineConfig {
+                    database,
+                    durability,
+                    egress_allow,
+                    node_name,
+                    slots,
+                    beat,
+                    lease_ttl,
+                    drain_timeout,
+                    window_bytes,
+                },
+                listen,
+                bootstrap_token,
+                log: LogConfig { filter, format },
+            }),
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+}
+
+/// Turns texts into values and gathers what is wrong with them.
+struct Reader<'a> {
+    resolved: &'a Resolved,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.resolved.find(key).map(|value| value.text.as_str())
+    }
+
+    fn parse<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let Some(value) = self.resolved.find(key) else {
+            self.problem(format!("{key} is not set"));
+            return None;
+        };
+        match parse(&value.text) {
+            Ok(parsed) => Some(parsed),
+            Err(expected) => {
+                self.problem(value.complaint(&expected));
+                None
+            }
+        }
+    }
+
+    fn optional<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        self.resolved.find(key)?;
+        self.parse(key, parse)
+    }
+
+    fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+}
+
+fn networks(raw: &str) -> Result<Vec<String>, String> {
+    let mut networks = Vec::new();
+    for network in raw.split([',', ' ']).filter(|network| !network.is_empty()) {
+        crate::wiring::check_network(network)?;
+        networks.push(network.to_owned());
+    }
+    Ok(networks)
+}
+
+fn node_name(raw: &str) -> Result<String, String> {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if (1..=100).contains(&raw.len()) && raw.bytes().all(is_allowed) {
+        Ok(raw.to_owned())
+    } else {
+        Err("expected 1 to 100 letters, digits, '-', '_' or '.'".to_owned())
+    }
+}
+
+/// The machine's name: two processes on one machine need names of their own.
+fn host_name(environment: &Environment) -> String {
+    let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = environment.find("HOSTNAME").map(str::to_owned).or(from_kernel);
+    let name = name.unwrap_or_default();
+    node_name(name.trim()).unwrap_or_else(|_| "node".to_owned())
+}

@@ -1,0 +1,174 @@
+//! The table of settings: the only place that knows their names.
+
+/// One setting, by all its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Its key in the file, and how the code calls it.
+    pub(crate) key: &'static str,
+    /// Its flag without the dashes, when it has one.
+    pub(crate) flag: Option<&'static str>,
+    pub(crate) variable: &'static str,
+    pub(crate) default: Option<&'static str>,
+    /// Never shown, and `<VARIABLE>_FILE` names a file that holds it.
+    pub(crate) secret: bool,
+    /// Belongs to the command line as a client, not to the engine: it has no file key.
+    pub(crate) client: bool,
+    pub(crate) about: &'static str,
+}
+
+impl Setting {
+    const fn engine(
+        key: &'static str,
+        flag: Option<&'static str>,
+        variable: &'static str,
+        default: Option<&'static str>,
+        about: &'static str,
+    ) -> Self {
+        Self { key, flag, variable, default, secret: false, client: false, about }
+    }
+
+    const fn client(
+        key: &'static str,
+        flag: Option<&'static str>,
+        variable: &'static str,
+        default: Option<&'static str>,
+        about: &'static str,
+    ) -> Self {
+        Self { key, flag, variable, default, secret: false, client: true, about }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    /// The variable that names a file with the secret.
+    pub(crate) fn file_variable(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_FILE", self.variable))
+    }
+}
+
+/// Settings of a process that runs the engine.
+pub(crate) const ENGINE: &[Setting] = &[
+    Setting::engine(
+        "database_url",
+        Some("database-url"),
+        "DATABASE_URL",
+        None,
+        "where the state is kept: postgres://… or sqlite://FILE",
+    )
+    .secret(),
+    Setting::engine(
+        "listen",
+        Some("listen"),
+        "ACTIONS_LISTEN",
+        Some("127.0.0.1:7070"),
+        "address and port of the HTTP interface",
+    ),
+    Setting::engine(
+        "bootstrap_token",
+        None,
+        "ACTIONS_BOOTSTRAP_TOKEN",
+        None,
+        "the first administrator's token; serve does not start without it",
+    )
+    .secret(),
+    Setting::engine(
+        "node_name",
+        Some("node-name"),
+        "ACTIONS_NODE_NAME",
+        None,
+        "this process's name in the cluster; the host's name unless set",
+    ),
+    Setting::engine(
+        "slots",
+        Some("slots"),
+        "ACTIONS_SLOTS",
+        Some("256"),
+        "attempts that run at once on this node",
+    ),
+    Setting::engine(
+        "lease_ttl",
+        Some("lease-ttl"),
+        "ACTIONS_LEASE_TTL",
+        Some("6s"),
+        "how long a node may be silent before others take its work",
+    ),
+    Setting::engine(
+        "beat",
+        Some("beat"),
+        "ACTIONS_BEAT",
+        Some("2s"),
+        "how often a node says that it is alive",
+    ),
+    Setting::engine(
+        "drain_timeout",
+        Some("drain-timeout"),
+        "ACTIONS_DRAIN_TIMEOUT",
+        Some("30s"),
+        "how long stopping waits for running attempts",
+    ),
+    Setting::engine(
+        "window",
+        Some("window"),
+        "ACTIONS_WINDOW",
+        Some("64MB"),
+        "memory for items that wait on this node",
+    ),
+    Setting::engine(
+        "sqlite_durability",
+        Some("sqlite-durability"),
+        "ACTIONS_SQLITE_DURABILITY",
+        Some("full"),
+        "full, or normal: a loss of power may take the last commits with it",
+    ),
+    Setting::engine(
+        "egress_allow",
+        Some("egress-allow"),
+        "ACTIONS_EGRESS_ALLOW",
+        Some(""),
+        "networks that calls may reach although they are not public, joined by commas",
+    ),
+    Setting::engine(
+        "log",
+        Some("log"),
+        "ACTIONS_LOG",
+        Some("info"),
+        "what is logged: a level, or target=level pairs",
+    ),
+    Setting::engine(
+        "log_format",
+        Some("log-format"),
+        "ACTIONS_LOG_FORMAT",
+        None,
+        "pretty or json; pretty on a terminal unless set",
+    ),
+];
+
+/// Settings of the command line as a client, and of finding the file.
+const CLIENT: &[Setting] = &[
+    Setting::client(
+        "config",
+        Some("config"),
+        "ACTIONS_CONFIG",
+        None,
+        "the settings file; /etc/actions/server.toml is read when it exists",
+    ),
+    Setting::client(
+        "url",
+        Some("url"),
+        "ACTIONS_URL",
+        Some("http://127.0.0.1:7070"),
+        "the server that commands talk to",
+    ),
+    Setting::client(
+        "tenant",
+        Some("tenant"),
+        "ACTIONS_TENANT",
+        Some("default"),
+        "the tenant that commands are about",
+    ),
+    Setting::client("token", None, "ACTIONS_TOKEN", None, "the token that commands send").secret(),
+];
+
+/// Every setting there is.
+pub(crate) const SETTINGS: [&[Setting]; 2] = [ENGINE, CLIENT];

@@ -1,0 +1,105 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::units::size;
+use super::{Config, Database, Environment, Flags, duration};
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn read(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let flags: Flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    Config::read(&flags, &Environment::of(variables), None).map_err(|problems| problems.0)
+}
+
+fn file(text: &str) -> std::path::PathBuf {
+    let name = format!("actions-config-{}-{}.toml", std::process::id(), text.len());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let path = file("slots = 3\nbeat = \"1s\"\nlisten = \"127.0.0.1:1\"\n# three levels\n");
+    let path = path.to_str().unwrap();
+    let variables = [("ACTIONS_SLOTS", "4"), ("ACTIONS_BEAT", "3s"), ("DATABASE_URL", "memory:")];
+    let config = read(&[("config", path), ("slots", "5")], &variables).unwrap();
+    assert_eq!(config.engine.slots, 5);
+    assert_eq!(config.engine.beat, Duration::from_secs(3));
+    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.engine.lease_ttl, Duration::from_secs(6));
+    assert_eq!(config.engine.database, Database::Memory);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let path = file("slotz = 3\nbeat = 1.5\n");
+    let variables = [
+        ("ACTIONS_CONFIG", path.to_str().unwrap()),
+        ("ACTIONS_LISTEN", "7070"),
+        ("ACTIONS_DRAIN_TIMEOUT", "30"),
+        ("ACTIONS_LISTENN", "127.0.0.1:1"),
+        ("ACTIONS_BOOTSTRAP_TOKEN", "short"),
+        ("ACTIONS_EGRESS_ALLOW", "10.0.0.0/8,banana"),
+        ("ACTIONS_TEST_POSTGRES", "is the test suite's"),
+    ];
+    let problems = read(&[], &variables).unwrap_err();
+    let all = problems.join("\n");
+    for part in [
+        "ACTIONS_LISTENN is no setting; did you mean ACTIONS_LISTEN?",
+        "slotz is no setting; did you mean slots?",
+        "beat must be a text",
+        "ACTIONS_LISTEN = \"7070\": expected ADDRESS:PORT",
+        "ACTIONS_DRAIN_TIMEOUT = \"30\": expected a number with its unit",
+        "ACTIONS_BOOTSTRAP_TOKEN: expected 16 to 512",
+        "banana",
+        "DATABASE_URL is needed",
+    ] {
+        assert!(all.contains(part), "{part:?} is missing in\n{all}");
+    }
+    assert!(!all.contains("short"), "a secret is never shown");
+    assert_eq!(problems.len(), 8, "{all}");
+}
+
+#[test]
+fn a_secret_comes_from_its_variable_or_its_file_but_not_from_both() {
+    let path = file(&format!("{TOKEN}\n"));
+    let path = path.to_str().unwrap();
+    let base = ("DATABASE_URL", "sqlite://x.db");
+    let config = read(&[], &[base, ("ACTIONS_BOOTSTRAP_TOKEN_FILE", path)]).unwrap();
+    assert_eq!(config.bootstrap_token.as_ref().unwrap().expose(), TOKEN);
+    assert!(!format!("{config:?}").contains(TOKEN));
+    let both = [base, ("ACTIONS_BOOTSTRAP_TOKEN_FILE", path), ("ACTIONS_BOOTSTRAP_TOKEN", TOKEN)];
+    assert!(read(&[], &both).unwrap_err()[0].contains("both set"));
+}
+
+#[test]
+fn a_node_is_not_dead_after_one_missed_beat() {
+    let base = ("DATABASE_URL", "memory:");
+    let short = [base, ("ACTIONS_BEAT", "5s"), ("ACTIONS_LEASE_TTL", "6s")];
+    assert!(read(&[], &short).unwrap_err()[0].contains("twice"));
+}
+
+#[test]
+fn a_database_is_shown_without_its_password() {
+    let shown = |raw| Database::parse(raw).map(|database| format!("{database:?}"));
+    assert_eq!(shown("postgres://me:pw@db:5433/app").unwrap(), "postgres://db:5433/app");
+    assert_eq!(shown("sqlite://./.actions/actions.db").unwrap(), "sqlite://./.actions/actions.db");
+    for bad in ["mysql://x", "app.db", "sqlite://", "sqlite://a.db?mode=ro", ""] {
+        assert!(shown(bad).is_err(), "{bad}");
+    }
+    let path = Path::new("a.db");
+    let config = Config::read(&Flags::new(), &Environment::default(), Some(path)).unwrap();
+    assert_eq!(config.engine.database, Database::Sqlite(path.to_owned()));
+}
+
+#[test]
+fn numbers_need_their_units() {
+    assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+    assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+    assert_eq!(size("64MB"), Ok(64 << 20));
+    for bad in ["", "5", "s", "5 s", "-5s", "1.5s", "99999999999999999999s"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+    assert!(size("64").is_err());
+}

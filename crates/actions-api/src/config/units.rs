@@ -1,0 +1,39 @@
+//! Durations and sizes as people write them. A bare number is refused: nobody knows its unit.
+
+use std::time::Duration;
+
+/// Reads `500ms`, `30s`, `5m`, `2h` or `7d`.
+pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
+    let expected = || "expected a number with its unit, like 500ms, 30s, 5m, 2h or 7d".to_owned();
+    let (number, unit) = split(raw).ok_or_else(expected)?;
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
+/// Reads `64KB`, `4MB` or `1GB`; powers of 1,024.
+pub(crate) fn size(raw: &str) -> Result<usize, String> {
+    let expected = || "expected a number with its unit, like 64KB or 4MB".to_owned();
+    let (number, unit) = split(raw).ok_or_else(expected)?;
+    let bytes: u64 = match unit {
+        "B" => 1,
+        "KB" => 1 << 10,
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        _ => return Err(expected()),
+    };
+    let bytes = number.checked_mul(bytes).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| "too large".to_owned())
+}
+
+fn split(raw: &str) -> Option<(u64, &str)> {
+    let at = raw.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = raw.split_at(at);
+    Some((number.parse().ok()?, unit))
+}

@@ -1,0 +1,178 @@
+//! Definitions as files hold them: YAML, checked with the place of every mistake.
+//!
+//! A file holds `actions`, each with its own `subscriptions`; subscriptions may also stand
+//! beside the actions and name theirs.
+
+use actions_app::commands::apply_definitions::{DefinitionEntry, DefinitionSet};
+use actions_domain::action::ActionSpec;
+use actions_domain::subscription::SubscriptionSpec;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_saphyr::Spanned;
+
+mod beside;
+#[cfg(test)]
+mod tests;
+
+use beside::{Beside, Key};
+
+/// Most bytes of one file.
+const FILE_BYTES_MAX: usize = 16 << 20;
+
+/// A set of definitions, and the line of each action in its file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DefinitionFile {
+    pub(crate) set: DefinitionSet,
+    pub(crate) lines: Vec<u64>,
+}
+
+/// A mistake in a file. Lines and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+    pub(crate) message: String,
+}
+
+impl Mistake {
+    /// `file:line:column: message`, as editors and compilers write it.
+    pub(crate) fn at(&self, file: &str) -> String {
+        format!("{file}:{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// The member of an action.
+#[derive(Debug)]
+pub(crate) struct Subscriptions;
+
+impl Key for Subscriptions {
+    const NAME: &'static str = "subscriptions";
+}
+
+/// The member of a subscription that stands by itself.
+#[derive(Debug)]
+pub(crate) struct Action;
+
+impl Key for Action {
+    const NAME: &'static str = "action";
+}
+
+pub(crate) type WrittenAction = Beside<ActionSpec, Vec<SubscriptionSpec>, Subscriptions>;
+pub(crate) type WrittenSubscription = Beside<SubscriptionSpec, String, Action>;
+
+/// What a file holds, before its parts are put together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    #[serde(default)]
+    pub(crate) actions: Vec<Spanned<WrittenAction>>,
+    #[serde(default)]
+    pub(crate) subscriptions: Vec<Spanned<WrittenSubscription>>,
+}
+
+impl DefinitionFile {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Every mistake that can be found without the server, in the order of the file.
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        let written: Written = parse_yaml(text).map_err(|mistake| vec![mistake])?;
+        Self::put_together(written, text)
+    }
+
+    /// Checks what was read out of `text`.
+    pub(crate) fn put_together(written: Written, text: &str) -> Result<Self, Vec<Mistake>> {
+        let mut file = Self::default();
+        let mut mistakes = Vec::new();
+        for action in written.actions {
+            let (line, column) = (action.referenced.line(), action.referenced.column());
+            for error in action.value.value.check() {
+                let place = find_key(text, line, error.pointer());
+                let (line, column) = place.unwrap_or((line, column));
+                mistakes.push(Mistake { line, column, message: error.to_string() });
+            }
+            let (action, subscriptions) = (action.value.value, action.value.extra);
+            if let Some(first) = file.line_of(action.name.as_str()) {
+                let message = format!("{} is defined already in line {first}", action.name);
+                mistakes.push(Mistake { line, column, message });
+            }
+            let subscriptions = subscriptions.unwrap_or_default();
+            file.set.actions.push(DefinitionEntry { action, subscriptions });
+            file.lines.push(line);
+        }
+        for subscription in written.subscriptions {
+            let (line, column) = (subscription.referenced.line(), subscription.referenced.column());
+            if let Err(message) = file.attach(subscription.value) {
+                mistakes.push(Mistake { line, column, message });
+            }
+        }
+        mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        if mistakes.is_empty() { Ok(file) } else { Err(mistakes) }
+    }
+
+    fn line_of(&self, name: &str) -> Option<u64> {
+        let index = self.set.actions.iter().position(|entry| entry.action.name.as_str() == name)?;
+        self.lines.get(index).copied()
+    }
+
+    /// Puts a subscription that stands by itself to its action.
+    fn attach(&mut self, subscription: WrittenSubscription) -> Result<(), String> {
+        let Some(action) = subscription.extra else {
+            return Err("a subscription names its action: `action: NAME`".to_owned());
+        };
+        let entry = self.set.actions.iter_mut().find(|entry| entry.action.name.as_str() == action);
+        let entry = entry.ok_or_else(|| {
+            format!(
+                "the file has no action {action}; a subscription stands in the file of its action"
+            )
+        })?;
+        entry.subscriptions.push(subscription.value);
+        Ok(())
+    }
+}
+
+/// Reads YAML into a type, with the place of the first mistake.
+pub(crate) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
+    if text.len() > FILE_BYTES_MAX {
+        let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
+        return Err(Mistake { line: 1, column: 1, message });
+    }
+    // `country: no` is a text to everybody who has not read YAML 1.1, and so is `zip: 0123`.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location().map(|location| (location.line(), location.column()));
+        let (line, column) = place.unwrap_or((1, 1));
+        let message = error.without_snippet().to_string();
+        Mistake { line, column, message: without_place(&message) }
+    })
+}
+
+/// The parser's own mention of the place would only repeat ours.
+fn without_place(message: &str) -> String {
+    let marks = [" at line ", "\n", " (line "];
+    let end = marks.into_iter().filter_map(|mark| message.find(mark)).min();
+    message[..end.unwrap_or(message.len())].trim_end_matches([':', ' ']).to_owned()
+}
+
+/// Finds the line of a member below the item that starts at line `from`, by the last name in
+/// its pointer.
+pub(crate) fn find_key(text: &str, from: u64, pointer: &str) -> Option<(u64, u64)> {
+    let key = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err())?;
+    let start = usize::try_from(from.saturating_sub(1)).ok()?;
+    let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let base = text.lines().nth(start).map(indent)?;
+    for (index, line) in text.lines().enumerate().skip(start) {
+        let column = indent(line);
+        if index > start && !line.trim().is_empty() && column < base {
+            return None;
+        }
+        if line[column..].strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
+            return Some((index as u64 + 1, column as u64 + 1));
+        }
+    }
+    None
+}

@@ -1,0 +1,233 @@
+//! Adapters and handlers, put together by plain constructor calls. Of this crate, only this
+//! file knows them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actions_app::app::{App, Ports};
+use actions_app::handlers::Handlers;
+use actions_app::node::NodeConfig;
+use actions_domain::ports::clock::Clock;
+use actions_domain::ports::store::StoreError;
+use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
+use actions_handlers::registry::builtin;
+use actions_infra::matching::IndexedMatcherFactory;
+use actions_infra::memory::Memory;
+use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
+use actions_infra::schemas::JsonSchemas;
+use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
+use actions_infra::system::{SystemClock, SystemDice};
+
+use crate::config::{self, Database, EngineConfig};
+
+pub use actions_handlers::functions::{Fail, RegisterError};
+/// Functions of the linking service, and how they fail.
+pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
+
+mod intake;
+
+pub use intake::{EmitInError, Leaving, UserTransaction};
+
+/// Partitions of a store in memory.
+const MEMORY_PARTS: u16 = 4;
+
+/// An engine that accepts work. It runs what it accepts once a node was started.
+pub(crate) struct Engine {
+    pub(crate) app: App,
+    pub(crate) functions: Functions,
+    backend: Backend,
+}
+
+/// The open store, for what only its own technology can do.
+enum Backend {
+    Sqlite(Arc<SqliteStore>),
+    Postgres(Postgres),
+    Memory,
+}
+
+/// Why an engine could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    #[error("the folder {folder} cannot be made")]
+    Folder {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the SQLite store cannot be used")]
+    Sqlite(#[from] ConnectError),
+    #[error("the PostgreSQL store cannot be used")]
+    Postgres(#[from] OpenError),
+    #[error("outgoing calls cannot be set up")]
+    Egress(#[from] EgressError),
+    #[error("{network} is no network")]
+    Network { network: String },
+    #[error("the definitions cannot be read")]
+    Definitions(#[from] StoreError),
+}
+
+/// What has to be chosen once for a whole process, before anything else.
+pub(crate) fn prepare_process() {
+    install_crypto();
+}
+
+/// Opens the store, brings its schema up to date, reads all definitions and starts the way in.
+pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let egress = Egress::new(egress_policy(&config.egress_allow)?)?;
+    let functions = Functions::new();
+    let builtin = builtin(&egress, &functions, &clock);
+    let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
+
+    let backend = open(config, &clock).await?;
+    let ports = ports(&backend, clock, &handlers);
+    let app = App::new(ports, handlers);
+    app.catalogue.refresh_all().await?;
+    Ok(Engine { app, functions, backend })
+}
+
+fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> Ports {
+    let installed = handlers.clone();
+    let is_installed = Arc::new(move |id: &_| installed.is_installed(id));
+    let matchers = Arc::new(IndexedMatcherFactory::new(is_installed));
+    let (dice, schemas) = (Arc::new(SystemDice), Arc::new(JsonSchemas::default()));
+    macro_rules! ports {
+        ($store:expr) => {{
+            let store = $store;
+            Ports {
+                clock,
+                dice,
+                store: store.clone(),
+                leases: store.clone(),
+                definitions: store.clone(),
+                history: store,
+                matchers,
+                schemas,
+            }
+        }};
+    }
+    match backend {
+        Backend::Sqlite(store) => ports!(store.clone()),
+        Backend::Postgres(store) => ports!(Arc::new(store.clone())),
+        Backend::Memory => {
+            ports!(Arc::new(Memory::new(clock.clone(), MEMORY_PARTS)))
+        }
+    }
+}
+
+async fn open(config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Backend, WiringError> {
+    match &config.database {
+        Database::Sqlite(path) => {
+            make_folder(path)?;
+            let durability = match config.durability {
+                config::Durability::Full => Durability::Full,
+                config::Durability::Normal => Durability::Normal,
+            };
+            let options = SqliteOptions { durability, ..SqliteOptions::default() };
+            let store = SqliteStore::connect(path, options, clock.clone()).await?;
+            Ok(Backend::Sqlite(Arc::new(store)))
+        }
+        Database::Postgres(url) => {
+            let store = Postgres::connect(PostgresOptions::new(url.expose())).await?;
+            store.migrate().await?;
+            Ok(Backend::Postgres(store))
+        }
+        Database::Memory => Ok(Backend::Memory),
+    }
+}
+
+/// Events and secrets are nobody else's business on a shared machine.
+fn make_folder(file: &Path) -> Result<(), WiringError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| WiringError::Folder { folder: folder.to_owned(), source })
+}
+
+fn egress_policy(allow: &[String]) -> Result<EgressPolicy, WiringError> {
+    let networks = allow.iter().map(|network| {
+        network.parse().map_err(|_| WiringError::Network { network: network.clone() })
+    });
+    Ok(EgressPolicy::allowing(networks.collect::<Result<_, _>>()?))
+}
+
+/// Whether a text names a network, like `10.0.0.0/8`.
+pub(crate) fn check_network(raw: &str) -> Result<(), String> {
+    match egress_policy(&[raw.to_owned()]) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{raw:?} is no network; expected one like 10.0.0.0/8")),
+    }
+}
+
+/// The node's part of the settings.
+pub(crate) fn node_config(config: &EngineConfig) -> NodeConfig {
+    NodeConfig {
+        name: config.node_name.clone(),
+        slots: config.slots,
+        beat: config.beat,
+        lease_ttl: config.lease_ttl,
+        drain_timeout: config.drain_timeout,
+        window_bytes: config.window_bytes,
+        ..NodeConfig::default()
+    }
+}
+
+/// Time and randomness for what runs outside an engine.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+impl WiringError {
+    /// Whether the same may work in a while.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Postgres(error) => matches!(error, OpenError::Unreachable(_)),
+            Self::Definitions(error) => matches!(error, StoreError::Unavailable { .. }),
+            Self::Folder { .. } | Self::Sqlite(_) | Self::Egress(_) | Self::Network { .. } => false,
+        }
+    }
+}
+
+/// One step of the schema's way to this program's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SchemaStep {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) is_applied: bool,
+}
+
+/// Looks at a schema without changing it.
+pub(crate) async fn schema_steps(config: &EngineConfig) -> Result<Vec<SchemaStep>, WiringError> {
+    let (names, applied) = match &config.database {
+        Database::Sqlite(path) => sqlite::schema_steps(path).await.map_err(ConnectError::from)?,
+        Database::Postgres(url) => {
+            let store = Postgres::connect(PostgresOptions::new(url.expose())).await?;
+            let steps = store.schema_steps().await;
+            store.close().await;
+            steps?
+        }
+        Database::Memory => (Vec::new(), 0),
+    };
+    let steps = (1..).zip(names).map(|(number, name)| SchemaStep {
+        number,
+        name: name.replace('_', " "),
+        is_applied: number <= applied,
+    });
+    Ok(steps.collect())
+}
+
+impl Engine {
+    /// Closes the store after everything that was running has ended.
+    pub(crate) async fn close(self) {
+        match &self.backend {
+            Backend::Sqlite(store) => store.close().await,
+            Backend::Postgres(store) => store.close().await,
+            Backend::Memory => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The HTTP interface, one file for each file of routes, and what all routes have in common.
+
+mod access;
+mod actions;
+mod dead_letters;
+mod definitions;
+mod events;
+mod executions;
+mod handlers;
+mod internal;
+mod malformed;
+mod metrics;
+mod openapi;
+mod process;
+mod subscriptions;
+mod tenants;

@@ -1,0 +1,46 @@
+//! Figures of a tenant, queues, limits.
+
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::engine::Answer as Told;
+
+#[tokio::test]
+async fn a_summary_adds_up() {
+    let app = TestApp::start().await;
+    app.given_action("a", "x.y", json!({})).await;
+    app.given_action("b", "x.y", json!({})).await;
+    app.given_action("c", "never.matched", json!({ "handler": "workflow.start" })).await;
+    let fault = actions_domain::execution::Fault::handler("x.y", "no");
+    app.engine.script.answer([Told::Done(json!(1)), Told::Reject(fault)]);
+    app.emit("x.y", json!({})).await;
+    let summary = app.get("metrics/summary?window=1h").await.body();
+    assert_eq!(summary["actions"], 3);
+    assert_eq!(summary["blocked_actions"], 1);
+    assert_eq!(summary["total_executions"], 2);
+    assert_eq!(summary["success_rate"], 50.0);
+    assert_eq!(summary["dead_letters"], 1);
+    assert_eq!(summary["by_action"].as_array().unwrap().len(), 2);
+    insta::assert_snapshot!(app.get("metrics/summary?window=0s").await.problem(), @"400 parameter.invalid");
+}
+
+#[tokio::test]
+async fn queues_show_what_waits_and_runs() {
+    let app = TestApp::start().await;
+    app.given_action("a", "x.y", json!({})).await;
+    app.engine.script.answer([Told::Hang]);
+    app.emit("x.y", json!({})).await;
+    let queues = app.get("queues").await.body();
+    assert_eq!(queues["here"]["running"], 1);
+    assert!(queues["items"].is_array());
+    insta::assert_snapshot!(app.get("queues?limit=1001").await.problem(), @"400 parameter.invalid");
+}
+
+#[tokio::test]
+async fn limits_tell_what_is_used() {
+    let app = TestApp::start().await;
+    app.given_action("a", "x.y", json!({})).await;
+    let limits = app.get("limits").await.body();
+    assert_eq!(limits["actions_used"], 1);
+    assert_eq!(limits["limits"]["batch_events"], 1000);
+}

@@ -1,0 +1,8 @@
+//! The command line as people and scripts use it: the real program, as its own process.
+
+mod answers;
+mod definitions;
+mod exits;
+mod help;
+mod life;
+mod program;

@@ -1,0 +1,125 @@
+//! What commands print, where, and in which form.
+
+use serde_json::{Value, json};
+
+use super::program::Dev;
+
+#[test]
+fn one_answer_has_many_forms() {
+    let dev = Dev::ephemeral();
+    assert_eq!(
+        dev.run(&["tenant", "create", "acme", "--name", "Acme"]).out,
+        "tenant acme created\n"
+    );
+    let tenants = |form: &[&str]| {
+        let said = dev.run(&[&["tenant", "list", "--fields", "slug,name"], form].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        said.out
+    };
+    let expected = json!([
+        { "slug": "admin", "name": "Platform" },
+        { "slug": "default", "name": "Default" },
+        { "slug": "acme", "name": "Acme" },
+    ]);
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(parsed(&tenants(&["-o", "json"])), expected);
+    let lines: Vec<Value> = tenants(&["-o", "jsonl"]).lines().map(parsed).collect();
+    assert_eq!(Value::Array(lines), expected);
+    let yaml: Value = serde_saphyr::from_str(&tenants(&["-o", "yaml"])).unwrap();
+    assert_eq!(yaml, expected);
+    assert_eq!(tenants(&["-o", "name"]), "admin\ndefault\nacme\n");
+    assert_eq!(tenants(&["-o", "none"]), "");
+    let table = tenants(&[]);
+    let first: Vec<&str> = table.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    assert_eq!(first, ["SLUG", "admin", "default", "acme"]);
+    assert_eq!(tenants(&["--no-headers"]).lines().count(), 3);
+    assert!(!table.contains('\u{1b}'), "no colour outside a terminal");
+}
+
+#[test]
+fn the_way_of_an_event_can_be_followed() {
+    let dev = Dev::ephemeral();
+    let spec = "actions:
+  - name: greet
+    action_type: audit_log
+    handler: audit.log
+    event_patterns: [users.created]
+    conditions: { tier: premium }
+";
+    dev.file("actions.yaml", spec);
+    assert_eq!(dev.run(&["apply", "-f", "actions.yaml"]).out, "action/greet created\n");
+
+    let sent = dev.run(&["emit", "users.created", "tier=premium", "--wait", "-o", "json"]).json();
+    assert_eq!(sent["executions"][0]["action"], "greet");
+    assert_eq!(sent["executions"][0]["status"], "completed");
+    let id = sent["executions"][0]["id"].as_str().unwrap();
+
+    let timeline = dev.run(&["executions", "show", id]).out;
+    assert!(timeline.starts_with("00:00.000  users.created  matched greet\n"), "{timeline}");
+    assert!(timeline.trim_end().ends_with("attempt 1      completed"), "{timeline}");
+    assert_eq!(dev.run(&["execution", "list", "--action", "greet", "-o", "name"]).out.trim(), id);
+    assert_eq!(dev.run(&["execution", "list", "--status", "failed", "-o", "name"]).out, "");
+    assert!(dev.run(&["execution", "why", id]).out.contains("completed"));
+
+    let why = dev.run(&["explain", "users.created", "tier=free", "--all"]);
+    assert_eq!(why.code, 1);
+    insta::assert_snapshot!(why.out, @r#"
+    ✗ greet  data.tier = "premium", got "free"
+        ✓ pattern: users.created matches users.created
+        ✓ action_active: the action is switched on
+        ✓ action_healthy: the action is healthy
+        ✓ handler_installed: handler audit.log is installed
+        ✗ action_conditions: data.tier = "premium", got "free"
+    "#);
+    let event = sent["id"].as_str().unwrap();
+    assert!(dev.run(&["explain", event]).out.starts_with("✓ greet"));
+}
+
+#[test]
+fn numbers_keep_every_digit() {
+    let dev = Dev::ephemeral();
+    let data = r#"{"n":12345678901234567890123,"m":1.50}"#;
+    let sent = dev.run(&["emit", "a.b", "--data", data, "-o", "name"]);
+    let shown = dev.run(&["event", "show", sent.out.trim()]);
+    assert!(shown.out.contains(data), "{shown:?}");
+    let json = dev.run(&["event", "show", sent.out.trim(), "-o", "json"]);
+    assert!(json.out.contains("\"n\": 12345678901234567890123,"), "{json:?}");
+    assert!(json.out.contains("\"m\": 1.50\n"), "{json:?}");
+}
+
+#[test]
+fn many_things_are_changed_only_after_a_yes() {
+    let dev = Dev::ephemeral();
+    let spec = "actions:
+  - name: fail
+    action_type: function_execution
+    handler: function.call
+    config: { function_name: nowhere }
+    event_patterns: [a.bad]
+";
+    dev.file("actions.yaml", spec);
+    dev.run(&["apply", "-f", "actions.yaml"]);
+    assert_eq!(dev.run(&["emit", "a.bad", "--count", "3", "--wait"]).code, 10);
+
+    let groups = dev.run(&["dlq", "groups", "-o", "json"]).json();
+    assert_eq!(groups[0]["count"], 3);
+    let group = groups[0]["fingerprint"].as_str().unwrap();
+    let unasked = dev.run(&["dlq", "requeue", "--group", group]);
+    assert_eq!(unasked.code, 2);
+    assert!(unasked.err.contains("--yes"), "{unasked:?}");
+    assert_eq!(dev.run(&["dlq", "list", "-o", "name"]).out.lines().count(), 3);
+
+    let asked = dev.run(&["dlq", "discard", "--group", group, "--reason", "a test", "--yes"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+    assert!(asked.err.contains("3 done, 0 refused"), "{asked:?}");
+    assert_eq!(dev.run(&["dlq", "list", "-o", "name"]).out, "");
+}
+
+#[test]
+fn with_json_a_refusal_is_the_servers_problem_document() {
+    let dev = Dev::ephemeral();
+    let said = dev.run(&["tenant", "show", "nobody", "-o", "json"]);
+    assert_eq!((said.code, said.out.as_str()), (5, ""));
+    let problem: Value = serde_json::from_str(&said.err).unwrap();
+    assert_eq!((&problem["status"], &problem["code"]), (&404.into(), &"not_found".into()));
+}

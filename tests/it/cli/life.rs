@@ -1,0 +1,106 @@
+//! The life of a process: it keeps what it accepted, drains when asked, and tells what happens.
+
+use super::program::{Dev, run};
+
+/// An action whose calls fail and are tried again later.
+const FAILING: &str = "actions:
+  - name: call
+    action_type: webhook
+    handler: webhook.http
+    config: { webhook_url: http://127.0.0.1:9/ }
+    event_patterns: [a.b]
+    retry_policy: { max_retries: 1, backoff: fixed, initial_delay_ms: 2500, jitter: false }
+";
+
+#[test]
+fn a_retry_that_waits_survives_the_end_of_its_process() {
+    let mut dev = Dev::start(&[]);
+    // Ports below 1024 are closed to calls, so an unused one above is taken.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    dev.file("a.yaml", &FAILING.replace("127.0.0.1:9", &unused.to_string()));
+    assert_eq!(dev.run(&["apply", "-f", "a.yaml"]).code, 0);
+    let sent = dev.run(&["emit", "a.b", "-o", "json"]).json();
+    let id = sent["executions"][0]["id"].as_str().unwrap().to_owned();
+    let execution = |dev: &Dev| dev.run(&["execution", "show", &id, "-o", "json"]).json();
+    let reach = |dev: &Dev, status: &str| {
+        let found = (0..2_000).map(|_| execution(dev)).find(|now| now["status"] == status);
+        found.unwrap_or_else(|| panic!("{:#}", execution(dev)))
+    };
+    reach(&dev, "retrying");
+    dev.kill_and_restart();
+    let now = reach(&dev, "failed");
+    let causes: Vec<_> = now["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| attempt["cause"].clone())
+        .collect();
+    assert_eq!(causes, ["first", "retry"]);
+}
+
+#[test]
+fn a_signal_drains_and_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let mut dev = Dev::start(&[]);
+        assert_eq!(dev.signal(signal), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn the_demo_tells_what_happens() {
+    let mut dev = Dev::start(&["--demo"]);
+    let lines = dev.read_until(|line| line.contains("completed"));
+    let all = lines.concat();
+    assert!(lines[0].starts_with("actions "), "{all}");
+    assert!(lines[1].contains(&dev.url()), "{all}");
+    assert!(all.contains("blocked      render_invoice"), "{all}");
+    let slugs = dev.run(&["tenant", "list", "-o", "name"]).out;
+    assert_eq!(slugs, "admin\ndefault\nacme\nglobex\n");
+    let sent = dev.run(&["emit", "users.created", "email=a@b.example", "-T", "acme", "--wait"]);
+    assert_eq!(sent.code, 0, "{sent:?}");
+}
+
+#[test]
+fn a_second_server_on_one_address_is_refused_before_it_touches_anything() {
+    let dev = Dev::ephemeral();
+    let folder = tempfile::tempdir().unwrap();
+    let address = dev.url().replace("http://", "");
+    let said = run(folder.path(), &[], &["dev", "--listen", &address]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("cannot listen on"), "{said:?}");
+    assert!(!folder.path().join(".actions").exists());
+}
+
+#[test]
+fn a_schema_is_looked_at_and_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = [("DATABASE_URL", "sqlite://a.db")];
+    assert_eq!(run(folder.path(), &database, &["migrate", "status", "--check"]).code, 1);
+    assert!(!folder.path().join("a.db").exists(), "looking changes nothing");
+    let up = run(folder.path(), &database, &["migrate", "up", "-o", "json"]).json();
+    assert!(up.as_array().unwrap().iter().all(|step| step["state"] == "applied now"), "{up:#}");
+    assert_eq!(run(folder.path(), &database, &["migrate", "status", "--check"]).code, 0);
+
+    let seeded = run(folder.path(), &database, &["seed", "-o", "json"]).json();
+    let changes = |rows: &serde_json::Value, word: &str| {
+        rows.as_array().unwrap().iter().filter(|row| row["change"] == word).count()
+    };
+    assert!(changes(&seeded, "created") >= 30, "{seeded:#}");
+    let again = run(folder.path(), &database, &["seed", "-o", "json"]).json();
+    assert_eq!(changes(&again, "unchanged"), changes(&seeded, "created"));
+}
+
+#[test]
+fn a_measurement_is_one_json_object() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["noop", "latency", "webhook"] {
+        let said = run(folder.path(), &[], &["bench", name, "--seconds", "1", "-o", "json"]);
+        let result = said.json();
+        assert_eq!((&result["bench"], &result["store"]), (&name.into(), &"sqlite".into()));
+        for field in ["count", "seconds", "rate_per_s", "p50_ms", "p99_ms", "peak_rss_mb"] {
+            assert!(result[field].as_f64().is_some_and(|number| number > 0.0), "{field}: {result}");
+        }
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
