@@ -31,14 +31,16 @@ begin
     end if;
     return true;
 exception
-    when lock_not_available then
+    when lock_not_available or deadlock_detected then
         -- Somebody reads the default partition for long. There are days left to try again.
         raise warning 'partition engine.% could not be attached now', child;
         return false;
 end
 $$;
 
--- Makes the partitions of yesterday until `ahead` days from now, and answers how many it made.
+-- Makes one of the partitions of yesterday until `ahead` days from now, and answers how many it
+-- made: 0 when none is missing. One each time, because attaching locks the default partition until
+-- the end of the transaction.
 create function engine.ensure_partitions(ahead int4 default 7) returns int4
     language plpgsql
 as $$
@@ -60,15 +62,24 @@ begin
                 to_char(starts at time zone 'UTC', 'YYYYMMDD'),
                 format('for values from (%L) to (%L)', floors[1], floors[2]),
                 format('id >= %L and id < %L', floors[1], floors[2]))::int4;
+            if made > 0 then
+                return made;
+            end if;
         end loop;
         made := made + engine.ensure_partition(
             'dedupe', day::text, format('for values in (%s)', day), format('day = %s', day))::int4;
+        if made > 0 then
+            return made;
+        end if;
     end loop;
     -- The log lives a day: three days ahead are plenty.
     for segment in (today - 1) * 4 .. (today + least(ahead, 3)) * 4 + 3 loop
         made := made + engine.ensure_partition(
             'work', segment::text,
             format('for values in (%s)', segment), format('seg = %s', segment))::int4;
+        if made > 0 then
+            return made;
+        end if;
     end loop;
     return made;
 end
@@ -105,9 +116,10 @@ begin
 end
 $$;
 
--- Moves what is unfinished in segments older than a day to the later items, where it is due at
--- once and keeps its order. Answers how many items moved.
-create function engine.carry_old_work_v1() returns int8
+-- Moves what is unfinished in a partition's segments older than a day to the later items, where
+-- it is due at once and keeps its order. At most 5,000 items each time, because nobody else
+-- writes to the partition meanwhile. Answers how many items moved.
+create function engine.carry_old_work_v1(given_part int4) returns int8
     language plpgsql
     set lock_timeout = '2s'
 as $$
@@ -115,13 +127,13 @@ declare
     oldest int4 := engine.segment_of(clock_timestamp()) - 4;
     moved int8;
 begin
-    perform from engine.work where seg < oldest limit 1;
+    perform from engine.work where part = given_part and seg < oldest limit 1;
     if not found then
         return 0;
     end if;
     -- Nobody finishes or moves an item while we do: a flush holds its lease rows as well.
-    perform from engine.lease order by part for no key update;
-    perform from engine.tail order by part for no key update;
+    perform from engine.lease where part = given_part for no key update;
+    perform from engine.tail where part = given_part for no key update;
 
     -- A log that has been silent for a day must not lose its count with its rows.
     update engine.tail
@@ -131,7 +143,7 @@ begin
              order by work.seq desc limit 1),
             base),
         seg = engine.segment_of(clock_timestamp())
-    where seg < oldest;
+    where part = given_part and seg < oldest;
 
     with carried as (
         insert into engine.later (
@@ -141,9 +153,14 @@ begin
             id, seq, clock_timestamp(), defs, queued_at, tenant, action, part, 2, 0, lane, mode,
             depth, false, event, parent, key, input, '[]'
         from engine.work
-        where seg < oldest
-          and not exists (select from engine.execution where execution.tenant = work.tenant and execution.id = work.id)
-        on conflict (id) do nothing
+        where part = given_part and seg < oldest
+          -- Everything before is finished or has moved.
+          and seq >= (select low from engine.lease where lease.part = given_part)
+          and (select true from engine.execution
+               where execution.tenant = work.tenant and execution.id = work.id) is null
+          and (select true from engine.later where later.id = work.id) is null
+        order by seq
+        limit 5000
         returning 1
     )
     select count(*) from carried into moved;
@@ -190,12 +207,12 @@ begin
         return null;
     end if;
     segment := substring(child from '_(\d+)$')::int4;
-    perform from engine.work
+    perform from engine.lease
+    join engine.work on work.part = lease.part and work.seq >= lease.low
     where seg = segment
-      and not exists (
-          select from engine.execution
-          where execution.tenant = work.tenant and execution.id = work.id)
-      and not exists (select from engine.later where later.id = work.id)
+      and (select true from engine.execution
+           where execution.tenant = work.tenant and execution.id = work.id) is null
+      and (select true from engine.later where later.id = work.id) is null
     limit 1;
     if found or exists (select from engine.tail where tail.seg = segment) then
         return null;

@@ -4,6 +4,7 @@
 //! definitions' version it was matched with, and refused when that is old.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use actions_domain::action::Action;
@@ -28,6 +29,7 @@ pub struct Catalogue {
     matchers: Arc<dyn MatcherFactory>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantDefinitions>>>,
     pinned: RwLock<HashMap<(ActionId, i64), Arc<Action>>>,
+    changes: Arc<AtomicU64>,
 }
 
 /// One tenant's definitions at one version, replaced piece by piece.
@@ -36,6 +38,7 @@ pub struct TenantDefinitions {
     state: RwLock<State>,
     /// One refresh at a time; readers never wait for the store.
     refresh: Mutex<()>,
+    changes: Arc<AtomicU64>,
 }
 
 struct State {
@@ -58,7 +61,7 @@ pub struct Matched {
 impl Catalogue {
     pub fn new(definitions: Arc<dyn Definitions>, matchers: Arc<dyn MatcherFactory>) -> Self {
         let (tenants, pinned) = (RwLock::default(), RwLock::default());
-        Self { definitions, matchers, tenants, pinned }
+        Self { definitions, matchers, tenants, pinned, changes: Arc::default() }
     }
 
     /// Reads every tenant's changes since the versions that are here.
@@ -82,6 +85,11 @@ impl Catalogue {
 
     pub fn find(&self, tenant: TenantId) -> Option<Arc<TenantDefinitions>> {
         self.read().get(&tenant).cloned()
+    }
+
+    /// Grows whenever some tenant's definitions have changed here.
+    pub fn change_count(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Finds a tenant by its slug or its founding uuid.
@@ -118,6 +126,7 @@ impl Catalogue {
             tenant: tenant.clone(),
             state: RwLock::new(state),
             refresh: Mutex::new(()),
+            changes: self.changes.clone(),
         });
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         tenants.entry(tenant.id).or_insert(fresh).clone()
@@ -232,6 +241,7 @@ impl TenantDefinitions {
         }
         let changes = definitions.changes(self.tenant.id, version).await?;
         self.state.write().unwrap_or_else(PoisonError::into_inner).apply(&changes);
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod attempts;
 pub(crate) mod engine_events;
 mod intake_mover;
 mod lease_keeper;
+mod limits;
 pub mod live;
 mod loader;
 mod queue_metrics;

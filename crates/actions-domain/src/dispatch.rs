@@ -214,6 +214,8 @@ pub struct Dispatcher {
     solitary: BTreeMap<u64, Slot>,
     /// One of them is running.
     is_alone: bool,
+    /// Other items that may start before the next of them.
+    others_first: usize,
     /// Slots that are taken, in all and by tenant.
     busy: usize,
     busy_of: HashMap<TenantId, usize>,
@@ -243,6 +245,7 @@ impl Dispatcher {
             timers: Timers::default(),
             solitary: BTreeMap::new(),
             is_alone: false,
+            others_first: 0,
             busy: 0,
             busy_of: HashMap::new(),
             bytes: 0,

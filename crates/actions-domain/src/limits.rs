@@ -58,6 +58,8 @@ pub const RATE_MAX: u32 = 1_000_000;
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// An error message kept in the history.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of inputs of one read of a log, beside the first item's. More finds no room in memory.
+pub const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Attempts lost with their node before an item is set aside as poison.
 pub const LOSSES_MAX: u8 = 4;
 /// An affinity key.

@@ -116,6 +116,12 @@ pub struct Work {
     pub depth: u8,
 }
 
+impl Work {
+    pub fn input_bytes(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.as_str().len())
+    }
+}
+
 /// Where an unfinished item is kept. There is exactly one place for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home {

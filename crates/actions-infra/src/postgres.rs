@@ -21,6 +21,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool, SqlSafeStr};
 
+use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
 
 mod batch;
@@ -45,8 +46,10 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is tried before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// Connections of one node. The engine's writes are batched, so few are enough.
+/// Connections of one node for everything that people and services ask.
 const CONNECTIONS_DEFAULT: u32 = 6;
+/// Connections beside them for the engine's own work. It is batched, so few are enough.
+const ENGINE_CONNECTIONS: u32 = 4;
 /// Partitions of a new installation.
 const PARTS_DEFAULT: u16 = 16;
 
@@ -111,6 +114,19 @@ impl PostgresOptions {
     }
 }
 
+fn pool_options(connections_max: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, age| {
+            Box::pin(async move {
+                let is_trusted = age.idle_for < IDLE_TRUSTED;
+                Ok(is_trusted || connection.ping().await.is_ok())
+            })
+        })
+}
+
 impl std::fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresOptions")
@@ -148,10 +164,12 @@ pub enum OpenError {
     Prepare(#[source] sqlx::Error),
 }
 
-/// A pool of connections to one installation. Clones share it.
+/// Connections to one installation. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// For beats, claims and commits alone: whoever reads slowly must not make this node silent.
+    engine: PgPool,
     options: Arc<PostgresOptions>,
     /// Housekeeping runs in this process.
     is_tending: Arc<AtomicBool>,
@@ -167,21 +185,16 @@ impl Postgres {
     pub async fn connect(options: PostgresOptions) -> Result<Self, OpenError> {
         let address = PgConnectOptions::from_str(&options.url).map_err(OpenError::Url)?;
         let address = address.application_name("actions").options(SESSION);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections_max)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, age| {
-                Box::pin(async move {
-                    let is_trusted = age.idle_for < IDLE_TRUSTED;
-                    Ok(is_trusted || connection.ping().await.is_ok())
-                })
-            })
-            .connect_with(address)
+        let pool = pool_options(options.connections_max)
+            .connect_with(address.clone())
             .await
             .map_err(OpenError::Unreachable)?;
-        let store =
-            Self { pool, options: Arc::new(options), is_tending: Arc::new(AtomicBool::new(false)) };
+        let store = Self {
+            pool,
+            engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address),
+            options: Arc::new(options),
+            is_tending: Arc::new(AtomicBool::new(false)),
+        };
         store.check_server().await?;
         Ok(store)
     }
@@ -194,11 +207,10 @@ impl Postgres {
     pub async fn migrate(&self) -> Result<(), OpenError> {
         self.refuse_newer_schema().await?;
         let mut connection = self.pool.acquire().await.map_err(OpenError::Unreachable)?;
-        // Schema changes may wait for whoever reads.
-        sqlx::query("select set_config('statement_timeout', '0', false)")
-            .execute(&mut *connection)
-            .await
-            .map_err(OpenError::Prepare)?;
+        // Schema changes may wait for whoever reads, and for another program that migrates.
+        let patient = "select set_config(name, '0', false)
+            from unnest(array['statement_timeout', 'lock_timeout']) as name";
+        sqlx::query(patient).execute(&mut *connection).await.map_err(OpenError::Prepare)?;
         let migrated = migrator().run_direct(None, &mut *connection, false).await;
         // The session is not one of ours any more.
         connection.close().await.map_err(OpenError::Prepare)?;
@@ -209,11 +221,7 @@ impl Postgres {
             .execute(&self.pool)
             .await
             .map_err(OpenError::Prepare)?;
-        sqlx::query("select engine.ensure_partitions()")
-            .execute(&self.pool)
-            .await
-            .map_err(OpenError::Prepare)?;
-        Ok(())
+        self.ensure_partitions().await.map_err(OpenError::Prepare)
     }
 
     /// Checks that the schema is this program's, and writes nothing.
@@ -244,6 +252,7 @@ impl Postgres {
 
     /// Closes all connections. Afterwards every call answers `Unavailable`.
     pub async fn close(&self) {
+        self.engine.close().await;
         self.pool.close().await;
     }
 
@@ -259,20 +268,43 @@ impl Postgres {
     /// # Errors
     /// `Unavailable`: the next hour tries again.
     pub async fn tend(&self) -> Result<(), StoreError> {
-        const STEPS: [&str; 3] = [
-            "select engine.ensure_partitions()",
-            "select engine.carry_old_work_v1()",
-            "select engine.sweep_v1()",
+        // A step that fails must not keep the others from being done.
+        let swept = sqlx::query("select engine.sweep_v1()").execute(&self.pool).await;
+        let mut outcomes = vec![
+            self.ensure_partitions().await.map_err(error::read_error),
+            swept.map(drop).map_err(error::read_error),
         ];
-        for step in STEPS {
-            sqlx::query(step).execute(&self.pool).await.map_err(error::read_error)?;
+        for part in 0..self.part_count().await? {
+            outcomes.push(self.carry_old_work(part).await);
         }
-        while self.dropped("select engine.drop_old_work_v1()").await? {}
-        while self.dropped("select engine.drop_old_dedupe_v1()").await? {}
+        outcomes.push(self.drop_all("select engine.drop_old_work_v1()").await);
+        outcomes.push(self.drop_all("select engine.drop_old_dedupe_v1()").await);
         if let Some(days) = self.options.keep_days {
-            while self.dropped_history(days).await? {}
+            outcomes.push(self.drop_old_history(days).await);
         }
+        outcomes.into_iter().collect()
+    }
+
+    /// Makes the partitions that are missing, each in a transaction of its own.
+    async fn ensure_partitions(&self) -> Result<(), sqlx::Error> {
+        let step = "select engine.ensure_partitions()";
+        while sqlx::query_scalar::<_, i32>(step).fetch_one(&self.pool).await? > 0 {}
         Ok(())
+    }
+
+    /// Moves unfinished items of one partition out of old segments, some at a time.
+    async fn carry_old_work(&self, part: u16) -> Result<(), StoreError> {
+        let part = i32::from(part);
+        loop {
+            let moved: i64 = sqlx::query_scalar("select engine.carry_old_work_v1($1)")
+                .bind(part)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(error::read_error)?;
+            if moved == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Keeps house once an hour in the whole cluster, beside the caller. What is missed or
@@ -302,25 +334,28 @@ impl Postgres {
             .map_err(error::read_error)
     }
 
-    async fn dropped(&self, step: &'static str) -> Result<bool, StoreError> {
-        let name: Option<String> =
-            sqlx::query_scalar(step).fetch_one(&self.pool).await.map_err(error::read_error)?;
-        if let Some(name) = &name {
-            tracing::info!(partition = name, "dropped");
-        }
-        Ok(name.is_some())
-    }
-
-    async fn dropped_history(&self, days: u16) -> Result<bool, StoreError> {
-        let name: Option<String> = sqlx::query_scalar("select engine.drop_old_history_v1($1)")
-            .bind(i32::from(days))
+    async fn drop_all(&self, step: &'static str) -> Result<(), StoreError> {
+        while let Some(name) = sqlx::query_scalar::<_, Option<String>>(step)
             .fetch_one(&self.pool)
             .await
-            .map_err(error::read_error)?;
-        if let Some(name) = &name {
+            .map_err(error::read_error)?
+        {
             tracing::info!(partition = name, "dropped");
         }
-        Ok(name.is_some())
+        Ok(())
+    }
+
+    async fn drop_old_history(&self, days: u16) -> Result<(), StoreError> {
+        while let Some(name) =
+            sqlx::query_scalar::<_, Option<String>>("select engine.drop_old_history_v1($1)")
+                .bind(i32::from(days))
+                .fetch_one(&self.pool)
+                .await
+                .map_err(error::read_error)?
+        {
+            tracing::info!(partition = name, "dropped");
+        }
+        Ok(())
     }
 
     async fn check_server(&self) -> Result<(), OpenError> {

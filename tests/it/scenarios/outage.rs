@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution};
 use actions_app::commands::submit_event::SubmitEventsError;
 use actions_domain::execution::{Cause, Status};
 use serde_json::json;
 
-use crate::support::engine::{Answer, TestEngine, given_event};
+use crate::support::engine::{Answer, TestEngine, caller, given_event};
 use crate::support::faults::Fails;
 
 /// A node dies in the middle of an attempt. While the next one takes its partitions over, one
@@ -69,4 +70,63 @@ async fn what_was_acknowledged_before_an_outage_is_done_after_it() {
     let execution = engine.execution(accepted[0].executions[0].execution).await;
     assert_eq!(execution.status, Status::Completed);
     engine.stop_node().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_whose_beat_is_never_answered_stops_before_its_lease_is_over() {
+    let engine = TestEngine::start().await;
+    engine.define("quick", "orders.*", json!({})).await;
+    let first = engine.app.live.node();
+    engine.faults.plan("beat", Fails::Never, 1);
+    engine.advance(Duration::from_millis(6_900)).await;
+    assert_eq!(engine.faults.outstanding(), 0);
+    assert_ne!(engine.app.live.node(), first, "a new session has begun");
+
+    let accepted = engine.emit("orders.paid", json!({})).await;
+    engine.advance(Duration::from_secs(10)).await;
+    let execution = engine.execution(accepted.executions[0].execution).await;
+    assert_eq!(execution.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_event_cannot_be_read_waits_and_spends_no_retry() {
+    let mut engine = TestEngine::start().await;
+    engine.define("once", "orders.*", json!({ "retry_policy": { "max_retries": 0, "backoff": "fixed", "initial_delay_ms": 1000 } })).await;
+    engine.stop_node().await.unwrap();
+    let accepted = engine.emit("orders.paid", json!({ "total": 7 })).await;
+    engine.faults.plan("events", Fails::Before, 5);
+    engine.start_node().await;
+    engine.advance(Duration::from_secs(10)).await;
+
+    let execution = engine.execution(accepted.executions[0].execution).await;
+    assert_eq!((execution.status, execution.attempts.len()), (Status::Completed, 1));
+    assert_eq!(engine.script.calls()[0].input, json!({ "total": 7 }));
+}
+
+#[tokio::test]
+async fn a_scheduled_execution_is_cancelled_long_before_it_is_due() {
+    let engine = TestEngine::start().await;
+    engine.define("late", "orders.*", json!({})).await;
+    let mut event = given_event("orders.paid", json!({}));
+    event.delay = Some(Duration::from_secs(10 * 24 * 3_600));
+    let accepted = engine.submit(vec![event]).await.unwrap();
+    let id = accepted[0].executions[0].execution;
+    engine.advance(Duration::from_secs(1)).await;
+
+    let request = CancelExecution { tenant: engine.tenant, execution: id };
+    cancel_execution(&engine.app, &caller(engine.tenant), request).await.unwrap();
+    engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(engine.execution(id).await.status, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn a_limit_holds_from_the_first_event_on() {
+    let engine = TestEngine::start().await;
+    let saved = engine.save("narrow", "orders.*", json!({ "max_concurrent_executions": 2 })).await;
+    engine.app.catalogue.refresh(engine.tenant, saved.version).await.unwrap();
+    engine.script.answer((0..8).map(|_| Answer::Hang));
+    let events = (0..8).map(|_| given_event("orders.paid", json!({}))).collect();
+    engine.submit(events).await.unwrap();
+    engine.settle().await;
+    assert_eq!(engine.script.calls().len(), 2);
 }

@@ -269,7 +269,7 @@ impl World {
         }
         self.ledger.met.unclean_claims += 1;
         let marked = at_once(self.memory.marked(lease.part)).unwrap();
-        let retries = recovery::carried(marked, lease, id, instant(self.now()));
+        let retries = recovery::carried(marked, lease, false, id, instant(self.now()));
         self.ledger.met.carried += u32::try_from(retries.len()).unwrap();
         let fences = vec![fence];
         self.commit(&Commit { node: Some(id), fences, retries, ..Commit::default() }).is_ok()

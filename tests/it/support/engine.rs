@@ -87,6 +87,13 @@ impl TestEngine {
 
     /// Defines an action for the scripted handler. `changes` are merged into its specification.
     pub async fn define(&self, name: &str, pattern: &str, changes: Value) -> Action {
+        let saved = self.save(name, pattern, changes).await;
+        self.app.catalogue.refresh(self.tenant, saved.version).await.unwrap();
+        saved
+    }
+
+    /// Stores an action, of which the engine does not know yet.
+    pub async fn save(&self, name: &str, pattern: &str, changes: Value) -> Action {
         let mut spec = json!({
             "name": name,
             "action_type": "custom",
@@ -99,12 +106,7 @@ impl TestEngine {
         let spec: ActionSpec = serde_json::from_value(spec).unwrap();
         let definitions = &self.app.ports.definitions;
         let uuid = Uuid::from_u128(u128::from(name.len() as u64));
-        let saved =
-            definitions.save_action(self.tenant, uuid, &spec, Expected::Anything).await.unwrap();
-        self.app.catalogue.refresh(self.tenant, saved.version).await.unwrap();
-        // Limits are told to the scheduler by the watcher.
-        self.advance(Duration::from_millis(300)).await;
-        saved
+        definitions.save_action(self.tenant, uuid, &spec, Expected::Anything).await.unwrap()
     }
 
     pub async fn emit(&self, event_type: &str, data: Value) -> AcceptedEvent {

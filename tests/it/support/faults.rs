@@ -19,6 +19,8 @@ pub enum Fails {
     Before,
     /// It is done, but nobody hears of it.
     After,
+    /// Nothing happens, and nobody is told.
+    Never,
 }
 
 /// The memory store, with failures.
@@ -57,6 +59,7 @@ impl Faults {
         match self.takes_place(method) {
             None => call.await,
             Some(Fails::Before) => Err(StoreError::unavailable("told to fail")),
+            Some(Fails::Never) => std::future::pending().await,
             Some(Fails::After) => {
                 call.await?;
                 Err(StoreError::Unavailable { unknown: true, source: "told to fail".into() })

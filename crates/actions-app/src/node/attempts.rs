@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actions_domain::action::Action;
 use actions_domain::dispatch::{End, Start};
@@ -10,17 +11,23 @@ use actions_domain::id::NodeId;
 use actions_domain::json::Json;
 use actions_domain::limits::OUTPUT_BYTES_MAX;
 use actions_domain::ports::handler::{Call, TenantRef};
+use actions_domain::ports::store::StoreError;
 use actions_domain::retry::{Jitter, RetryPolicy};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::app::App;
+
+/// Pauses between tries to read while the store is away.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Makes one attempt. Always comes to an end: a handler that does not answer in time is
 /// dropped, one that panics has failed.
 pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> End {
+    let found = prepare_patiently(app, node, &start).await;
     let started_at = app.ports.clock.now();
-    let found = prepare(app, node, &start).await;
     let (policy, ended) = match found {
         Ok((action, call, handler)) => {
             let timeout = action.spec.timeout();
@@ -70,40 +77,73 @@ impl NotCalled {
     }
 }
 
-async fn prepare(app: &App, node: NodeId, start: &Start) -> Result<Prepared, Box<NotCalled>> {
+/// Reads what an attempt needs, as often as it takes: that the store is away is nothing that the
+/// execution's policy should judge.
+async fn prepare_patiently(
+    app: &App,
+    node: NodeId,
+    start: &Start,
+) -> Result<Prepared, Box<NotCalled>> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match prepare(app, node, start).await {
+            Ok(prepared) => return prepared,
+            Err(StoreError::Corrupt { what }) => {
+                let fault = Fault::system("store.corrupt", format!("{what} cannot be read"));
+                return Err(NotCalled::new(&RetryPolicy::default(), Outcome::Reject(fault)));
+            }
+            Err(error) => {
+                warn!(%error, execution = %start.item.work.id, "an attempt waits for the store");
+                app.ports.clock.sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+async fn prepare(
+    app: &App,
+    node: NodeId,
+    start: &Start,
+) -> Result<Result<Prepared, Box<NotCalled>>, StoreError> {
     let work = &start.item.work;
-    let standard = RetryPolicy::default();
-    let store_away = |_| {
-        let fault = Fault::system("store.unavailable", "the definitions could not be read");
-        NotCalled::new(&standard, Outcome::Retry(fault))
-    };
-    let pinned = app.catalogue.pinned_action(work.tenant, work.action, work.defs).await;
-    let Some(action) = pinned.map_err(store_away)? else {
+    let pinned = app.catalogue.pinned_action(work.tenant, work.action, work.defs).await?;
+    let Some(action) = pinned else {
         let fault = Fault::handler("action.not_found", "the action does not exist any more");
-        return Err(NotCalled::new(&standard, Outcome::Reject(fault)));
+        return Ok(Err(NotCalled::new(&RetryPolicy::default(), Outcome::Reject(fault))));
     };
-    let definitions = app.catalogue.find(work.tenant);
-    // What it does is pinned; whether it may run at all is asked now.
-    let current = definitions.as_ref().and_then(|known| known.action(work.action));
+    let policy = &action.spec.retry_policy;
+    // What it does is pinned; whether it may run at all is asked now, and not of definitions that
+    // are older than the execution.
+    let up_to_date =
+        || app.catalogue.find(work.tenant).filter(|known| known.version() >= work.defs);
+    if up_to_date().is_none() {
+        app.catalogue.refresh(work.tenant, work.defs).await?;
+    }
+    let Some(known) = app.catalogue.find(work.tenant) else {
+        let fault = Fault::handler("tenant.not_found", "the tenant does not exist any more");
+        return Ok(Err(NotCalled::new(policy, Outcome::Reject(fault))));
+    };
+    let current = known.action(work.action);
     let Some(current) = current.filter(|current| current.spec.is_active) else {
         let fault = Fault::handler("action.inactive", "the action was switched off or deleted");
-        return Err(NotCalled::cancelled(&action, fault));
+        return Ok(Err(NotCalled::cancelled(&action, fault)));
     };
     if !current.health.is_healthy {
         let why = current.health.error.as_deref().unwrap_or("its last health check failed");
         let fault = Fault::system("action.unhealthy", format!("the action is unhealthy: {why}"));
-        return Err(NotCalled::new(&action.spec.retry_policy, Outcome::Retry(fault)));
+        return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));
     }
     let Some(handler) = app.handlers.find(&action.spec.handler) else {
         let message = format!("handler {} is not installed on this node", action.spec.handler);
         let fault = Fault::system("handler.not_found", message);
-        return Err(NotCalled::new(&action.spec.retry_policy, Outcome::Retry(fault)));
+        return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));
     };
     let event = match (&start.item.event, work.event) {
         (Some(event), _) => Some(event.clone()),
         (None, None) => None,
         (None, Some(id)) => {
-            let loaded = app.ports.store.events(&[id]).await.map_err(store_away)?;
+            let loaded = app.ports.store.events(&[id]).await?;
             loaded.into_iter().next().map(Arc::new)
         }
     };
@@ -112,14 +152,11 @@ async fn prepare(app: &App, node: NodeId, start: &Start) -> Result<Prepared, Box
         (None, Some(event)) => event.data.to_value(),
         (None, None) => Value::Null,
     };
-    let Some(tenant) = definitions.map(|known| TenantRef {
+    let tenant = TenantRef {
         id: known.tenant.id,
         uuid: known.tenant.uuid,
         slug: known.tenant.slug.as_str().to_owned(),
         schema: known.tenant.slug.schema(),
-    }) else {
-        let fault = Fault::system("tenant.not_found", "the tenant is not known here yet");
-        return Err(NotCalled::new(&action.spec.retry_policy, Outcome::Retry(fault)));
     };
     let call = Call {
         execution: work.id,
@@ -133,7 +170,7 @@ async fn prepare(app: &App, node: NodeId, start: &Start) -> Result<Prepared, Box
         started_at: app.ports.clock.now(),
         timeout: action.spec.timeout(),
     };
-    Ok((action, call, handler))
+    Ok(Ok((action, call, handler)))
 }
 
 /// How an attempt ended, in the history's words.

@@ -21,6 +21,8 @@ pub(crate) enum Message {
 #[derive(Default)]
 pub struct Live {
     session: RwLock<Option<Session>>,
+    /// What earlier sessions owned last.
+    former: RwLock<BTreeMap<Part, Epoch>>,
     part_count: AtomicU16,
 }
 
@@ -87,7 +89,15 @@ impl Live {
     }
 
     pub(crate) fn end(&self) {
-        *self.write() = None;
+        if let Some(session) = self.write().take() {
+            self.former.write().unwrap_or_else(PoisonError::into_inner).extend(session.parts);
+        }
+    }
+
+    /// Whether an earlier session of this process owned a partition under this epoch.
+    pub(crate) fn was_own(&self, fence: Fence) -> bool {
+        let former = self.former.read().unwrap_or_else(PoisonError::into_inner);
+        former.get(&fence.part) == Some(&fence.epoch)
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {

@@ -18,6 +18,10 @@ use crate::app::App;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Bytes of events that are read with one stretch, about.
+const EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Events of the first read, which shows how large they are.
+const EVENTS_AT_FIRST: usize = 16;
 
 /// A stretch to read.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +84,7 @@ impl Loader {
         }
     }
 
-    /// One read for all events of a stretch, instead of one for each attempt.
+    /// Few reads for all events of a stretch, instead of one for each attempt.
     async fn with_events(&self, mut items: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let mut ids: Vec<EventId> = items
             .iter()
@@ -92,14 +96,34 @@ impl Loader {
         if ids.is_empty() {
             return Ok(items);
         }
-        let events = self.app.ports.store.events(&ids).await?;
-        let events: HashMap<EventId, Arc<Event>> =
-            events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
+        let events = self.read_events(&ids).await?;
         for item in &mut items {
             if item.event.is_none() {
                 item.event = item.work.event.and_then(|id| events.get(&id).cloned());
             }
         }
         Ok(items)
+    }
+
+    /// Reads events in pieces whose size follows what the ones before have weighed. Those that
+    /// find no room are left out: their attempts read them.
+    async fn read_events(
+        &self,
+        ids: &[EventId],
+    ) -> Result<HashMap<EventId, Arc<Event>>, StoreError> {
+        let mut found = HashMap::with_capacity(ids.len());
+        let (mut rest, mut bytes) = (ids, 0);
+        let mut piece = EVENTS_AT_FIRST;
+        while !rest.is_empty() && bytes < EVENTS_BYTES_MAX {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            for event in self.app.ports.store.events(now).await? {
+                bytes += event.data.as_str().len();
+                found.insert(event.id, Arc::new(event));
+            }
+            rest = later;
+            let average = bytes / found.len().max(1);
+            piece = ((EVENTS_BYTES_MAX.saturating_sub(bytes)) / average.max(1)).max(1);
+        }
+        Ok(found)
     }
 }

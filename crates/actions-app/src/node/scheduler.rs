@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::attempts::attempt;
+use super::limits::Limits;
 use super::live::Message;
 use super::loader::Load;
 use super::writer::{Lost, Write};
@@ -45,6 +46,7 @@ impl Scheduler {
     pub(crate) async fn run(self, mut messages: mpsc::UnboundedReceiver<Message>) -> Lost {
         let mut dispatcher = Dispatcher::new(self.settings);
         let mut running = Running::default();
+        let mut limits = Limits::default();
         let mut batch = Vec::with_capacity(MESSAGES_MAX);
         loop {
             let now = self.app.ports.clock.now();
@@ -57,6 +59,9 @@ impl Scheduler {
                     }
                 }
                 () = self.sleep_until(tick, now) => batch.push(Message::Input(Box::new(Input::Tick))),
+            }
+            for input in limits.news(&self.app.catalogue) {
+                self.take(&mut dispatcher, &mut running, Message::Input(Box::new(input)));
             }
             for message in batch.drain(..) {
                 self.take(&mut dispatcher, &mut running, message);

@@ -38,7 +38,7 @@ pub(super) async fn run(
     let (status, status_seen) = watch::channel(SchedulerStatus::default());
     app.live.begin(node, messages.clone());
     // Everything below ends when this set is dropped, whichever way the session ends.
-    let mut loops = start_loops(app, config, node, messages.clone(), inbox, status);
+    let mut loops = start_loops(app, config, node, stop, messages.clone(), inbox, status);
     tokio::select! {
         lost = loops.join_next() => Err(lost.and_then(Result::ok).unwrap_or(Lost::LoopEnded)),
         () = stop.cancelled() => Ok(drain(app, config, node, &messages, status_seen, loops).await),
@@ -49,6 +49,7 @@ fn start_loops(
     app: &App,
     config: &NodeConfig,
     node: NodeId,
+    stop: &CancellationToken,
     messages: mpsc::UnboundedSender<Message>,
     inbox: mpsc::UnboundedReceiver<Message>,
     status: watch::Sender<SchedulerStatus>,
@@ -69,8 +70,13 @@ fn start_loops(
     };
     let writer = Writer { app: app.clone(), node, scheduler: messages.clone(), permits };
     let loader = Loader { app: app.clone(), scheduler: messages.clone() };
-    let keeper =
-        LeaseKeeper { app: app.clone(), node, config: config.clone(), scheduler: messages.clone() };
+    let keeper = LeaseKeeper {
+        app: app.clone(),
+        node,
+        config: config.clone(),
+        scheduler: messages.clone(),
+        stop: stop.clone(),
+    };
     let watcher = Watcher {
         app: app.clone(),
         node,

@@ -1,11 +1,10 @@
 //! Asks the store for what nobody told: changed definitions, work that other nodes accepted,
 //! cancels, and events in the intake. Hints make it quick, this makes it sure.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
-use actions_domain::id::{ActionId, NodeId, TenantId};
+use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::Part;
 use tokio::sync::{mpsc, watch};
@@ -30,11 +29,10 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) async fn run(self) -> Lost {
-        let mut limits = Limits::default();
         let mut recorded_at = self.app.ports.clock.now();
         let mut is_away = false;
         loop {
-            let outcome = self.look(&mut limits).await;
+            let outcome = self.look().await;
             // One line per change of state, not one per turn.
             if let Err(error) = &outcome
                 && !is_away
@@ -53,11 +51,8 @@ impl Watcher {
         }
     }
 
-    async fn look(&self, limits: &mut Limits) -> Result<(), StoreError> {
+    async fn look(&self) -> Result<(), StoreError> {
         self.app.catalogue.refresh_all().await?;
-        for input in limits.changes(&self.app) {
-            self.send(input);
-        }
         let own = self.app.live.parts();
         for (part, tail) in self.app.ports.store.tails().await? {
             if own.contains(&part) {
@@ -83,33 +78,5 @@ impl Watcher {
     fn send(&self, input: Input) {
         // The session ends with its scheduler.
         let _ = self.scheduler.send(Message::Input(Box::new(input)));
-    }
-}
-
-/// The concurrency limits that the scheduler was told.
-#[derive(Default)]
-struct Limits {
-    versions: HashMap<TenantId, i64>,
-    told: HashMap<ActionId, Option<u32>>,
-}
-
-impl Limits {
-    /// What the scheduler does not know yet.
-    fn changes(&mut self, app: &App) -> Vec<Input> {
-        let mut inputs = Vec::new();
-        for known in app.catalogue.list() {
-            let version = known.version();
-            if self.versions.insert(known.tenant.id, version) == Some(version) {
-                continue;
-            }
-            for action in known.actions() {
-                let max = action.spec.max_concurrent_executions;
-                let told = self.told.insert(action.id, max).flatten();
-                if told != max {
-                    inputs.push(Input::Limit { action: action.id, max });
-                }
-            }
-        }
-        inputs
     }
 }

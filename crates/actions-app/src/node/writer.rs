@@ -21,6 +21,9 @@ use crate::ingress::arrivals;
 
 /// Writes of one commit.
 const FLUSH_MAX: usize = 1_000;
+/// Bytes of inputs and outputs of one commit, beside the first write's. Databases limit a
+/// statement, and whoever waits for the commit should not wait for long.
+const FLUSH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Pauses between tries while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -50,6 +53,30 @@ pub(crate) enum Lost {
     LoopEnded,
 }
 
+impl Write {
+    /// What it adds to a commit, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Mark { items, .. } => items.iter().map(|(_, item)| item.work.input_bytes()).sum(),
+            Self::Finish { finish, .. } => {
+                let output = finish.output.as_ref().map_or(0, |output| output.as_str().len());
+                finish.item.work.input_bytes() + output
+            }
+            Self::Retry { later, .. } => later.item.work.input_bytes(),
+        }
+    }
+}
+
+/// How many of the first writes one commit takes: one at least.
+fn fitting(writes: &[Write]) -> usize {
+    let mut bytes = 0;
+    let fits = |write: &&Write| {
+        bytes += write.bytes();
+        bytes <= FLUSH_BYTES_MAX
+    };
+    writes.iter().take_while(fits).count().max(1)
+}
+
 impl Lost {
     /// The session had worked, so the next one may start soon.
     pub(crate) fn is_of_a_session_that_worked(&self) -> bool {
@@ -73,8 +100,11 @@ impl Writer {
             if writes.recv_many(&mut batch, FLUSH_MAX).await == 0 {
                 return Lost::LoopEnded;
             }
-            if let Err(lost) = self.flush(std::mem::take(&mut batch)).await {
-                return lost;
+            while !batch.is_empty() {
+                let rest = batch.split_off(fitting(&batch));
+                if let Err(lost) = self.flush(std::mem::replace(&mut batch, rest)).await {
+                    return lost;
+                }
             }
         }
     }

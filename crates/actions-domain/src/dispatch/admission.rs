@@ -8,7 +8,7 @@ use super::verdict::Ending;
 use super::{Dispatcher, Effect, after};
 use crate::Timestamp;
 use crate::id::ExecutionId;
-use crate::limits::LOSSES_MAX;
+use crate::limits::{LOSSES_MAX, WINDOW_BYTES_MAX};
 use crate::ports::leases::Lease;
 use crate::work::{Home, Item, Later, Part, Seq};
 
@@ -58,7 +58,8 @@ impl Dispatcher {
     ) {
         let load_items = usize::try_from(self.settings.load_items).unwrap_or(usize::MAX);
         let Some(partition) = self.partitions.get_mut(&part) else { return };
-        partition.answered(from, next, items.len() < load_items);
+        let is_short = items.len() < load_items && input_bytes(&items) < WINDOW_BYTES_MAX;
+        partition.answered(from, next, is_short);
         self.take_in(part, from, next, items, now);
     }
 
@@ -312,12 +313,15 @@ pub(super) fn ticket(entry: &Entry) -> Ticket {
     Ticket { tenant: work.tenant, lane: work.lane, since: entry.since, serial: entry.serial }
 }
 
+fn input_bytes(items: &[Item]) -> usize {
+    items.iter().map(|item| item.work.input_bytes()).sum()
+}
+
 /// What an item takes in memory, about.
 fn weight(item: &Item) -> usize {
     let key = item.work.key.as_ref().map_or(0, |key| key.name.len());
-    let input = item.work.input.as_ref().map_or(0, |input| input.as_str().len());
     let event = item.event.as_ref().map_or(0, |event| event.data.as_str().len());
-    ITEM_BYTES + key + input + event
+    ITEM_BYTES + key + item.work.input_bytes() + event
 }
 
 /// Where an item lives after it was moved to the later ones.

@@ -27,28 +27,29 @@ impl Dispatcher {
         !self.is_draining && !self.is_alone && self.busy < self.settings.slots
     }
 
-    /// Takes the next item whose action may run. While something waits to run alone, nothing
-    /// else begins: it would wait for ever on a busy node.
+    /// Takes the next item whose action may run. Items that run alone take turns with the others:
+    /// before one of them nothing else begins, because it would wait for ever on a busy node, and
+    /// after it others come first, or many of them would stop everybody.
     fn next_ready(&mut self, now: Timestamp) -> Option<Slot> {
         loop {
-            let slot = if let Some((serial, slot)) = self.solitary.first_key_value() {
-                if self.busy > 0 {
-                    return None;
-                }
-                let (serial, slot) = (*serial, *slot);
-                self.solitary.remove(&serial);
-                slot
-            } else {
-                let share = share_of(self.settings.slots, self.settings.tenant_share);
-                let busy_of = &self.busy_of;
-                let is_over =
-                    |tenant: TenantId| busy_of.get(&tenant).is_some_and(|busy| *busy >= share);
-                self.queue.pop(now, self.settings.ageing, is_over)?
+            let is_turn_of_others = self.solitary.is_empty() || self.others_first > 0;
+            let slot = match is_turn_of_others.then(|| self.pop_queue(now)).flatten() {
+                Some(slot) => slot,
+                None if self.busy > 0 => return None,
+                None => self.solitary.pop_first()?.1,
             };
+            self.others_first = self.others_first.saturating_sub(1);
             if self.enter_gate(slot) {
                 return Some(slot);
             }
         }
+    }
+
+    fn pop_queue(&mut self, now: Timestamp) -> Option<Slot> {
+        let share = share_of(self.settings.slots, self.settings.tenant_share);
+        let busy_of = &self.busy_of;
+        let is_over = |tenant: TenantId| busy_of.get(&tenant).is_some_and(|busy| *busy >= share);
+        self.queue.pop(now, self.settings.ageing, is_over)
     }
 
     /// Takes a permit of the item's action, or parks the item until there is one.
@@ -152,7 +153,9 @@ impl Dispatcher {
     fn give_back(&mut self, slot: Slot, token: Token) {
         self.tokens.remove(&token);
         self.busy -= 1;
-        self.is_alone = false;
+        if std::mem::take(&mut self.is_alone) {
+            self.others_first = self.settings.slots;
+        }
         let Some(entry) = self.entries.get_mut(slot) else { return };
         let tenant = entry.item.work.tenant;
         if let Some(busy) = self.busy_of.get_mut(&tenant) {
@@ -243,6 +246,7 @@ impl Dispatcher {
         }
         let is_soon = delay <= self.settings.due_ahead;
         if hold || (is_soon && self.has_room()) {
+            self.forget_event(slot, is_soon);
             self.wait_again(slot);
             return self.wait_for(slot, delay, now);
         }
@@ -252,11 +256,20 @@ impl Dispatcher {
         self.forget(slot);
     }
 
+    /// An item that holds its key through a long pause waits without its event, which can be read
+    /// again.
+    fn forget_event(&mut self, slot: Slot, is_soon: bool) {
+        if let Some(entry) = self.entries.get_mut(slot).filter(|_| !is_soon) {
+            entry.item.event = None;
+        }
+    }
+
     /// Ends an item that is not over yet, wherever it stands.
     pub(super) fn cancel(&mut self, id: ExecutionId, now: Timestamp) {
         let Some(slot) = self.entries.find(id) else {
-            if !self.done.contains(id) {
-                self.cancels.insert(id);
+            // It may be a later item that is not in memory yet; a reading finds those as well.
+            if !self.done.contains(id) && self.cancels.insert(id) {
+                self.partitions.values_mut().for_each(|partition| partition.horizon.want());
             }
             return;
         };

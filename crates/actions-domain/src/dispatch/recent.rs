@@ -16,9 +16,10 @@ impl Recent {
         Self { max, ids: HashSet::new(), order: VecDeque::new() }
     }
 
-    /// Adds an id and forgets the oldest one beyond the limit.
-    pub(super) fn insert(&mut self, id: ExecutionId) {
-        if self.ids.insert(id) {
+    /// Adds an id and forgets the oldest one beyond the limit. Answers whether it is new.
+    pub(super) fn insert(&mut self, id: ExecutionId) -> bool {
+        let is_new = self.ids.insert(id);
+        if is_new {
             self.order.push_back(id);
         }
         while self.order.len() > self.max {
@@ -26,6 +27,7 @@ impl Recent {
                 self.ids.remove(&oldest);
             }
         }
+        is_new
     }
 
     pub(super) fn contains(&self, id: ExecutionId) -> bool {

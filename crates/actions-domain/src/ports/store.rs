@@ -8,6 +8,7 @@ use crate::Timestamp;
 use crate::event::Event;
 use crate::id::{EventId, TenantId};
 use crate::json::Json;
+use crate::limits::WINDOW_BYTES_MAX;
 use crate::work::{Cancel, Commit, Item, Later, Part, Receipt, Seq};
 
 /// Why a store did not do what it was asked. Adapters translate their drivers' errors into
@@ -59,13 +60,14 @@ pub trait Store: Send + Sync {
     /// `Fenced` when this node no longer holds a lease that the batch writes under.
     async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError>;
 
-    /// Reads unfinished items of one partition's log in order, from `from` on, at most `limit`,
+    /// Reads unfinished items of one partition's log in order, from `from` on, at most `limit` and
+    /// at most about [`WINDOW_BYTES_MAX`] of inputs beside the first,
     /// leaving out those that have moved to the later items. Reads up to the end that was
     /// committed when it began.
     async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError>;
 
-    /// Reads later items of one partition that become due within `ahead`: held ones first, then
-    /// by due time.
+    /// Reads later items of one partition that become due within `ahead`, or whose cancel is
+    /// open: held ones first, then by due time.
     async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError>;
 
     /// Reads the items of one partition that are marked as started, wherever they live.
@@ -96,6 +98,41 @@ pub struct Window {
     pub items: Vec<Item>,
     /// Where the next read starts: everything before is in `items`, finished or moved.
     pub next: Option<Seq>,
+}
+
+/// Gathers a [`Window`] until it is full.
+#[derive(Debug)]
+pub struct WindowBuilder {
+    items: Vec<Item>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl WindowBuilder {
+    pub fn new(limit: u32) -> Self {
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        Self { items: Vec::new(), limit, bytes: 0 }
+    }
+
+    /// Whether nothing more has a place.
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= self.limit || self.bytes >= WINDOW_BYTES_MAX
+    }
+
+    /// Adds the next item in order.
+    pub fn push(&mut self, item: Item) {
+        self.bytes += item.work.input_bytes();
+        self.items.push(item);
+    }
+
+    /// The window, which reaches until `end` when it is not full.
+    pub fn finish(self, end: Seq) -> Window {
+        let next = match self.items.last() {
+            Some(last) if self.is_full() => Seq(last.ord.0 + 1),
+            Some(_) | None => end,
+        };
+        Window { items: self.items, next: Some(next) }
+    }
 }
 
 /// Which later items to read.

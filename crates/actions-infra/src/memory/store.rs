@@ -10,7 +10,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::limits::DEDUPE_WINDOW;
-use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{
     Cancel, Commit, Dedupe, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
     Seq, Submission, Submitted, Work,
@@ -32,18 +32,14 @@ impl Store for Memory {
     async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
         let tables = self.tables();
         let row = tables.part(part)?;
-        let count = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-        let items: Vec<Item> = row
-            .log
-            .range(from..)
-            .take(count)
-            .map(|(seq, work)| log_item(part, *seq, work))
-            .collect();
-        let next = match items.last() {
-            Some(last) if items.len() == count => Seq(last.ord.0 + 1),
-            _ => row.tail.max(from),
-        };
-        Ok(Window { items, next: Some(next) })
+        let mut window = WindowBuilder::new(limit);
+        for (seq, work) in row.log.range(from..) {
+            if window.is_full() {
+                break;
+            }
+            window.push(log_item(part, *seq, work));
+        }
+        Ok(window.finish(row.tail.max(from)))
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
@@ -55,7 +51,7 @@ impl Store for Memory {
             .laters
             .iter()
             .filter_map(|id| tables.later(*id))
-            .filter(|row| row.due_at <= until)
+            .filter(|row| row.due_at <= until || tables.cancels.contains_key(&row.work.id))
             .collect();
         rows.sort_by_key(|row| (!row.hold, row.due_at, row.work.id));
         rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));

@@ -16,7 +16,7 @@ use super::record::{corrupt, part_number, part_of};
 impl Leases for Postgres {
     async fn part_count(&self) -> Result<u16, StoreError> {
         let count: i64 = sqlx::query_scalar("select count(*) from engine.lease")
-            .fetch_one(&self.pool)
+            .fetch_one(&self.engine)
             .await
             .map_err(read_error)?;
         u16::try_from(count).map_err(|_| corrupt("number of partitions", &count))
@@ -25,7 +25,7 @@ impl Leases for Postgres {
     async fn join(&self, name: &str) -> Result<NodeId, StoreError> {
         sqlx::query_scalar(include_str!("leases/join.sql"))
             .bind(name)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.engine)
             .await
             .map(NodeId)
             .map_err(write_error)
@@ -34,7 +34,7 @@ impl Leases for Postgres {
     async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
         let beats: Option<i64> = sqlx::query_scalar(include_str!("leases/beat.sql"))
             .bind(node.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.engine)
             .await
             .map_err(write_error)?;
         if beats.is_none() {
@@ -42,7 +42,7 @@ impl Leases for Postgres {
         }
         let rows: Vec<PeerRecord> = sqlx::query_as(include_str!("leases/peers.sql"))
             .bind(node.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(PeerRecord::into_peer).collect()
@@ -58,7 +58,7 @@ impl Leases for Postgres {
             .bind(node.0)
             .bind(dead.iter().map(|node| node.0).collect::<Vec<_>>())
             .bind(i32::from(most))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(write_error)?;
         if claimed.is_empty() {
@@ -68,9 +68,10 @@ impl Leases for Postgres {
             sqlx::query_as(include_str!("leases/claimed.sql"))
                 .bind(node.0)
                 .bind(claimed.iter().map(|(part, _, _)| *part).collect::<Vec<_>>())
-                .fetch_all(&self.pool)
+                .fetch_all(&self.engine)
                 .await
-                .map_err(read_error)?;
+                // The claim itself is committed.
+                .map_err(|error| StoreError::Unavailable { unknown: true, source: error.into() })?;
         let mut leases = Vec::with_capacity(claimed.len());
         for (part, epoch, clean) in claimed {
             // One that is missing was taken from us again in between.
@@ -90,7 +91,7 @@ impl Leases for Postgres {
             .bind(node.0)
             .bind(fences.iter().map(|fence| part_number(fence.part)).collect::<Vec<_>>())
             .bind(fences.iter().map(|fence| fence.epoch.0).collect::<Vec<_>>())
-            .execute(&self.pool)
+            .execute(&self.engine)
             .await
             .map(|_| ())
             .map_err(write_error)
@@ -102,7 +103,7 @@ impl Leases for Postgres {
             .bind(lows.iter().map(|(fence, _)| part_number(fence.part)).collect::<Vec<_>>())
             .bind(lows.iter().map(|(fence, _)| fence.epoch.0).collect::<Vec<_>>())
             .bind(lows.iter().map(|(_, low)| low.0).collect::<Vec<_>>())
-            .execute(&self.pool)
+            .execute(&self.engine)
             .await
             .map_err(write_error)?;
         self.tend_in_passing();
@@ -112,7 +113,7 @@ impl Leases for Postgres {
     async fn leave(&self, node: NodeId) -> Result<(), StoreError> {
         sqlx::query(include_str!("leases/leave.sql"))
             .bind(node.0)
-            .execute(&self.pool)
+            .execute(&self.engine)
             .await
             .map(|_| ())
             .map_err(write_error)
@@ -123,7 +124,7 @@ impl Postgres {
     async fn owned(&self, node: NodeId) -> Result<Vec<Part>, StoreError> {
         let parts: Vec<i16> = sqlx::query_scalar(include_str!("leases/owned.sql"))
             .bind(node.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         parts.into_iter().map(part_of).collect()

@@ -1,6 +1,7 @@
 //! The engine's memory in PostgreSQL. A flush is one statement in autocommit.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
-use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{
     Cancel, Commit, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
 };
@@ -36,28 +37,24 @@ impl Store for Postgres {
     }
 
     async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
-        let limit = limit.max(1);
-        let rows: Vec<WindowRecord> = sqlx::query_as(include_str!("store/window.sql"))
+        let mut rows = sqlx::query_as::<_, WindowRecord>(include_str!("store/window.sql"))
             .bind(part_number(part))
             .bind(from.0)
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_error)?;
-        let Some(end) = rows.first().map(|row| Seq(row.next)) else {
-            return Err(StoreError::Refused { reason: format!("there is no partition {part}") });
-        };
-        let items: Vec<Item> = rows
-            .into_iter()
-            .filter_map(|row| row.item)
-            .map(ItemRecord::into_item)
-            .collect::<Result<_, _>>()?;
-        let is_full = items.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = match items.last() {
-            Some(last) if is_full => Seq(last.ord.0 + 1),
-            Some(_) | None => end,
-        };
-        Ok(Window { items, next: Some(next) })
+            .bind(i64::from(limit.max(1)))
+            .fetch(&self.engine);
+        let (mut window, mut end) = (WindowBuilder::new(limit), None);
+        while !window.is_full()
+            && let Some(row) = rows.try_next().await.map_err(read_error)?
+        {
+            end = Some(Seq(row.next));
+            if let Some(record) = row.item {
+                window.push(record.into_item()?);
+            }
+        }
+        let end = end.ok_or_else(|| StoreError::Refused {
+            reason: format!("there is no partition {part}"),
+        })?;
+        Ok(window.finish(end))
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
@@ -65,7 +62,7 @@ impl Store for Postgres {
             .bind(part_number(query.part))
             .bind(micros(query.ahead))
             .bind(i64::from(query.limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(LaterRecord::into_later).collect()
@@ -74,7 +71,7 @@ impl Store for Postgres {
     async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
         let rows: Vec<ItemRecord> = sqlx::query_as(include_str!("store/marked.sql"))
             .bind(part_number(part))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(ItemRecord::into_item).collect()
@@ -82,7 +79,7 @@ impl Store for Postgres {
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
         let rows: Vec<(i16, i64)> = sqlx::query_as(include_str!("store/tails.sql"))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(|(part, seq)| Ok((part_of(part)?, Seq(seq)))).collect()
@@ -90,7 +87,7 @@ impl Store for Postgres {
 
     async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
         let rows: Vec<(i32, Uuid)> = sqlx::query_as(include_str!("store/cancels.sql"))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         let cancel = |(tenant, id)| Cancel { tenant: TenantId(tenant), execution: ExecutionId(id) };
@@ -100,7 +97,7 @@ impl Store for Postgres {
     async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
         let rows: Vec<EventRecord> = sqlx::query_as(include_str!("store/events.sql"))
             .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(EventRecord::into_event).collect()
@@ -109,7 +106,7 @@ impl Store for Postgres {
     async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
         let rows: Vec<(i64, i32, String)> = sqlx::query_as(include_str!("store/intake.sql"))
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         let row = |(id, tenant, body)| IntakeRow {
@@ -122,7 +119,7 @@ impl Store for Postgres {
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         sqlx::query_scalar("select clock_timestamp()")
-            .fetch_one(&self.pool)
+            .fetch_one(&self.engine)
             .await
             .map_err(read_error)
     }

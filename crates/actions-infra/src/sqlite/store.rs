@@ -8,11 +8,12 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
-use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{
     Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Submitted, Why,
 };
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::SqliteStore;
@@ -54,28 +55,23 @@ impl Store for SqliteStore {
     }
 
     async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
-        let limit = limit.max(1);
-        let rows = sqlx::query(include_str!("store/window.sql"))
+        let mut rows = sqlx::query(include_str!("store/window.sql"))
             .bind(part.0)
             .bind(from.0)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(store_error)?;
-        let Some(first) = rows.first() else { return Err(no_part(part)) };
-        let tail: i64 = get(first, "tail")?;
-        // The only row is the tail's own when there is nothing to read.
-        let items = rows
-            .iter()
-            .filter(|row| !matches!(get::<Option<&[u8]>>(row, "id"), Ok(None)))
-            .map(record::log_item)
-            .collect::<Result<Vec<Item>, StoreError>>()?;
-        let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = match items.last() {
-            Some(last) if is_full => Seq(last.ord.0 + 1),
-            _ => Seq(tail).max(from),
-        };
-        Ok(Window { items, next: Some(next) })
+            .bind(limit.max(1))
+            .fetch(&self.readers);
+        let (mut window, mut tail) = (WindowBuilder::new(limit), None);
+        while !window.is_full()
+            && let Some(row) = rows.try_next().await.map_err(store_error)?
+        {
+            tail = Some(get(&row, "tail")?);
+            // The only row is the tail's own when there is nothing to read.
+            if get::<Option<&[u8]>>(&row, "id")?.is_some() {
+                window.push(record::log_item(&row)?);
+            }
+        }
+        let tail = tail.ok_or_else(|| no_part(part))?;
+        Ok(window.finish(Seq(tail).max(from)))
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {

@@ -256,3 +256,18 @@ fn where_an_item_stands_can_be_asked() {
     assert_eq!(waiting(5), Some(Waiting::ForTime(node.now + TimeDelta::seconds(5))));
     assert_eq!(waiting(9), None);
 }
+
+#[test]
+fn a_cancel_of_something_unknown_looks_among_the_later_items_once() {
+    let mut node = Node::ready(settings());
+    node.step(Input::Cancel(id(1)));
+    assert!(matches!(node.effects[..], [Effect::LoadDue { .. }]));
+    node.due(vec![later(work(1), 1, 864_000)]);
+    assert_eq!(node.finishes()[0].status, Status::Cancelled);
+    node.effects.clear();
+    node.step(Input::Cancel(id(2)));
+    node.due(Vec::new());
+    node.effects.clear();
+    node.step(Input::Cancel(id(2)));
+    assert!(node.effects.is_empty(), "{:?}", node.effects);
+}

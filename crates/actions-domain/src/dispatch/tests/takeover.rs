@@ -109,7 +109,7 @@ fn a_retry_after_a_suspect_start_is_a_retry() {
 fn what_was_marked_is_carried_over_with_a_loss() {
     let now = Timestamp::UNIX_EPOCH;
     let found = vec![item(mutate(1, "order:9"), 1, Home::Log), item(work(2), 2, Home::Later)];
-    let carried = carried(found, unclean(3), NodeId(4), now);
+    let carried = carried(found, unclean(3), false, NodeId(4), now);
 
     let told: Vec<_> = carried
         .iter()
@@ -241,4 +241,31 @@ fn late_word_of_something_from_before_the_claim_is_checked() {
     // Both may be finished by now. The log was being read anyway.
     assert!(matches!(node.effects[..], [Effect::LoadDue { .. }]), "{:?}", node.effects);
     assert_eq!(node.dispatcher.depths(), super::super::Depths::default());
+}
+
+#[test]
+fn many_that_were_lost_take_turns_with_the_others() {
+    let mut node = Node::with_lease(Settings { slots: 1, ..settings() }, lease(true));
+    let lost = |number| {
+        let mut lost = later(work(number), 1, 0);
+        lost.item.losses = 1;
+        lost
+    };
+    node.due((1..=3).map(lost).collect());
+    node.hand_over((11..=13).map(work).collect());
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let tokens = marks(&mut node).concat();
+        node.step(Input::Marked(tokens));
+        order.extend(node.run(AttemptOutcome::Completed));
+    }
+    assert_eq!(order, [1, 11, 2, 12, 3, 13].map(id));
+}
+
+#[test]
+fn what_an_earlier_session_of_this_process_had_started_gains_no_loss() {
+    let found = vec![item(work(1), 1, Home::Log)];
+    let carried = carried(found, unclean(3), true, NodeId(4), Timestamp::UNIX_EPOCH);
+    assert_eq!(carried[0].item.losses, 0);
+    assert_eq!(carried[0].item.attempts[0].outcome, AttemptOutcome::Lost);
 }

@@ -1,4 +1,5 @@
--- Later items of one partition: held ones first, each kind in the order of its index.
+-- Later items of one partition: held ones first, each kind in the order of its index. Those that
+-- are to be cancelled come whenever they are due.
 select
     id, part, ord, tenant, lane, action, defs, key, mode, event, parent, queued_at, depth, input,
     true as is_later, attempts, losses, why, hold,
@@ -10,6 +11,10 @@ from (
     union all
     (select * from engine.later
      where part = $1 and not hold and due <= clock_timestamp() + $2 * interval '1 microsecond'
+     order by due, id limit $3)
+    union all
+    (select later.* from engine.control join engine.later using (id)
+     where later.part = $1 and due > clock_timestamp() + $2 * interval '1 microsecond'
      order by due, id limit $3)
 ) as found
 order by hold desc, due, id

@@ -1,5 +1,5 @@
 -- Later items by due time, held ones first: they keep others from starting. Two ranges of one
--- index, each read no further than needed.
+-- index, each read no further than needed, and those that are to be cancelled.
 select * from (
     select
         id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth, input, part,
@@ -17,6 +17,16 @@ select * from (
     from engine_later
     where part = ?1 and hold = 0 and due <= ?2
     order by due, id
+    limit ?3
+)
+union all
+select * from (
+    select
+        later.id, later.tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth,
+        input, part, ord, attempts, losses, due, why, hold
+    from engine_control join engine_later as later on later.id = engine_control.id
+    where part = ?1 and due > ?2
+    order by due, later.id
     limit ?3
 )
 order by hold desc, due, id
