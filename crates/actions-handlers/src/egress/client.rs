@@ -37,8 +37,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(policy: &Arc<EgressPolicy>, resolver: &Resolver) -> Result<Self, EgressError> {
-        let verified = client(tls(policy, true)?, resolver).map_err(|error| setup(cause(&error)))?;
+    pub(super) fn new(
+        policy: &Arc<EgressPolicy>,
+        resolver: &Resolver,
+    ) -> Result<Self, EgressError> {
+        let verified =
+            client(tls(policy, true)?, resolver).map_err(|error| setup(cause(&error)))?;
         let (resolver, policy) = (resolver.clone(), policy.clone());
         Ok(Self { verified, unverified: OnceLock::new(), resolver, policy })
     }

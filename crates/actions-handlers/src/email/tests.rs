@@ -125,7 +125,8 @@ async fn a_server_that_never_ends_its_line_is_left() {
         }
         said
     });
-    let job = call(config(address, json!({ "body": "Hi" })), json!({ "email": "bob@there.example" }));
+    let job =
+        call(config(address, json!({ "body": "Hi" })), json!({ "email": "bob@there.example" }));
     let left = SmtpEmail::new(gate()).execute(&job).await;
     let Outcome::Retry(fault) = left else { panic!("{left:?}") };
     assert_eq!(fault.code, "email.connection");

@@ -129,7 +129,9 @@ impl Server<'_> {
             return Ok(ClientId::Domain(name.to_owned()));
         }
         let sender = message.envelope().from().map(|from| from.domain().to_owned());
-        Ok(sender.filter(|name| is_helo_name(name)).map_or_else(ClientId::default, ClientId::Domain))
+        Ok(sender
+            .filter(|name| is_helo_name(name))
+            .map_or_else(ClientId::default, ClientId::Domain))
     }
 
     /// TLS from the first byte.
