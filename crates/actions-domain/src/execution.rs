@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Timestamp;
 use crate::id::{ActionId, EventId, ExecutionId, NodeId, TenantId};
 use crate::json::Json;
-use crate::limits::ERROR_BYTES_MAX;
+use crate::limits::{ERROR_BYTES_MAX, ERROR_DETAILS_BYTES_MAX};
 use crate::work::{Epoch, Key};
 
 pub mod fingerprint;
@@ -258,7 +258,7 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
-        let message = truncated(message.into());
+        let message = storable(&message.into());
         Self {
             class,
             code: code.to_owned(),
@@ -284,9 +284,17 @@ impl Fault {
         Self::new(ErrorClass::Timeout, "execution.timeout", message)
     }
 
+    /// Adds details. What is too large or cannot be stored is replaced by the reason.
     #[must_use]
     pub fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+        let text = details.to_string();
+        let omitted = if text.len() > ERROR_DETAILS_BYTES_MAX {
+            Some(json!({ "omitted": "details too large", "bytes": text.len() }))
+        } else {
+            let cannot = |error| json!({ "omitted": format!("details cannot be stored: {error}") });
+            Json::parse(&text).err().map(cannot)
+        };
+        Self { details: Some(omitted.unwrap_or(details)), ..self }
     }
 
     #[must_use]
@@ -300,7 +308,9 @@ impl Fault {
     }
 }
 
-fn truncated(mut message: String) -> String {
+/// What other programs say may hold a U+0000, which no text of a database can.
+fn storable(message: &str) -> String {
+    let mut message = message.replace('\0', "\u{fffd}");
     if message.len() > ERROR_BYTES_MAX {
         let mut end = ERROR_BYTES_MAX - '…'.len_utf8();
         while !message.is_char_boundary(end) {
@@ -310,4 +320,34 @@ fn truncated(mut message: String) -> String {
         message.push('…');
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Fault;
+    use crate::limits::{ERROR_BYTES_MAX, ERROR_DETAILS_BYTES_MAX};
+
+    #[test]
+    fn a_fault_can_be_stored_whatever_others_say() {
+        let fault = Fault::handler("sms.refused", "no\0number");
+        assert_eq!(fault.message, "no\u{fffd}number");
+        let fault = Fault::handler("sms.refused", "\0".repeat(ERROR_BYTES_MAX));
+        assert!(fault.message.len() <= ERROR_BYTES_MAX, "{}", fault.message.len());
+        let fault = fault.with_details(json!({ "answer": "a\0b" }));
+        let details = fault.details.expect("details").to_string();
+        assert!(details.contains("details cannot be stored"), "{details}");
+    }
+
+    #[test]
+    fn a_fault_keeps_small_details_and_the_size_of_large_ones() {
+        let small = json!({ "status_code": 500 });
+        let fault = Fault::handler("http.status", "500").with_details(small.clone());
+        assert_eq!(fault.details, Some(small));
+        let large = json!({ "body": "x".repeat(ERROR_DETAILS_BYTES_MAX) });
+        let bytes = large.to_string().len();
+        let fault = Fault::handler("http.status", "500").with_details(large);
+        assert_eq!(fault.details, Some(json!({ "omitted": "details too large", "bytes": bytes })));
+    }
 }

@@ -31,6 +31,9 @@ pub const CEL_TREE_DEPTH_MAX: usize = 64;
 pub const CEL_ITEMS_MAX: usize = 1_000;
 /// Bytes that the additions of one CEL expression may copy, as an upper bound.
 pub const CEL_COPY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that the comparisons of one CEL expression may read, as an upper bound. Comparing small
+/// values takes about 10 ns a byte.
+pub const CEL_READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Actions that caused one another. Longer chains are loops.
 pub const CHAIN_DEPTH_MAX: u8 = 16;
 /// Executions of one event. A broader match is a mistake in the subscriptions.
@@ -60,6 +63,8 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of inputs of one read of a log, beside the first item's. More finds no room in memory.
 pub const WINDOW_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The details of an error. They are kept for every attempt of an execution.
+pub const ERROR_DETAILS_BYTES_MAX: usize = 32 * 1024;
 /// Attempts lost with their node before an item is set aside as poison.
 pub const LOSSES_MAX: u8 = 4;
 /// An affinity key.

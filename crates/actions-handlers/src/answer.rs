@@ -17,6 +17,11 @@ use crate::egress::Response;
 /// What is kept of a body. The history keeps the whole output below its own limit.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 const HEADER_BYTES_MAX: usize = 1024;
+/// Less of a refusal: its first words tell why, and every attempt keeps them.
+const REFUSAL_BODY_BYTES_MAX: usize = 4 * 1024;
+const REFUSAL_HEADER_BYTES_MAX: usize = 256;
+/// Longer names are left out.
+const HEADER_NAME_BYTES_MAX: usize = 128;
 
 /// An answer, as the history keeps it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -30,16 +35,22 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn of(response: &Response) -> Self {
-        let is_kept = |name: &str| name != "set-cookie" && name != "set-cookie2";
+        Self::cut(response, BODY_BYTES_MAX, HEADER_BYTES_MAX)
+    }
+
+    fn cut(response: &Response, body_bytes_max: usize, header_bytes_max: usize) -> Self {
+        let is_kept = |name: &str| {
+            name != "set-cookie" && name != "set-cookie2" && name.len() <= HEADER_NAME_BYTES_MAX
+        };
         let headers = response
             .headers
             .iter()
             .filter(|(name, _)| is_kept(name))
-            .map(|(name, value)| (name.clone(), cut(value.as_bytes(), HEADER_BYTES_MAX)));
+            .map(|(name, value)| (name.clone(), cut(value.as_bytes(), header_bytes_max)));
         Self {
             status_code: response.status,
             response_headers: headers.take(32).collect(),
-            response_body: cut(&response.body, BODY_BYTES_MAX),
+            response_body: cut(&response.body, body_bytes_max),
         }
     }
 }
@@ -78,8 +89,9 @@ pub(crate) fn refused(response: &Response, now: Timestamp) -> Fault {
         429 => " (too many requests)",
         _ => "",
     };
+    let answer = Answer::cut(response, REFUSAL_BODY_BYTES_MAX, REFUSAL_HEADER_BYTES_MAX);
     Fault::handler("http.status", format!("the receiver answered {status}{meaning}"))
-        .with_details(to_value(&Answer::of(response)))
+        .with_details(to_value(&answer))
         .with_retry_after(retry_after(response, now))
 }
 
@@ -103,7 +115,7 @@ mod tests {
     use actions_domain::Timestamp;
     use actions_domain::execution::Outcome;
 
-    use super::{classify, retry_after};
+    use super::{classify, refused, retry_after};
     use crate::egress::Response;
 
     fn answered(status: u16, headers: &[(&str, &str)]) -> Response {
@@ -142,6 +154,18 @@ mod tests {
         assert_eq!(asked("99999999999"), Some(Duration::from_secs(86_400)));
         assert_eq!(asked("soon"), None);
         assert_eq!(asked("-1"), None);
+    }
+
+    #[test]
+    fn a_large_refusal_is_kept_by_its_start() {
+        let name = format!("x-{}", "n".repeat(1_000));
+        let headers = [("x-long", "v".repeat(10_000)), (name.as_str(), String::new())];
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let mut response = answered(500, &headers);
+        response.body = vec![1; 256 * 1024];
+        let details = refused(&response, now()).details.expect("details");
+        assert_eq!(details["response_headers"]["x-long"].as_str().map(str::len), Some(256));
+        assert_eq!(details["response_body"].as_str().map(str::len), Some(4096));
     }
 
     #[test]

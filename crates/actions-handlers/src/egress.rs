@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use url::{Host, Url};
 
 /// Which addresses are forbidden, and why.
@@ -54,7 +56,7 @@ impl Egress {
     /// # Errors
     /// `Setup` when a root certificate of the policy cannot be used.
     pub fn new(policy: EgressPolicy) -> Result<Self, EgressError> {
-        Self::with_lookup(policy, Arc::new(SystemLookup))
+        Self::with_lookup(policy, Arc::new(SystemLookup::default()))
     }
 
     /// Opens a gate that resolves names with `lookup`.
@@ -142,20 +144,35 @@ impl Egress {
         policy.check_host(&parsed)
     }
 
+    /// Opens a connection for a client that speaks by itself.
+    ///
+    /// # Errors
+    /// As for [`Egress::resolve`], and `Connect`.
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, EgressError> {
+        let addresses = self.resolve(host, port).await?;
+        let failed = |detail: String| EgressError::Connect { host: host.to_owned(), detail };
+        #[expect(clippy::disallowed_methods, reason = "these addresses were just checked")]
+        let dial = TcpStream::connect(addresses.as_slice());
+        match tokio::time::timeout(CONNECT_TIME_MAX, dial).await {
+            Ok(connected) => connected.map_err(|error| failed(error.to_string())),
+            Err(_elapsed) => Err(failed("no answer in time".to_owned())),
+        }
+    }
+
+    /// How such a client speaks TLS.
+    ///
+    /// # Errors
+    /// `Setup` when TLS cannot be set up.
+    pub(crate) fn tls(&self, verifies: bool) -> Result<ClientConfig, EgressError> {
+        client::tls(&self.inner.policy, verifies)
+    }
+
     /// Opens and closes a connection, for health checks.
     ///
     /// # Errors
     /// As for [`Egress::send`].
     pub async fn reach(&self, host: &str, port: u16) -> Result<(), EgressError> {
-        let addresses = self.resolve(host, port).await?;
-        let failed = |detail: String| EgressError::Connect { host: host.to_owned(), detail };
-        #[expect(clippy::disallowed_methods, reason = "these addresses were just checked")]
-        let dial = tokio::net::TcpStream::connect(addresses.as_slice());
-        match tokio::time::timeout(CONNECT_TIME_MAX, dial).await {
-            Ok(Ok(_stream)) => Ok(()),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_elapsed) => Err(failed("no answer in time".to_owned())),
-        }
+        self.dial(host, port).await.map(|_stream| ())
     }
 
     /// As [`Egress::reach`], for the host of a URL.

@@ -22,8 +22,11 @@ mod message;
 pub mod sendgrid;
 /// Mail through a server of the tenant's.
 pub mod smtp;
+mod stream;
 /// Mail made of templates.
 pub mod template;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub(crate) use builtin::BuiltIn;
@@ -34,6 +37,8 @@ pub(crate) const RECIPIENTS_MAX: usize = 50;
 const SUBJECT_BYTES_MAX: usize = 900;
 /// A message's texts.
 const TEXT_BYTES_MAX: usize = 512 * 1024;
+/// An address with its name: as long as a line of a message.
+const MAILBOX_BYTES_MAX: usize = 998;
 
 /// One address or several.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -58,17 +63,36 @@ pub(crate) fn recipients(
     template: Option<&str>,
     given: Option<&OneOrMany>,
 ) -> Result<Vec<Mailbox>, Outcome> {
+    let found = copies(call, template, given)?;
+    if found.is_empty() {
+        return Err(invalid("a recipient is needed: to in the config, or to_email in the input"));
+    }
+    Ok(found)
+}
+
+/// Further recipients. There may be none.
+pub(crate) fn copies(
+    call: &Call,
+    template: Option<&str>,
+    given: Option<&OneOrMany>,
+) -> Result<Vec<Mailbox>, Outcome> {
     let rendered = template.map(|to| render_for(call, to, Escape::Plain)).transpose()?;
     let raw: Vec<&str> = match (&rendered, given) {
         (Some(rendered), _) => rendered.split(',').map(str::trim).collect(),
         (None, Some(given)) => given.all().iter().map(String::as_str).collect(),
         (None, None) => Vec::new(),
     };
-    let found = mailboxes(&raw)?;
-    if found.is_empty() {
-        return Err(invalid("a recipient is needed: to in the config, or to_email in the input"));
-    }
-    Ok(found)
+    mailboxes(&raw)
+}
+
+/// Where answers shall go.
+pub(crate) fn reply_to(
+    call: &Call,
+    template: Option<&str>,
+    given: Option<&str>,
+) -> Result<Option<Mailbox>, Outcome> {
+    let rendered = template.map(|to| render_for(call, to, Escape::Plain)).transpose()?;
+    rendered.as_deref().or(given).map(mailbox).transpose()
 }
 
 pub(crate) fn mailboxes<S: AsRef<str>>(raw: &[S]) -> Result<Vec<Mailbox>, Outcome> {
@@ -80,6 +104,9 @@ pub(crate) fn mailboxes<S: AsRef<str>>(raw: &[S]) -> Result<Vec<Mailbox>, Outcom
 
 /// Parses `name@host`, or `Name <name@host>`.
 pub(crate) fn mailbox(raw: &str) -> Result<Mailbox, Outcome> {
+    if raw.len() > MAILBOX_BYTES_MAX {
+        return Err(invalid(format!("an address has at most {MAILBOX_BYTES_MAX} bytes")));
+    }
     check_line("an address", raw)?;
     let parsed: Result<Mailbox, _> = raw.trim().parse();
     parsed.map_err(|error| invalid(format!("{raw:?} is not a mail address: {error}")))

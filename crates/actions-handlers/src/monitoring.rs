@@ -162,8 +162,18 @@ impl MonitoringAlert {
 
 const NO_URL: &str = "the target webhook needs a webhook_url";
 
+/// What the log keeps of a message.
+const LOGGED_CHARS_MAX: usize = 1_000;
+
+/// A tenant's words on one line: a line break would let them begin an entry of their own.
+fn loggable(message: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    message.chars().take(LOGGED_CHARS_MAX).map(plain).collect()
+}
+
 fn log(alerted: &Alerted, call: &Call) {
-    let (message, tenant, action) = (&alerted.message, &call.tenant.slug, &call.action);
+    let (tenant, action) = (&call.tenant.slug, &call.action);
+    let message = loggable(&alerted.message);
     match alerted.severity {
         Severity::Info => {
             tracing::info!(target: "actions::alert", tenant, action, "{message}");
@@ -345,7 +355,7 @@ mod tests {
     use actions_domain::execution::Outcome;
     use actions_domain::ports::handler::Handler;
 
-    use super::{HealthCheck, MonitoringAlert};
+    use super::{HealthCheck, MonitoringAlert, loggable};
     use crate::egress::{Egress, EgressPolicy};
     use crate::fixture::call;
 
@@ -370,6 +380,12 @@ mod tests {
         assert_eq!((&high["alerted"], &high["message"]), (&json!(true), &json!("p99 is 300")));
         assert_eq!(alert(json!({ "load": { "p99": 200 } })).await["alerted"], false);
         assert_eq!(alert(json!({ "load": {} })).await, "template.undefined");
+    }
+
+    #[test]
+    fn an_alert_is_one_line_of_the_log() {
+        assert_eq!(loggable("load\r\nERROR all\u{1b}[2J is lost"), "load  ERROR all [2J is lost");
+        assert_eq!(loggable(&"x".repeat(300_000)).len(), 1_000);
     }
 
     #[tokio::test]

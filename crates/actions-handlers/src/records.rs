@@ -1,8 +1,9 @@
 //! Handlers whose only effect is the record of their execution: `notification.inbox` and
 //! `audit.log`.
 //!
-//! A person's inbox is the list of the notifications that were addressed to them; the audit
-//! trail is the list of audit records. Both are executions, so both are written exactly once.
+//! Notifications and audit records are the outputs of executions, so both are written exactly
+//! once, and the list of an action's executions is the list of them. There is no list by
+//! recipient.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -19,7 +20,8 @@ use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, H
 use crate::config::{About, checked, descriptor, parse_config, parse_input, reject, to_value};
 use crate::template::{Escape, render_for};
 
-/// Who is told what.
+/// Who is told what. The notification is the execution's output: list the executions of the
+/// action to find it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct InboxConfig {
@@ -81,7 +83,7 @@ impl Default for NotificationInbox {
         let descriptor = descriptor::<InboxConfig, InboxInput, Notification>(About {
             id: "notification.inbox",
             aliases: &["SystemNotificationHandler"],
-            title: "Put a notification into a person's inbox",
+            title: "Record a notification for a person as the execution's output",
             handler_type: "native",
             capabilities: &["async"],
             action_types: &[ActionType::SystemNotification],

@@ -17,7 +17,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
-use crate::template::{Escape, announcement, render_for};
+use crate::template::{Escape, announcement, render_for, slack_escaped};
 use crate::webhook::USER_AGENT;
 
 const API_BASE: &str = "https://slack.com/api";
@@ -49,7 +49,7 @@ struct Config {
     #[serde(default)]
     channel: Option<String>,
     /// A template over `event`, `data`, `tenant`. Values are escaped. Without it the input's
-    /// `text` is posted, or the event's name.
+    /// `text` is posted, escaped too, with its `blocks`, or the event's name.
     #[serde(default)]
     text: Option<String>,
     /// Where Slack's API is.
@@ -107,14 +107,15 @@ impl SlackMessage {
         let text = match &config.text {
             Some(template) => render_for(call, template, Escape::Slack)?,
             None => match (input.text, announcement(call)) {
-                (Some(Value::String(text)), _) => text,
+                (Some(Value::String(text)), _) => slack_escaped(&text),
                 (_, Some(announcement)) => announcement,
                 (_, None) => return Err(reject("input.invalid", NO_TEXT)),
             },
         };
         let mut body = json!({ "text": text.chars().take(TEXT_CHARS_MAX).collect::<String>() });
-        if let Some(blocks) = input.blocks.filter(Value::is_array) {
-            body["blocks"] = blocks;
+        // Slack would show these instead of the text that the config fixes.
+        if let (None, Some(Value::Array(blocks))) = (&config.text, input.blocks) {
+            body["blocks"] = json!(blocks);
         }
         let asked = input.channel.as_ref().and_then(Value::as_str);
         if let Some(channel) = config.channel.as_deref().or(asked) {
@@ -212,5 +213,34 @@ impl Handler for SlackMessage {
         let base = config.api_base.as_deref().unwrap_or(API_BASE);
         let url = config.webhook_url.as_ref().map_or(base, Secret::expose);
         self.egress.reach_url(url).await.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Config, SlackMessage};
+    use crate::config::parse_config;
+    use crate::egress::{Egress, EgressPolicy};
+    use crate::fixture::call;
+
+    fn posted(config: Value, input: Value) -> Value {
+        let mut config = config;
+        config["webhook_url"] = json!("https://hooks.slack.example/services/x");
+        let call = call(config, input);
+        let config: Config = parse_config(&call).expect("a config");
+        let slack = SlackMessage::new(Egress::new(EgressPolicy::default()).expect("a gate"));
+        let request = slack.request(&config, &call).expect("a request");
+        serde_json::from_slice(request.bytes()).expect("JSON")
+    }
+
+    #[test]
+    fn an_input_cannot_ping_a_channel_or_replace_the_text_of_the_config() {
+        let evil = json!({ "text": "<!channel> & <https://evil.example|ours>", "blocks": [{}] });
+        let escaped = "&lt;!channel&gt; &amp; &lt;https://evil.example|ours&gt;";
+        assert_eq!(posted(json!({}), evil.clone()), json!({ "text": escaped, "blocks": [{}] }));
+        let fixed = posted(json!({ "text": "Hi {{ data.text }}" }), evil);
+        assert_eq!(fixed, json!({ "text": format!("Hi {escaped}") }));
     }
 }

@@ -1,28 +1,40 @@
 //! Texts with places for an event's data.
 //!
 //! Templates are written by tenants, so they are data, not programs: no loader, no macros, no
-//! assignments, a short list of filters, fuel, and a cap on what they write. A missing variable
-//! is an error, because a mail to "Dear ," helps nobody.
+//! assignments, no repetition, a short list of filters, fuel, and a cap on what they write. The
+//! compiler follows expressions and conditions by recursion and nothing can interrupt an
+//! operator, so a template's tokens are counted before it is compiled. A missing variable is an
+//! error, because a mail to "Dear ," helps nobody.
 
 use std::io;
 
-use minijinja::value::{Serde, Value as Dynamic};
+use minijinja::machinery::{Token, tokenize};
+use minijinja::value::{Kwargs, Serde, Value as Dynamic};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, filters};
 use serde_json::{Map, Value, json};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use actions_domain::execution::Outcome;
 use actions_domain::ports::handler::Call;
 
 use crate::config::reject;
 
-/// Instructions of one rendering.
+/// Instructions of one rendering, with data of ordinary size.
 const FUEL: u64 = 20_000;
+/// Instructions times bytes of what the template sees: one instruction may read or copy it all.
+const WORK_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// More than this is rendered where it delays nobody else.
+const LIGHT_BYTES_MAX: u64 = 16 * 1024;
 /// What one rendering may write.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A template's source.
 const SOURCE_BYTES_MAX: usize = 64 * 1024;
-/// Statements that can be written. Assignments could double a text until memory is full.
-const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "raw", "endraw"];
+/// Tokens of one expression.
+const TOKENS_MAX: usize = 128;
+/// `~` and `+` of one expression: each may copy the data once more.
+const JOINS_MAX: usize = 8;
+/// Open statements, and every `elif` of a template: the parser nests those too.
+const NESTING_MAX: usize = 48;
 
 /// How values are written into the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +50,7 @@ pub(crate) enum Escape {
 /// # Errors
 /// Where and why not, as a sentence.
 pub(crate) fn check(source: &str) -> Result<(), String> {
-    check_statements(source)?;
+    check_tokens(source)?;
     let env = environment(Escape::Plain);
     env.template_from_str(source).map(|_| ()).map_err(|error| sentence(&error))
 }
@@ -48,14 +60,20 @@ pub(crate) fn check(source: &str) -> Result<(), String> {
 /// # Errors
 /// The outcome to answer with: the same template and data would fail again.
 pub(crate) fn render(source: &str, context: &Value, escape: Escape) -> Result<String, Outcome> {
-    check_statements(source).map_err(|message| reject("template.invalid", message))?;
-    let env = environment(escape);
+    check_tokens(source).map_err(|message| reject("template.invalid", message))?;
+    let bytes = weight(context);
+    let mut env = environment(escape);
+    env.set_fuel(Some(FUEL.min(WORK_BYTES_MAX / bytes)));
     let template = env
         .template_from_str(source)
         .map_err(|error| reject("template.invalid", sentence(&error)))?;
-    let mut written = Capped(Vec::new());
-    let context = Dynamic::from(Serde(context));
-    template.render_captured_to(context, &mut written).map_err(|error| {
+    let rendered = || {
+        let mut written = Capped(Vec::new());
+        template.render_captured_to(Dynamic::from(Serde(context)), &mut written)?;
+        Ok(written.0)
+    };
+    let rendered = if bytes > LIGHT_BYTES_MAX { aside(rendered) } else { rendered() };
+    let written = rendered.map_err(|error: minijinja::Error| {
         let code = if error.kind() == ErrorKind::UndefinedError {
             "template.undefined"
         } else {
@@ -63,7 +81,31 @@ pub(crate) fn render(source: &str, context: &Value, escape: Escape) -> Result<St
         };
         reject(code, sentence(&error))
     })?;
-    String::from_utf8(written.0).map_err(|error| reject("template.failed", error.to_string()))
+    String::from_utf8(written).map_err(|error| reject("template.failed", error.to_string()))
+}
+
+/// Does what may take a second without holding up the other tasks of this thread. A runtime of
+/// one thread has nowhere to move them.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
+/// About the bytes of a value as JSON. Never 0.
+fn weight(value: &Value) -> u64 {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => 2 + text.len() as u64,
+        Value::Array(items) => 2 + items.iter().map(|item| 1 + weight(item)).sum::<u64>(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| 4 + name.len() as u64 + weight(value);
+            2 + fields.iter().map(field).sum::<u64>()
+        }
+    }
 }
 
 /// What a template of a definition sees: `event`, `data`, `tenant`, `execution`, `action`.
@@ -110,7 +152,6 @@ pub(crate) fn announcement(call: &Call) -> Option<String> {
 
 fn environment<'source>(escape: Escape) -> Environment<'source> {
     let mut env = Environment::empty();
-    env.set_fuel(Some(FUEL));
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_recursion_limit(32);
     env.add_filter("upper", filters::upper);
@@ -123,7 +164,7 @@ fn environment<'source>(escape: Escape) -> Environment<'source> {
     env.add_filter("first", filters::first);
     env.add_filter("last", filters::last);
     env.add_filter("round", filters::round);
-    env.add_filter("tojson", filters::tojson);
+    env.add_filter("tojson", tojson);
     env.add_test("defined", minijinja::tests::is_defined);
     env.add_test("none", minijinja::tests::is_none);
     match escape {
@@ -138,6 +179,18 @@ fn environment<'source>(escape: Escape) -> Environment<'source> {
         }
     }
     env
+}
+
+/// Without an indentation, which could have any width, and with a cap: JSON inside of JSON
+/// doubles its escapes each time.
+fn tojson(value: &Dynamic) -> Result<Dynamic, minijinja::Error> {
+    let none = std::iter::empty::<(&str, Dynamic)>();
+    let json = filters::tojson(value, None, none.collect::<Kwargs>())?;
+    if json.as_str().is_some_and(|json| json.len() > OUTPUT_BYTES_MAX) {
+        let message = format!("tojson makes more than {OUTPUT_BYTES_MAX} bytes");
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
+    }
+    Ok(json)
 }
 
 fn slack_formatter(
@@ -157,19 +210,49 @@ pub(crate) fn slack_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn check_statements(source: &str) -> Result<(), String> {
+/// Refuses what could exhaust stack, memory or time, by its tokens.
+fn check_tokens(source: &str) -> Result<(), String> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(format!("a template has at most {SOURCE_BYTES_MAX} bytes"));
     }
-    for block in source.split("{%").skip(1) {
-        let block = block.trim_start_matches(['-', '+']).trim_start();
-        let word = block.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        if !STATEMENTS.contains(&word) {
-            return Err(format!("a template cannot use {{% {word} %}}, only if, for and raw"));
+    let (mut tokens, mut joins, mut nesting) = (0_usize, 0_usize, 0_usize);
+    let mut begins_statement = false;
+    for token in tokenize(source, false, Default::default()) {
+        let (token, _) = token.map_err(|error| sentence(&error))?;
+        if matches!(token, Token::VariableStart | Token::BlockStart) {
+            (tokens, joins) = (0, 0);
+        }
+        tokens += 1;
+        joins += usize::from(matches!(token, Token::Tilde | Token::Plus));
+        if let Token::Ident(word) = token
+            && begins_statement
+        {
+            nesting = match word {
+                "if" | "for" | "elif" => nesting + 1,
+                "endif" | "endfor" => nesting.saturating_sub(1),
+                "else" => nesting,
+                _ => return Err(format!("a template cannot use {{% {word} %}}, {STATEMENTS}")),
+            };
+        }
+        begins_statement = matches!(token, Token::BlockStart);
+        if matches!(token, Token::Mul) {
+            return Err("a template cannot use *: it can repeat a text without end".to_owned());
+        }
+        if tokens > TOKENS_MAX {
+            return Err(format!("an expression of a template has at most {TOKENS_MAX} tokens"));
+        }
+        if joins > JOINS_MAX {
+            return Err(format!("an expression of a template has at most {JOINS_MAX} ~ and +"));
+        }
+        if nesting > NESTING_MAX {
+            return Err(format!("a template nests at most {NESTING_MAX} statements, elif too"));
         }
     }
     Ok(())
 }
+
+/// Assignments could double a text until memory is full.
+const STATEMENTS: &str = "only if, for and raw";
 
 fn sentence(error: &minijinja::Error) -> String {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
@@ -249,5 +332,71 @@ mod tests {
         }
         assert!(check("{% macro x() %}{% endmacro %}").is_err());
         assert!(check(&"x".repeat(70_000)).is_err());
+    }
+
+    /// The compiler's recursion would end the process, so none of these may reach it.
+    #[test]
+    fn a_template_too_deep_for_the_compiler_is_refused() {
+        let deep = [
+            format!("{{{{ {}a }}}}", "a+".repeat(30_000)),
+            format!("{{{{ {}a }}}}", "a and ".repeat(10_000)),
+            format!("{{{{ a{} }}}}", ".a".repeat(30_000)),
+            format!("{{{{ a{} }}}}", "|trim".repeat(12_000)),
+            format!("{{{{ a{} }}}}", "[0]".repeat(20_000)),
+            format!("{{{{ {}a }}}}", "not ".repeat(15_000)),
+            format!("{{{{ {}a }}}}", "-".repeat(60_000)),
+            format!("{{{{ {}a }}}}", "a if a else ".repeat(5_000)),
+            format!("{{% if {}a %}}{{% endif %}}", "a or ".repeat(12_000)),
+            format!("{{% if a %}}{}{{% endif %}}", "{%elif a%}".repeat(6_000)),
+            "{%if a%}".repeat(8_000),
+            // Neither texts nor comments nor raw parts hide what comes after them.
+            format!("{{# {{{{ ' #}}{{{{ '}}}}' {}a }}}}", "+a".repeat(30_000)),
+            format!("{{% raw %}}{{{{ ' {{% endraw %}}{{{{ {}a }}}}", "a+".repeat(30_000)),
+        ];
+        for source in deep {
+            let start = source.get(..40).unwrap_or_default();
+            assert!(check(&source).is_err(), "{start}");
+            assert_eq!(code(&source), "template.invalid", "{start}");
+        }
+    }
+
+    /// The deepest that pass fit into the stack of a thread of the runtime, unoptimised too.
+    #[test]
+    fn a_template_at_the_limits_is_compiled() {
+        let limits = [
+            format!("{{{{ {}1{} }}}}", "(".repeat(60), ")".repeat(60)),
+            format!("{{{{ {}1{} }}}}", "[".repeat(60), "]".repeat(60)),
+            format!("{{{{ {}xs }}}}", "not ".repeat(120)),
+            format!("{{{{ xs{} }}}}", "|first".to_owned() + &"|upper".repeat(59)),
+            format!("{{{{ 1{} }}}}", " - 1".repeat(60)),
+            "{% if xs %}".repeat(48) + "{{ ((1)) }}" + &"{% endif %}".repeat(48),
+            format!("{{% if xs %}}{}x{{% endif %}}", "{% elif xs %}".repeat(47)),
+            format!("{}\n{{{{ 1 }}}}", "+".repeat(200)),
+        ];
+        for source in limits {
+            assert_eq!(check(&source), Ok(()), "{source}");
+            assert!(!code(&source).starts_with("template."), "{source}: {}", code(&source));
+        }
+    }
+
+    #[test]
+    fn large_data_cannot_be_multiplied() {
+        let data = json!({ "d": "x".repeat(1_000_000), "xs": vec![0; 20_000] });
+        let code = |source: &str| match render(source, &data, Escape::Plain) {
+            Ok(text) => text,
+            Err(Outcome::Reject(fault)) => fault.code,
+            Err(outcome) => panic!("{outcome:?}"),
+        };
+        let joined = |sign: &str| format!("{{{{ {}d }}}}", format!("d {sign} ").repeat(10_000));
+        assert_eq!(code(&joined("~")), "template.invalid");
+        assert_eq!(code(&joined("+")), "template.invalid");
+        assert_eq!(code("{{ 'A' * 99999999 }}"), "template.invalid");
+        assert_eq!(code("{{ (d * 100)|length }}"), "template.invalid");
+        assert_eq!(code("{{ xs|tojson(indent=100000000)|length }}"), "template.failed");
+        assert_eq!(code(&format!("{{{{ xs{} }}}}", "|tojson".repeat(60))), "template.failed");
+        assert_eq!(code("{{ (d ~ d ~ d)|length }}"), "3000000");
+        // What a loop repeats is paid by the size of the data.
+        let again = "{% for x in xs %}{% if (d ~ d)|upper == d %}{% endif %}{% endfor %}";
+        assert_eq!(code(again), "template.failed");
     }
 }

@@ -92,6 +92,8 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
     }
     findings.errors.extend(check_match(app, None, &spec.conditions, "", "/conditions"));
     findings.warnings.extend(doubtful_patterns(tenant, &spec.event_patterns));
+    let rates = [spec.rate_limit_per_minute, spec.rate_limit_per_hour];
+    findings.warnings.extend(unenforced_rates(rates));
     match app.handlers.find(&spec.handler) {
         Some(handler) => {
             findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
@@ -123,6 +125,7 @@ pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) 
         }
     }
     findings.warnings.extend(doubtful_patterns(tenant, std::slice::from_ref(&spec.event_pattern)));
+    findings.warnings.extend(unenforced_rates(rates.map(|(_, rate)| rate)));
     findings
 }
 
@@ -192,6 +195,13 @@ fn doubtful_patterns(tenant: TenantId, patterns: &[Pattern]) -> Vec<FieldNote> {
         }
     }
     notes
+}
+
+/// Says of the rates per minute and per hour that they do nothing yet.
+fn unenforced_rates(rates: [Option<u32>; 2]) -> impl Iterator<Item = FieldNote> {
+    let fields = ["/rate_limit_per_minute", "/rate_limit_per_hour"].into_iter().zip(rates);
+    let given = fields.filter(|(_, rate)| rate.is_some());
+    given.map(|(field, _)| FieldNote::new(field, "is stored and not enforced yet"))
 }
 
 fn doubtful_type(handler: &dyn Handler, action_type: ActionType) -> Option<FieldNote> {

@@ -33,34 +33,25 @@ pub(super) struct Clients {
     /// For definitions that switch certificate checks off. Built on first use.
     unverified: OnceLock<reqwest::Client>,
     resolver: Resolver,
+    policy: Arc<EgressPolicy>,
 }
 
 impl Clients {
-    pub(super) fn new(policy: &EgressPolicy, resolver: &Resolver) -> Result<Self, EgressError> {
-        let setup = |detail: String| EgressError::Setup { detail };
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        for root in &policy.roots {
-            let root = CertificateDer::from(root.clone());
-            roots.add(root).map_err(|error| setup(error.to_string()))?;
-        }
-        let tls = tls_builder()
-            .map_err(|error| setup(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let verified = client(tls, resolver).map_err(|error| setup(cause(&error)))?;
-        Ok(Self { verified, unverified: OnceLock::new(), resolver: resolver.clone() })
+    pub(super) fn new(
+        policy: &Arc<EgressPolicy>,
+        resolver: &Resolver,
+    ) -> Result<Self, EgressError> {
+        let verified =
+            client(tls(policy, true)?, resolver).map_err(|error| setup(cause(&error)))?;
+        let (resolver, policy) = (resolver.clone(), policy.clone());
+        Ok(Self { verified, unverified: OnceLock::new(), resolver, policy })
     }
 
     fn unverified(&self) -> Result<&reqwest::Client, EgressError> {
         if let Some(client) = self.unverified.get() {
             return Ok(client);
         }
-        let setup = |detail: String| EgressError::Setup { detail };
-        let tls = tls_builder()
-            .map_err(|error| setup(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
-            .with_no_client_auth();
+        let tls = tls(&self.policy, false)?;
         let built = client(tls, &self.resolver).map_err(|error| setup(cause(&error)))?;
         Ok(self.unverified.get_or_init(|| built))
     }
@@ -102,6 +93,30 @@ impl Clients {
             .collect();
         Ok(Response { status: answer.status().as_u16(), headers, body, is_cut })
     }
+}
+
+fn setup(detail: String) -> EgressError {
+    EgressError::Setup { detail }
+}
+
+/// How TLS is spoken: with the public authorities and those of the policy, or with any
+/// certificate.
+pub(super) fn tls(
+    policy: &EgressPolicy,
+    verifies: bool,
+) -> Result<rustls::ClientConfig, EgressError> {
+    let builder = tls_builder().map_err(|error| setup(error.to_string()))?;
+    if !verifies {
+        let verifier = Arc::new(AnyCertificate(provider()));
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        return Ok(builder.with_no_client_auth());
+    }
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for root in &policy.roots {
+        let root = CertificateDer::from(root.clone());
+        roots.add(root).map_err(|error| setup(error.to_string()))?;
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn client(

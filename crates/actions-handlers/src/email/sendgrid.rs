@@ -41,7 +41,7 @@ struct Config {
     /// A template. Without it the input's `subject`.
     #[serde(default)]
     subject: Option<String>,
-    /// A template. Without it the input's `content`.
+    /// A template. Without it the input's `content` and `html_content`.
     #[serde(default)]
     content: Option<String>,
     #[serde(default)]
@@ -132,11 +132,14 @@ impl Config {
             if subject.is_none() {
                 return Err(invalid("a subject is needed, in the config or in the input"));
             }
-            let plain = match &self.content {
-                Some(template) => Some(render_for(call, template, Escape::Plain)?),
-                None => text(input.content.as_ref()).map(ToOwned::to_owned),
+            // Whoever fixes the text fixes all of it.
+            let (plain, html) = match &self.content {
+                Some(template) => (Some(render_for(call, template, Escape::Plain)?), None),
+                None => {
+                    let given = |value| text(value).map(ToOwned::to_owned);
+                    (given(input.content.as_ref()), given(input.html_content.as_ref()))
+                }
             };
-            let html = text(input.html_content.as_ref()).map(ToOwned::to_owned);
             // SendGrid wants plain text first.
             let parts = [("text/plain", plain), ("text/html", html)];
             let mut content = Vec::new();
@@ -206,6 +209,13 @@ impl SendGridEmail {
         let message_id = response.header("x-message-id").map(ToOwned::to_owned);
         let accepted = Accepted { message_id, status_code: response.status };
         Ok(Outcome::Done(Output::new(to_value(&accepted))))
+    }
+}
+
+#[cfg(test)]
+impl SendGridEmail {
+    pub(super) fn body(call: &Call) -> Result<Value, Outcome> {
+        parse_config::<Config>(call)?.body(call)
     }
 }
 

@@ -12,7 +12,7 @@ use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, H
 
 use super::message::Parts;
 use super::transport::Server;
-use super::{OneOrMany, invalid, mailbox, mailboxes, note_address, recipients, text};
+use super::{OneOrMany, copies, invalid, mailbox, note_address, recipients, reply_to, text};
 use crate::config::{
     About, Notes, Secret, checked, descriptor, parse, parse_config, parse_input, time_limit,
     to_value,
@@ -50,16 +50,26 @@ pub(super) struct Config {
     #[schemars(range(min = 1, max = 3600))]
     pub(super) timeout_seconds: u32,
     /// A template over `event`, `data`, `tenant` for the recipients, separated by commas.
-    /// Without it the input's `to_email` or `email`.
+    /// Without it the input's `to_email` or `email`, with its `cc`, `bcc` and `reply_to`.
     #[serde(default)]
     pub(super) to: Option<String>,
+    /// As `to`.
+    #[serde(default)]
+    pub(super) cc: Option<String>,
+    /// As `to`.
+    #[serde(default)]
+    pub(super) bcc: Option<String>,
+    /// A template for one address.
+    #[serde(default)]
+    pub(super) reply_to: Option<String>,
     /// A template. Without it the input's `subject`.
     #[serde(default)]
     pub(super) subject: Option<String>,
-    /// A template for the plain text. Without it the input's `body`.
+    /// A template for the plain text.
     #[serde(default)]
     pub(super) body: Option<String>,
-    /// A template for HTML; values are escaped. Without it the input's `html_body`.
+    /// A template for HTML; values are escaped. Without this and `body`, the input's `body` and
+    /// `html_body`.
     #[serde(default)]
     pub(super) html_body: Option<String>,
 }
@@ -71,6 +81,18 @@ pub(super) fn port_default() -> u16 {
 /// A message of a job, or an event's data that holds one.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 struct Input {
+    #[serde(flatten)]
+    recipients: Recipients,
+    #[serde(default)]
+    subject: Option<Value>,
+    #[serde(default)]
+    body: Option<Value>,
+    #[serde(default)]
+    html_body: Option<Value>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+struct Recipients {
     #[serde(default)]
     to_email: Option<OneOrMany>,
     #[serde(default)]
@@ -79,12 +101,6 @@ struct Input {
     cc: Option<OneOrMany>,
     #[serde(default)]
     bcc: Option<OneOrMany>,
-    #[serde(default)]
-    subject: Option<Value>,
-    #[serde(default)]
-    body: Option<Value>,
-    #[serde(default)]
-    html_body: Option<Value>,
     #[serde(default)]
     reply_to: Option<String>,
 }
@@ -119,20 +135,25 @@ impl Config {
             Some(template) => render_for(call, template, escape).map(Some),
             None => Ok(text(given.as_ref()).map(ToOwned::to_owned)),
         };
-        let copies = |given: &Option<OneOrMany>| {
-            given.as_ref().map_or(Ok(Vec::new()), |given| mailboxes(given.all()))
+        // Whoever fixes the recipients, or the text, fixes all of them: the input is often the
+        // data of somebody else's event.
+        let given = if self.to.is_none() { input.recipients } else { Recipients::default() };
+        let (body, html_body) = if self.body.is_none() && self.html_body.is_none() {
+            (input.body, input.html_body)
+        } else {
+            (None, None)
         };
-        let to = input.to_email.as_ref().or(input.email.as_ref());
+        let to = given.to_email.as_ref().or(given.email.as_ref());
         Ok(Parts {
             from: sender(&self.from_email, self.from_name.as_deref())?,
             to: recipients(call, self.to.as_deref(), to)?,
-            cc: copies(&input.cc)?,
-            bcc: copies(&input.bcc)?,
-            reply_to: input.reply_to.as_deref().map(mailbox).transpose()?,
+            cc: copies(call, self.cc.as_deref(), given.cc.as_ref())?,
+            bcc: copies(call, self.bcc.as_deref(), given.bcc.as_ref())?,
+            reply_to: reply_to(call, self.reply_to.as_deref(), given.reply_to.as_deref())?,
             subject: said(&self.subject, &input.subject, Escape::Plain)?
                 .ok_or_else(|| invalid("a subject is needed, in the config or in the input"))?,
-            text: said(&self.body, &input.body, Escape::Plain)?,
-            html: said(&self.html_body, &input.html_body, Escape::Html)?,
+            text: said(&self.body, &body, Escape::Plain)?,
+            html: said(&self.html_body, &html_body, Escape::Html)?,
         })
     }
 }
@@ -190,6 +211,9 @@ fn check(config: &Config, egress: &Egress, notes: &mut Notes) {
     note_address(notes, "/from_email", &config.from_email);
     notes.timeout("/timeout_seconds", config.timeout_seconds, 300);
     notes.template("/to", config.to.as_deref());
+    notes.template("/cc", config.cc.as_deref());
+    notes.template("/bcc", config.bcc.as_deref());
+    notes.template("/reply_to", config.reply_to.as_deref());
     notes.template("/subject", config.subject.as_deref());
     notes.template("/body", config.body.as_deref());
     notes.template("/html_body", config.html_body.as_deref());

@@ -13,7 +13,7 @@ use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, H
 use super::message::Parts;
 use super::smtp::{Sent, port_default, send, sender};
 use super::transport::Server;
-use super::{BuiltIn, OneOrMany, mailbox, note_address, recipients};
+use super::{BuiltIn, OneOrMany, note_address, recipients, reply_to};
 use crate::config::{
     About, Notes, Secret, checked, descriptor, parse, parse_config, parse_input, reject,
 };
@@ -50,9 +50,12 @@ struct Config {
     #[schemars(range(min = 1, max = 3600))]
     timeout_seconds: u32,
     /// A template over `event`, `data`, `tenant` for the recipients, separated by commas.
-    /// Without it the input's `to_email` or `email`.
+    /// Without it the input's `to_email` or `email`, with its `reply_to`.
     #[serde(default)]
     to: Option<String>,
+    /// A template for one address.
+    #[serde(default)]
+    reply_to: Option<String>,
     /// A built-in message. The definition's own templates take the place of its parts.
     #[serde(default)]
     template: Option<String>,
@@ -135,12 +138,14 @@ impl Config {
         let variables = variables(call, input.template_data.as_ref());
         let rendered = |source: &str, escape| render(source, &variables, escape);
         let to = input.to_email.as_ref().or(input.email.as_ref());
+        // Whoever fixes the recipient fixes where answers go.
+        let asked = input.reply_to.as_deref().filter(|_| self.to.is_none());
         Ok(Parts {
             from: sender(&self.from_email, self.from_name.as_deref())?,
             to: recipients(call, self.to.as_deref(), to)?,
             cc: Vec::new(),
             bcc: Vec::new(),
-            reply_to: input.reply_to.as_deref().map(mailbox).transpose()?,
+            reply_to: reply_to(call, self.reply_to.as_deref(), asked)?,
             subject: rendered(sources.subject, Escape::Plain)?,
             text: sources.text.map(|text| rendered(text, Escape::Plain)).transpose()?,
             html: sources.html.map(|html| rendered(html, Escape::Html)).transpose()?,
@@ -152,6 +157,7 @@ impl Config {
         note_address(notes, "/from_email", &self.from_email);
         notes.timeout("/timeout_seconds", self.timeout_seconds, 300);
         notes.template("/to", self.to.as_deref());
+        notes.template("/reply_to", self.reply_to.as_deref());
         notes.template("/subject", self.subject.as_deref());
         notes.template("/text", self.text.as_deref());
         notes.template("/html", self.html.as_deref());

@@ -1,20 +1,26 @@
 //! Hands a message to a mail server, over an address that the gate has checked.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::Message;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
 };
 use lettre::transport::smtp::extension::ClientId;
+use rustls::pki_types::ServerName;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use actions_domain::execution::{Fault, Outcome};
 
-use crate::config::{Notes, Secret};
-use crate::egress::Egress;
+use super::stream::Bounded;
+use crate::config::{Notes, Secret, reject};
+use crate::egress::{Egress, EgressError};
 
 /// Saying goodbye must not cost a delivered message its success.
 const QUIT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -44,6 +50,9 @@ impl Server<'_> {
         if !self.verify_ssl {
             notes.warn("/verify_ssl", "anybody on the way can read and change mail");
         }
+        if self.helo_name.is_some_and(|name| !is_helo_name(name)) {
+            notes.error("/helo_name", NO_HELO_NAME);
+        }
         match (self.username, self.password) {
             (Some(_), None) => notes.error("/smtp_password", "a user name needs a password"),
             (None, Some(_)) => notes.error("/smtp_username", "a password needs a user name"),
@@ -63,7 +72,7 @@ impl Server<'_> {
     ) -> Result<String, Outcome> {
         // Port and host again: the config may be older than the policy.
         egress.check_smtp_host(self.host, self.port).map_err(|error| error.outcome())?;
-        let sending = self.hand_over(egress, message, limit);
+        let sending = self.hand_over(egress, message);
         let (mut connection, said) = match tokio::time::timeout(limit, sending).await {
             Ok(sent) => sent?,
             Err(_elapsed) => {
@@ -80,25 +89,21 @@ impl Server<'_> {
         &self,
         egress: &Egress,
         message: &Message,
-        limit: Duration,
     ) -> Result<(AsyncSmtpConnection, String), Outcome> {
-        let addresses =
-            egress.resolve(self.host, self.port).await.map_err(|error| error.outcome())?;
         let failed = |error: Error| outcome(self.host, &error);
-        let sender = message.envelope().from().map(|from| from.domain().to_owned());
-        let hello = self.helo_name.map(ToOwned::to_owned).or(sender);
-        let hello = hello.map_or_else(ClientId::default, ClientId::Domain);
+        let hello = self.hello(message)?;
+        let stream = egress.dial(self.host, self.port).await.map_err(|error| {
+            let is_connect = matches!(error, EgressError::Connect { .. });
+            if is_connect { self.unreachable(&error) } else { error.outcome() }
+        })?;
         let is_wrapped = self.use_ssl || self.port == 465;
-        let wrapper = if is_wrapped { Some(self.tls(egress).map_err(failed)?) } else { None };
-        let mut connection = AsyncSmtpConnection::connect_tokio1(
-            addresses.as_slice(),
-            Some(limit),
-            &hello,
-            wrapper,
-            None,
-        )
-        .await
-        .map_err(failed)?;
+        let stream = if is_wrapped {
+            self.wrapped(egress, stream).await?
+        } else {
+            Bounded::boxed(stream).map_err(|error| self.unreachable(&error))?
+        };
+        let mut connection =
+            AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(failed)?;
         if self.use_tls && !is_wrapped {
             // Never in clear text when the server, or somebody on the way, does not offer it.
             connection.starttls(self.tls(egress).map_err(failed)?, &hello).await.map_err(failed)?;
@@ -114,6 +119,40 @@ impl Server<'_> {
         Ok((connection, said.chars().take(200).collect()))
     }
 
+    /// What we call ourselves: what the config says, else the sender's domain.
+    fn hello(&self, message: &Message) -> Result<ClientId, Outcome> {
+        if let Some(name) = self.helo_name {
+            // It is written into the dialogue as it is.
+            if !is_helo_name(name) {
+                return Err(reject("config.invalid", format!("/helo_name: {NO_HELO_NAME}")));
+            }
+            return Ok(ClientId::Domain(name.to_owned()));
+        }
+        let sender = message.envelope().from().map(|from| from.domain().to_owned());
+        Ok(sender
+            .filter(|name| is_helo_name(name))
+            .map_or_else(ClientId::default, ClientId::Domain))
+    }
+
+    /// TLS from the first byte.
+    async fn wrapped(
+        &self,
+        egress: &Egress,
+        stream: TcpStream,
+    ) -> Result<Box<dyn AsyncTokioStream>, Outcome> {
+        let host = self.host.trim_end_matches('.').to_owned();
+        let name = ServerName::try_from(host).map_err(|error| self.unreachable(&error))?;
+        let tls = egress.tls(self.verify_ssl).map_err(|error| error.outcome())?;
+        let connected = TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
+        let bounded = connected.and_then(Bounded::boxed);
+        bounded.map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &dyn std::error::Error) -> Outcome {
+        let message = format!("{} could not be talked to: {error}", self.host);
+        Outcome::Retry(Fault::system("email.connection", message))
+    }
+
     /// The name that the tenant gave is the one that the certificate must carry.
     fn tls(&self, egress: &Egress) -> Result<TlsParameters, Error> {
         let mut builder = TlsParameters::builder(self.host.trim_end_matches('.').to_owned())
@@ -124,6 +163,16 @@ impl Server<'_> {
         }
         builder.build_rustls()
     }
+}
+
+const NO_HELO_NAME: &str = "is not a host name like mail.example.com, nor an address in brackets";
+
+fn is_helo_name(raw: &str) -> bool {
+    if let Some(literal) = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return literal.strip_prefix("IPv6:").unwrap_or(literal).parse::<IpAddr>().is_ok();
+    }
+    let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=253).contains(&raw.len()) && raw.bytes().all(is_letter)
 }
 
 /// What a server's refusal means: 4yz passes, 5yz does not.

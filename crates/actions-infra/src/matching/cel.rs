@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actions_domain::limits::{
-    CEL_COPY_BYTES_MAX, CEL_DEPTH_MAX, CEL_ITEMS_MAX, CEL_TREE_DEPTH_MAX,
+    CEL_COPY_BYTES_MAX, CEL_DEPTH_MAX, CEL_ITEMS_MAX, CEL_READ_BYTES_MAX, CEL_TREE_DEPTH_MAX,
 };
 use actions_domain::matching::condition::{
     CelText, Evaluate, Expression, Facts, Note, Path, Truth, Undecided, shown,
@@ -52,7 +52,16 @@ pub(super) struct Program {
 struct Cost {
     /// Parts that copy values: additions, lists and maps.
     copies: usize,
+    /// Parts that read through values: comparisons and functions of texts, at most once over all
+    /// steps of a macro.
+    reads: usize,
+    /// Those that a macro repeats with the same value at each step.
+    repeated_reads: usize,
     has_macro: bool,
+    /// Items of the longest list or map that is written down.
+    written_items: usize,
+    /// How many times longer than a list of the data a macro's range may be, by additions.
+    range_parts: usize,
 }
 
 /// Why a text is not an expression, counted in lines and columns from 1.
@@ -238,18 +247,29 @@ fn panic_words(panic: &(dyn Any + Send)) -> String {
 
 impl Cost {
     /// Refuses what could take long, by an upper bound: what a macro walks through times what
-    /// each step may copy.
+    /// each step may copy or read.
     fn check(self, facts: &EventFacts<'_>) -> Result<(), String> {
-        let items = if self.has_macro { facts.longest_collection() } else { 1 };
+        let items = if self.has_macro {
+            facts.longest_collection().max(self.written_items).saturating_mul(self.range_parts + 1)
+        } else {
+            1
+        };
         if items > CEL_ITEMS_MAX {
             return Err(format!(
                 "the data has a list or map of {items} items, and macros take at most {CEL_ITEMS_MAX}"
             ));
         }
-        let bytes = self.copies.saturating_mul(items).saturating_mul(facts.data_bytes());
+        let bytes = self.copies.saturating_mul(items).saturating_mul(facts.bytes());
         if bytes > CEL_COPY_BYTES_MAX {
             return Err(format!(
                 "it may copy {bytes} bytes, and at most {CEL_COPY_BYTES_MAX} are allowed"
+            ));
+        }
+        let reads = self.reads.saturating_add(self.repeated_reads.saturating_mul(items));
+        let bytes = reads.saturating_mul(facts.bytes());
+        if bytes > CEL_READ_BYTES_MAX {
+            return Err(format!(
+                "it may compare {bytes} bytes, and at most {CEL_READ_BYTES_MAX} are allowed; inside of a macro, compare parts of its items with plain values"
             ));
         }
         Ok(())

@@ -55,14 +55,27 @@ impl<'e> EventFacts<'e> {
         })
     }
 
-    /// Bytes of the data as it was sent.
-    pub(super) fn data_bytes(&self) -> usize {
-        self.event.data.as_str().len()
+    /// About the bytes of what a sender chose: data, metadata and extensions.
+    pub(super) fn bytes(&self) -> usize {
+        let about = &self.event.attributes;
+        let metadata = about.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+        let extensions = about.extensions.iter();
+        let extensions: usize = extensions.map(|(name, value)| name.len() + bytes(value)).sum();
+        self.event.data.as_str().len() + metadata + extensions
     }
 
-    /// Members of the data's longest list or object.
+    /// Members of the longest list or object of these, at least 1.
     pub(super) fn longest_collection(&self) -> usize {
-        *self.longest.get_or_init(|| longest_collection(self.data()))
+        *self.longest.get_or_init(|| {
+            let about = &self.event.attributes;
+            let metadata = about.metadata.as_ref().map(|metadata| metadata.to_value());
+            let extensions = about.extensions.values().map(longest_collection).max();
+            longest_collection(self.data())
+                .max(metadata.as_ref().map_or(0, longest_collection))
+                .max(extensions.unwrap_or(0))
+                .max(about.extensions.len())
+                .max(1)
+        })
     }
 
     fn event_value(&self) -> CelValue {
@@ -152,6 +165,15 @@ fn cel_map(members: &serde_json::Map<String, Value>) -> CelValue {
     let members =
         members.iter().map(|(name, value)| (CelMapKey::from(name.clone()), cel_value(value)));
     Box::new(CelMap::from(members.collect::<HashMap<_, _>>()))
+}
+
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(bytes).sum(),
+        Value::Object(members) => members.iter().map(|(name, item)| name.len() + bytes(item)).sum(),
+    }
 }
 
 fn longest_collection(value: &Value) -> usize {

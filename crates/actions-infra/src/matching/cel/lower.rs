@@ -250,16 +250,56 @@ fn bracket(c: char) -> i32 {
     }
 }
 
+/// Functions and operators that take the same time whatever their operands' size. Additions are
+/// counted as copies.
+const CHEAP: [&str; 13] = [
+    operators::LOGICAL_AND,
+    operators::LOGICAL_OR,
+    operators::LOGICAL_NOT,
+    operators::NOT_STRICTLY_FALSE,
+    operators::CONDITIONAL,
+    operators::ADD,
+    operators::SUBSTRACT,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::NEGATE,
+    "dyn",
+    "type",
+];
+
 fn cost(tree: &IdedExpr) -> Cost {
     let mut cost = Cost::default();
-    let mut waiting = vec![tree];
-    while let Some(node) = waiting.pop() {
+    let mut waiting = vec![(tree, Place::default())];
+    while let Some((node, place)) = waiting.pop() {
         let is_plain = |child: &&IdedExpr| matches!(child.expr, Expr::Literal(_));
         match &node.expr {
-            Expr::Call(call) => cost.copies += usize::from(call.func_name == operators::ADD),
-            Expr::Comprehension(_) => cost.has_macro = true,
+            Expr::Call(call) => {
+                let is_addition = call.func_name == operators::ADD;
+                cost.copies += usize::from(is_addition);
+                cost.range_parts += usize::from(is_addition && place.in_range && !appends(call));
+                match reading(call, place.item) {
+                    Reading::Nothing => {}
+                    Reading::Once => cost.reads += 1,
+                    Reading::Again if place.item.is_none() => cost.reads += 1,
+                    Reading::Again => cost.repeated_reads += 1,
+                }
+            }
+            Expr::Comprehension(each) => {
+                cost.has_macro = true;
+                let names = Some((each.iter_var.as_str(), each.iter_var2.as_deref()));
+                let inside = Place { item: names, in_range: place.in_range };
+                waiting.push((&each.iter_range, Place { in_range: true, ..place }));
+                waiting.extend(
+                    [&each.accu_init, &each.loop_cond, &each.loop_step, &each.result]
+                        .map(|child| (child, inside)),
+                );
+                continue;
+            }
             Expr::List(_) | Expr::Map(_) => {
-                cost.copies += children(node).iter().filter(|child| !is_plain(child)).count();
+                let children = children(node);
+                cost.copies += children.iter().filter(|child| !is_plain(child)).count();
+                cost.written_items = cost.written_items.max(children.len());
             }
             Expr::Unspecified
             | Expr::Ident(_)
@@ -267,7 +307,87 @@ fn cost(tree: &IdedExpr) -> Cost {
             | Expr::Select(_)
             | Expr::Struct(_) => {}
         }
-        waiting.extend(children(node));
+        waiting.extend(children(node).into_iter().map(|child| (child, place)));
     }
     cost
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place<'t> {
+    /// The names of the current item, inside of a macro.
+    item: Option<(&'t str, Option<&'t str>)>,
+    /// Whether it makes what a macro walks through.
+    in_range: bool,
+}
+
+/// How much of the data a call may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    /// Over all steps of a macro together at most all of it.
+    Once,
+    /// Possibly all of it, at each step.
+    Again,
+}
+
+/// Two values are compared up to the end of the smaller one, so one that is small or another at
+/// each step makes a comparison cheap. What a function or `in` looks through must be so itself.
+fn reading(call: &CallExpr, item: Option<(&str, Option<&str>)>) -> Reading {
+    let name = call.func_name.as_str();
+    // Parts of a time: `getHours` and the like.
+    if CHEAP.contains(&name) || name.starts_with("get") {
+        return Reading::Nothing;
+    }
+    let operands: Vec<&IdedExpr> =
+        call.target.iter().map(|target| &**target).chain(&call.args).collect();
+    let of = |node: &IdedExpr| match &node.expr {
+        Expr::Literal(_) => Reading::Nothing,
+        _ if item.is_some_and(|item| is_of_item(node, item)) => Reading::Once,
+        _ => Reading::Again,
+    };
+    let is_comparison = [
+        operators::EQUALS,
+        operators::NOT_EQUALS,
+        operators::LESS,
+        operators::LESS_EQUALS,
+        operators::GREATER,
+        operators::GREATER_EQUALS,
+    ]
+    .contains(&name);
+    let looked_through = match operands.as_slice() {
+        [left, right] if is_comparison => {
+            return if of(left) == Reading::Nothing || of(right) == Reading::Nothing {
+                Reading::Nothing
+            } else if of(left) == Reading::Once || of(right) == Reading::Once {
+                Reading::Once
+            } else {
+                Reading::Again
+            };
+        }
+        [_, right] if name == operators::IN || name == operators::INDEX => right,
+        [first, ..] => first,
+        [] => return Reading::Nothing,
+    };
+    match &looked_through.expr {
+        Expr::List(list) if list.elements.iter().all(|each| of(each) == Reading::Nothing) => {
+            Reading::Nothing
+        }
+        _ => of(looked_through),
+    }
+}
+
+/// `item`, `item.a` or `item['a'].b`: a part of what the macro is at.
+fn is_of_item(node: &IdedExpr, item: (&str, Option<&str>)) -> bool {
+    let mut node = node;
+    while let Some((operand, _)) = member(node) {
+        node = operand;
+    }
+    matches!(&node.expr, Expr::Ident(name) if *name == item.0 || Some(name.as_str()) == item.1)
+}
+
+/// `@result + [item]`, as macros that make lists are written out.
+fn appends(call: &CallExpr) -> bool {
+    let first = call.args.first();
+    first.is_some_and(|first| matches!(&first.expr, Expr::Ident(name) if name.starts_with('@')))
 }

@@ -284,3 +284,45 @@ fn costly_expressions_are_not_started() {
 
     assert_eq!(evaluated("event.data.x.all(i, i == 1)", &json!({"x": vec![1; 1_000]})).0, Ok(true));
 }
+
+#[test]
+fn a_macro_cannot_read_all_the_data_at_each_step() {
+    let items = json!({ "items": vec![0; 1_000], "text": "a".repeat(1_000_000) });
+    let costly = [
+        "event.data.items.all(x, event.data == event.data && x == 0)",
+        "event.data.items.all(x, event.data != event.data || x == 0)",
+        "event.data.items.all(x, event.data.text <= event.data.text)",
+        "event.data.items.all(x, x in event.data.items)",
+        "event.data.items.all(x, event.data.text.contains('b') || x == 0)",
+        "event.data.items.all(x, size(event.data.text) > x)",
+        "event.data.items.all(x, string(event.data.text) != 'b')",
+        "event.data.items.exists(x, (x == 0 ? event.data : event.data) != event.data)",
+        "(event.data.items + event.data.items).all(x, x == 0)",
+    ];
+    for text in costly {
+        let (truth, note) = evaluated(text, &items);
+        assert_eq!(truth, Err(Undecided), "{text}");
+        assert!(note.contains("is too costly"), "{text}: {note}");
+    }
+    let short = json!({ "text": "a".repeat(1_000_000) });
+    let written = format!("[{}].all(x, event.data == event.data)", vec!["0"; 900].join(","));
+    let (truth, note) = evaluated(&written, &short);
+    assert_eq!(truth, Err(Undecided));
+    assert!(note.contains("it may compare"), "{note}");
+    let often = vec!["(event.data.text + 'a' != event.data.text)"; 9].join(" == ");
+    assert_eq!(evaluated(&often, &short).0, Err(Undecided));
+}
+
+#[test]
+fn a_macro_may_look_at_each_item_of_large_data() {
+    let item = json!({ "sku": "a-1", "n": 1, "tags": ["x"], "text": "a".repeat(900) });
+    let data = json!({ "items": vec![item; 1_000], "sku": "a-1" });
+    for text in [
+        "event.data.items.all(x, x.n == 1 && x.sku != 'b' && x.text.startsWith('a'))",
+        "event.data.items.all(x, x.sku == event.data.sku)",
+        "event.data.items.exists(x, 'x' in x.tags && x.sku in ['a-1', 'b-1'])",
+        "event.data.items.all(x, size(x.text) == 900 && x['n'] < 2)",
+    ] {
+        assert_eq!(evaluated(text, &data).0, Ok(true), "{text}");
+    }
+}
