@@ -2,6 +2,7 @@
 
 // Tells lints that helpers are tests too.
 #![cfg(test)]
+#![expect(unreachable_pub, reason = "a test program has no outside to be reached from")]
 
 mod api;
 mod architecture;

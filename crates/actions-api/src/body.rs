@@ -156,7 +156,7 @@ fn at_offset(text: &str, offset: usize, message: &str) -> Problem {
     let place = FieldError {
         line: Some(line),
         column: Some(column),
-        ..FieldError::new(pointer_at(text, offset), message)
+        ..FieldError::new(pointer_at(text, offset, true), message)
     };
     Problem::new(&BODY_INVALID, message).with_error(place)
 }
@@ -170,13 +170,14 @@ fn misshapen(text: &str, error: &serde_json::Error) -> Problem {
         Category::Data if is_unknown_field => &BODY_UNKNOWN_FIELD,
         Category::Data | Category::Syntax | Category::Eof | Category::Io => &BODY_INVALID,
     };
-    let mut pointer = pointer_at(text, offset_of(text, line, column));
+    let is_whole = message.starts_with("missing field");
+    let mut pointer = pointer_at(text, offset_of(text, line, column), is_whole);
     // Behind a member that was read as a whole, the place is its end; the field is named.
-    if is_unknown_field
-        && let Some(name) = message.split('`').nth(1)
-        && pointer.rsplit('/').next() != Some(name)
-    {
-        pointer = format!("{pointer}/{name}");
+    if is_unknown_field && let Some(name) = message.split('`').nth(1) {
+        let name = name.replace('~', "~0").replace('/', "~1");
+        if pointer.rsplit('/').next() != Some(name.as_str()) {
+            pointer = format!("{pointer}/{name}");
+        }
     }
     let place =
         FieldError { line: Some(line), column: Some(column), ..FieldError::new(pointer, message) };

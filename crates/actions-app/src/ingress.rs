@@ -19,8 +19,9 @@ use tracing::warn;
 use crate::app::Ports;
 use crate::node::live::Live;
 
-/// Work items of one flush: beyond this a commit gets slower per item, not faster.
-const FLUSH_WORKS_MAX: usize = 500;
+/// Events and work items of one flush: a sync to disk is shared by that many, and a commit of
+/// them takes some tens of milliseconds.
+const FLUSH_WORKS_MAX: usize = 2_000;
 /// Callers that may wait for a flush. More are refused at the door.
 const QUEUE_MAX: usize = 20_000;
 /// How often a flush with an unknown outcome is sent again before its callers are told.

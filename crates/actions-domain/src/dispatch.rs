@@ -87,9 +87,12 @@ pub enum Input {
     Lost(Part),
     /// Start nothing more. Running attempts may end.
     Drain,
-    /// A stretch of a partition's log, in order: everything from `from` until `next` that is
-    /// not finished or moved. Handed over after a commit, or loaded.
+    /// New items at the end of a partition's log, in order, as they were committed: everything
+    /// from `from` until `next`.
     Arrived { part: Part, from: Seq, next: Seq, items: Vec<Item> },
+    /// A stretch of a partition's log as a `Load` found it: everything from `from` until `next`
+    /// that is not finished or moved, in order.
+    Loaded { part: Part, from: Seq, next: Seq, items: Vec<Item> },
     /// The log of a partition reaches until `tail`, as somebody noticed.
     TailSeen { part: Part, tail: Seq },
     /// Later items as a `LoadDue` found them; `complete` when there were no more in its range.
@@ -137,7 +140,7 @@ pub enum Effect {
     Abort(Token),
     /// Write down that these are about to start, then answer [`Input::Marked`].
     Mark { fence: Fence, items: Vec<(Token, Item)> },
-    /// Read a partition's log, then answer [`Input::Arrived`].
+    /// Read a partition's log, then answer [`Input::Loaded`].
     Load { part: Part, from: Seq, limit: u32 },
     /// Read a partition's later items, then answer [`Input::Due`].
     LoadDue { part: Part, ahead: Duration, limit: u32 },
@@ -267,6 +270,9 @@ impl Dispatcher {
             Input::Drain => self.is_draining = true,
             Input::Arrived { part, from, next, items } => {
                 self.arrive(part, from, next, items, now);
+            }
+            Input::Loaded { part, from, next, items } => {
+                self.loaded(part, from, next, items, now);
             }
             Input::TailSeen { part, tail } => self.see_tail(part, tail),
             Input::Due { part, laters, complete } => {

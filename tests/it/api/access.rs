@@ -16,7 +16,7 @@ async fn a_token_is_needed_and_compared_whole() {
     assert_eq!(with("Bearer test-token").await.status, 200);
     assert_eq!(with("bearer test-token ").await.status, 200);
     insta::assert_snapshot!(with("Bearer test-toke").await.problem(), @"401 auth.invalid");
-    insta::assert_snapshot!(with("Bearer ").await.problem(), @"401 auth.missing");
+    insta::assert_snapshot!(with("Bearer ").await.problem(), @"401 auth.invalid");
     insta::assert_snapshot!(with("Basic dGVzdA==").await.problem(), @"401 auth.missing");
     let answer = app.answer(Request::get(EVENTS).body(Body::empty()).unwrap()).await;
     insta::assert_snapshot!(answer.problem(), @"401 auth.missing");

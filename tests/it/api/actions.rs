@@ -91,7 +91,20 @@ async fn versions_are_kept_compared_and_restored() {
         versions["items"].as_array().unwrap().iter().map(|v| &v["version"]).collect();
     assert_eq!(numbers, [&second, &first]);
     let differences = app.get(&format!("actions/hook/versions/{first}/diff/{second}")).await;
-    insta::assert_json_snapshot!(differences.body()["items"], @r#""#);
+    insta::assert_json_snapshot!(differences.body()["items"], @r#"
+    [
+      {
+        "after": "***",
+        "before": "***",
+        "pointer": "/config/secret"
+      },
+      {
+        "after": "high",
+        "before": "normal",
+        "pointer": "/priority"
+      }
+    ]
+    "#);
     app.post("actions/hook:restore", json!({ "version": first })).await;
     assert_eq!(app.get("actions/hook").await.body()["priority"], "normal");
     let missing = app.post("actions/hook:restore", json!({ "version": 999 })).await;
@@ -133,7 +146,30 @@ async fn a_check_stores_nothing_and_warns() {
     body["event_patterns"] = json!(["*", "internal.x", "users.a", "users.b", "users.c", "users.a"]);
     let found = app.post("actions:validate", body.clone()).await.body();
     assert_eq!(found["valid"], true);
-    insta::assert_json_snapshot!(found["warnings"], @r#""#);
+    insta::assert_json_snapshot!(found["warnings"], @r#"
+    [
+      {
+        "message": "* is very broad",
+        "pointer": "/event_patterns/0"
+      },
+      {
+        "message": "events of internal come from the platform",
+        "pointer": "/event_patterns/1"
+      },
+      {
+        "message": "users.a is there twice",
+        "pointer": "/event_patterns/5"
+      },
+      {
+        "message": "4 patterns begin with users; consider users.*",
+        "pointer": "/event_patterns"
+      },
+      {
+        "message": "not encrypted",
+        "pointer": "/config/url"
+      }
+    ]
+    "#);
     body["timeout_seconds"] = json!(0);
     let found = app.post("actions:validate", body).await.body();
     assert_eq!(found["valid"], false);

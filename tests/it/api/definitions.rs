@@ -73,7 +73,42 @@ async fn differences_are_shown_without_secrets() {
     changed["actions"].as_array_mut().unwrap().remove(1);
     changed["prune"] = json!(true);
     let plan = app.post("definitions:diff", changed.clone()).await.body();
-    insta::assert_json_snapshot!(plan["changes"], @r#""#);
+    insta::assert_json_snapshot!(plan["changes"], @r#"
+    [
+      {
+        "change": "updated",
+        "differences": [
+          {
+            "after": "***",
+            "before": "***",
+            "pointer": "/config/secret"
+          },
+          {
+            "after": "high",
+            "before": "normal",
+            "pointer": "/priority"
+          }
+        ],
+        "kind": "action",
+        "name": "hook"
+      },
+      {
+        "change": "updated",
+        "kind": "subscription",
+        "name": "hook/late"
+      },
+      {
+        "change": "deleted",
+        "kind": "subscription",
+        "name": "hook/users.invited"
+      },
+      {
+        "change": "deleted",
+        "kind": "action",
+        "name": "note"
+      }
+    ]
+    "#);
     let applied = app.post("definitions:apply", changed).await.body();
     assert_eq!(changes(&applied), changes(&plan));
     insta::assert_snapshot!(app.get("actions/note").await.problem(), @"404 not_found");

@@ -252,7 +252,27 @@ async fn a_problem_is_written_like_this() {
     let body = json!({ "type": "users", "data": {} });
     let answer = app.json(Method::POST, &in_tenant("events"), &headers, body).await;
     assert_eq!(answer.header("x-request-id"), "r-1");
-    insta::assert_json_snapshot!(answer.body(), @r#""#);
+    insta::assert_json_snapshot!(answer.body(), @r#"
+    {
+      "code": "event.invalid",
+      "detail": "an event type is two or more words of a-z, 0-9 and _ joined by dots, like users.created; got \"users\"",
+      "doc": "/docs/errors/event.invalid",
+      "errors": [
+        {
+          "message": "an event type is two or more words of a-z, 0-9 and _ joined by dots, like users.created; got \"users\"",
+          "pointer": "/type"
+        }
+      ],
+      "instance": "/v1/tenants/acme/events",
+      "request_id": "r-1",
+      "retryable": false,
+      "source": "engine",
+      "status": 422,
+      "title": "The event breaks a rule",
+      "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+      "type": "urn:actions:error:event.invalid"
+    }
+    "#);
 }
 
 #[tokio::test]

@@ -46,7 +46,12 @@ async fn an_execution_tells_its_life() {
     assert_eq!(causes, ["first", "retry", "retry"]);
     let text = [("accept", "text/plain")];
     let timeline = app.send(Method::GET, &in_tenant(&format!("{path}/timeline")), &text, "").await;
-    insta::assert_snapshot!(timeline.text, @"");
+    insta::assert_snapshot!(timeline.text, @r#"
+    00:00.000  orders.paid  matched ship
+    00:00.000  attempt 1    failed (http.status: answered 503), retried after 1 s
+    00:01.000  attempt 2    failed (http.status: answered 503), retried after 2 s
+    00:03.000  attempt 3    completed
+    "#);
     assert_eq!(app.get(&format!("{path}/timeline")).await.body()["text"], timeline.text.as_str());
     let why = app.get(&format!("{path}/why")).await.body();
     assert_eq!(why["because"], "it completed after 3 attempts");

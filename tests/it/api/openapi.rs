@@ -21,7 +21,8 @@ fn every_operation_is_described_once() {
             assert!(ids.insert(id.to_owned()), "{at}: {id} is there twice");
             assert!(operation["responses"]["default"].is_object(), "{at}");
             assert!(operation["security"].is_array(), "{at}");
-            let summary = operation["summary"].as_str().or(operation["description"].as_str());
+            let summary =
+                operation["summary"].as_str().or_else(|| operation["description"].as_str());
             assert!(summary.is_some_and(|text| text.ends_with('.') || !text.is_empty()), "{at}");
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             for name in path.split(['{', '}']).skip(1).step_by(2) {

@@ -56,7 +56,7 @@ async fn what_is_wrong_is_named() {
     };
     insta::assert_snapshot!(with(json!({ "action": "nobody" })).await, @"422 subscription.invalid /action");
     insta::assert_snapshot!(with(json!({ "event_pattern": ".a" })).await, @"422 pattern.invalid /event_pattern");
-    insta::assert_snapshot!(with(json!({ "event_pattern": "" })).await, @"400 body.invalid /event_pattern");
+    insta::assert_snapshot!(with(json!({ "event_pattern": "" })).await, @"422 pattern.invalid /event_pattern");
     insta::assert_snapshot!(with(json!({ "conditions": "1 +" })).await, @"422 condition.invalid /conditions");
     insta::assert_snapshot!(with(json!({ "rate_limit_per_hour": 0 })).await, @"422 subscription.invalid /rate_limit_per_hour");
     insta::assert_snapshot!(with(json!({ "tenant_filter": ["x"] })).await, @"400 body.invalid /tenant_filter/0");

@@ -42,23 +42,13 @@ fn every_route_file_has_a_test_file() {
     tree::expect_only("Every file in routes/ has one in tests/it/api.", untested, &[]);
 }
 
-/// Migrations of what SQLite does not have or does in the program: partitions of tables, stored
-/// functions, schemas.
-const POSTGRES_ONLY: [&str; 5] = [
-    "0002_create_partitions",
-    "0003_create_flush_functions",
-    "0004_create_lease_functions",
-    "0005_create_definition_functions",
-    "0006_create_tenant_schemas",
-];
-
 #[test]
 fn both_stores_have_the_same_migrations() {
     let postgres = tree::stems("schema/postgres", "sql");
     let sqlite = tree::stems("schema/sqlite", "sql");
     let missing = postgres.symmetric_difference(&sqlite).cloned().collect();
     let rule = "schema/postgres and schema/sqlite have the same numbers and names.";
-    tree::expect_only(rule, missing, &POSTGRES_ONLY);
+    tree::expect_only(rule, missing, &[]);
     for (index, name) in postgres.union(&sqlite).enumerate() {
         let number = format!("{:04}_", index + 1);
         assert!(name.starts_with(&number), "migrations are numbered without gaps: {name}");

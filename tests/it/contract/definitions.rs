@@ -55,7 +55,7 @@ async fn a_tenant_is_created_once(stores: &Stores) {
     tenant(&ports, "acme").await;
     for taken in ["acme", "admin"] {
         let slug = TenantSlug::parse(taken).unwrap();
-        let refused = ports.definitions.create_tenant(Uuid::new_v4(), &slug, "Again").await;
+        let refused = ports.definitions.create_tenant(given::uuid(), &slug, "Again").await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
     assert_eq!(ports.definitions.tenants().await.unwrap().len(), 2);
@@ -84,7 +84,7 @@ async fn an_action_is_read_back_as_it_was_saved(stores: &Stores) {
         "description": "A \"description\"", "tags": ["a", "b"], "metadata": {"x": []},
     }))
     .unwrap();
-    let uuid = Uuid::new_v4();
+    let uuid = given::uuid();
 
     let saved = ports.definitions.save_action(ADMIN, uuid, &spec, Expected::Absent).await.unwrap();
 
@@ -161,7 +161,7 @@ async fn a_replaced_action_keeps_its_identity(stores: &Stores) {
     (ports.definitions).set_health(ADMIN, old.id, &sick()).await.unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Version(2))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(2))
         .await
         .unwrap();
 
@@ -176,7 +176,7 @@ async fn an_action_that_must_be_new_is_refused_when_it_exists(stores: &Stores) {
     save(&ports, ADMIN, "a").await;
     for spec in [given::action_spec("a"), changed("a")] {
         let refused =
-            ports.definitions.save_action(ADMIN, Uuid::new_v4(), &spec, Expected::Absent).await;
+            ports.definitions.save_action(ADMIN, given::uuid(), &spec, Expected::Absent).await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
 }
@@ -186,12 +186,12 @@ async fn an_action_that_somebody_else_changed_is_not_overwritten(stores: &Stores
     let definitions = &ports.definitions;
     let mine = save(&ports, ADMIN, "a").await;
     let theirs = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Version(mine.version))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(mine.version))
         .await
         .unwrap();
 
     let expected = Expected::Version(mine.version);
-    let saved = definitions.save_action(ADMIN, Uuid::new_v4(), &mine.spec, expected).await;
+    let saved = definitions.save_action(ADMIN, given::uuid(), &mine.spec, expected).await;
     let deleted = definitions.delete_action(ADMIN, &mine.spec.name, expected).await;
 
     let current = theirs.version;
@@ -206,8 +206,8 @@ async fn a_refused_change_takes_no_version(stores: &Stores) {
     let definitions = &ports.definitions;
     let wrong = Expected::Version(9);
 
-    let _ = definitions.save_action(ADMIN, Uuid::new_v4(), &changed("a"), wrong).await;
-    let _ = definitions.save_action(ADMIN, Uuid::new_v4(), &changed("b"), wrong).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("a"), wrong).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("b"), wrong).await;
     let _ = definitions.delete_action(ADMIN, &action.spec.name, wrong).await;
     let _ = definitions.set_health(ADMIN, ActionId(404), &sick()).await;
     let id = subscription_id();
@@ -225,7 +225,7 @@ async fn a_definition_of_an_unknown_tenant_is_refused(stores: &Stores) {
     let spec = given::action_spec("a");
     let nobody = TenantId(404);
     let refused =
-        ports.definitions.save_action(nobody, Uuid::new_v4(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(nobody, given::uuid(), &spec, Expected::Anything).await;
     assert!(
         matches!(refused, Err(DefinitionsError::NotFound { what: "tenant", .. })),
         "{refused:?}"
@@ -243,7 +243,10 @@ async fn actions_of_tenants_are_separate(stores: &Stores) {
     assert!(matches!(foreign, Err(DefinitionsError::NotFound { .. })), "{foreign:?}");
     (ports.definitions).delete_action(acme, &ours.spec.name, Expected::Anything).await.unwrap();
 
-    assert_eq!(ports.definitions.changes(ADMIN, 0).await.unwrap().actions, [ours.clone()]);
+    assert_eq!(
+        ports.definitions.changes(ADMIN, 0).await.unwrap().actions,
+        std::slice::from_ref(&ours)
+    );
     let versions = ports.definitions.action_versions(ADMIN, &ours.spec.name).await.unwrap();
     assert_eq!(versions, [ours]);
 }
@@ -262,7 +265,7 @@ async fn changes_are_what_came_since(stores: &Stores) {
 
     assert_eq!((all.version, some.version, none.version), (4, 4, 4));
     assert_eq!(sorted(all.actions), [first_again.clone(), second]);
-    assert_eq!(all.subscriptions, [subscription.clone()]);
+    assert_eq!(all.subscriptions, std::slice::from_ref(&subscription));
     assert_eq!((some.actions, some.subscriptions), (vec![first_again], vec![subscription]));
     assert!(none.actions.is_empty() && none.subscriptions.is_empty());
 }
@@ -307,7 +310,7 @@ async fn a_deleted_name_can_be_used_again(stores: &Stores) {
     (ports.definitions).delete_action(ADMIN, &old.spec.name, Expected::Anything).await.unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, Uuid::new_v4(), &old.spec, Expected::Absent)
+        .save_action(ADMIN, given::uuid(), &old.spec, Expected::Absent)
         .await
         .unwrap();
 
@@ -340,7 +343,7 @@ async fn all_versions_of_an_action_are_kept(stores: &Stores) {
     let first = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "b").await;
     let second = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
         .await
         .unwrap();
     let third = definitions.set_health(ADMIN, first.id, &sick()).await.unwrap();
@@ -364,7 +367,7 @@ async fn an_action_is_found_as_it_was_at_a_version(stores: &Stores) {
     let old = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "c").await;
     let new = definitions
-        .save_action(ADMIN, Uuid::new_v4(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
         .await
         .unwrap();
 
@@ -500,13 +503,13 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
 
 async fn tenant(ports: &Ports, slug: &str) -> Tenant {
     let slug = TenantSlug::parse(slug).unwrap();
-    ports.definitions.create_tenant(Uuid::new_v4(), &slug, "A tenant").await.unwrap()
+    ports.definitions.create_tenant(given::uuid(), &slug, "A tenant").await.unwrap()
 }
 
 async fn save(ports: &Ports, tenant: TenantId, name: &str) -> Action {
     let spec = given::action_spec(name);
     let saved =
-        ports.definitions.save_action(tenant, Uuid::new_v4(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(tenant, given::uuid(), &spec, Expected::Anything).await;
     saved.unwrap()
 }
 

@@ -37,6 +37,10 @@ pub(crate) fn execution_id(offset_ms: i64) -> ExecutionId {
     ExecutionId::mint(now() + TimeDelta::milliseconds(offset_ms), SystemDice.bytes())
 }
 
+pub(crate) fn uuid() -> Uuid {
+    event_id(0).0
+}
+
 pub(crate) fn event() -> Event {
     Event {
         id: event_id(0),

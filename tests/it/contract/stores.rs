@@ -22,7 +22,6 @@ use actions_infra::sqlite::{self, SqliteOptions, SqliteStore};
 use actions_infra::system::SystemClock;
 use sqlx::Connection;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use super::given;
 use crate::support::postgres::{copy_of, fresh_database};
@@ -50,7 +49,7 @@ impl Stores {
     }
 
     pub(crate) fn sqlite() -> Self {
-        let folder = std::env::temp_dir().join(format!("actions-contract-{}", Uuid::new_v4()));
+        let folder = std::env::temp_dir().join(format!("actions-contract-{}", given::uuid()));
         std::fs::create_dir(&folder).unwrap();
         Self { backend: Backend::Sqlite(folder) }
     }

@@ -52,7 +52,7 @@ async fn storm(database_url: &str) {
         server.kill_and_restart().await;
     }
     producer.await.unwrap();
-    println!("{event_count} events acknowledged over {KILLS} kills");
+    eprintln!("{event_count} events acknowledged over {KILLS} kills");
 
     wait_until_quiet(&server, event_count).await;
     let executions = server.read_all("/v1/tenants/acme/executions").await;
@@ -131,7 +131,7 @@ async fn every_call_is_explained(
         );
     }
     let all: u32 = calls.values().sum();
-    println!("{all} calls, {extra_calls} of them repeated and explained");
+    eprintln!("{all} calls, {extra_calls} of them repeated and explained");
 }
 
 /// More by `ACTIONS_TEST_STORM_EVENTS`.

@@ -21,7 +21,13 @@ pub(super) fn violations(world: &World) -> Vec<String> {
             [] => wrong.push(format!("{id} is lost")),
             [finish] => ended.push((order, finish)),
             [first, ..] => {
-                wrong.push(format!("{id} is recorded twice"));
+                let calls = world.ledger.calls.get(id).map_or(&[][..], Vec::as_slice);
+                let ends = finishes.iter().map(|finish| {
+                    let attempts = tell(&finish.item.attempts, calls);
+                    format!("{:?} e{} {attempts}", finish.status, finish.epoch.0)
+                });
+                let ends: Vec<String> = ends.collect();
+                wrong.push(format!("{id} is recorded twice: {ends:?} {:?}", order.work));
                 ended.push((order, first));
             }
         }

@@ -207,6 +207,7 @@ impl World {
     }
 
     fn beat(&mut self, node: usize) {
+        let session = self.nodes[node].session;
         let (now, is_down) = (self.now(), self.is_down());
         let is_mute = now < self.nodes[node].mute_until;
         let is_stubborn = self.nodes[node].is_stubborn;
@@ -234,7 +235,10 @@ impl World {
             // A zombie: it goes on writing what it had begun.
             live.is_doomed = true;
         }
-        self.tell(node, BEAT, Word::Beat);
+        // A claim that was cut short has ended the session, and the next one beats by itself.
+        if self.nodes[node].session == session {
+            self.tell(node, BEAT, Word::Beat);
+        }
     }
 
     fn claim(&mut self, node: usize, dead: &[NodeId], most: u16) {
@@ -272,6 +276,7 @@ impl World {
     }
 
     fn poll(&mut self, node: usize) {
+        let session = self.nodes[node].session;
         if !self.is_down() {
             for (part, tail) in at_once(self.memory.tails()).unwrap() {
                 self.step(node, Input::TailSeen { part, tail });
@@ -283,7 +288,9 @@ impl World {
                 at_once(self.memory.note_low(live.id, &live.dispatcher.lows())).unwrap();
             }
         }
-        self.tell(node, POLL, Word::Poll);
+        if self.nodes[node].session == session {
+            self.tell(node, POLL, Word::Poll);
+        }
     }
 
     pub(super) fn drain(&mut self, node: usize) {
@@ -497,7 +504,7 @@ impl World {
                 let tail = at_once(self.memory.tails()).unwrap()[usize::from(part.0)].1;
                 let next = window.next.unwrap_or(from);
                 self.ledger.met.refills += u32::from(next < tail);
-                Input::Arrived { part, from, next, items: window.items }
+                Input::Loaded { part, from, next, items: window.items }
             }
             Effect::LoadDue { part, ahead, limit } => {
                 let laters = at_once(self.memory.due(DueQuery { part, ahead, limit })).unwrap();

@@ -2,9 +2,12 @@
 
 use std::str::FromStr;
 
+use actions_domain::id::EventId;
+use actions_domain::ports::clock::Clock;
+use actions_domain::ports::dice::Dice;
+use actions_infra::system::{SystemClock, SystemDice};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
-use uuid::Uuid;
 
 /// Creates an empty database on the tests' server and answers its URL. The server goes away
 /// after the tests, or is the developer's to tidy: the names begin with `actions_test_`.
@@ -26,8 +29,8 @@ async fn create_database(template: &str) -> String {
     let mut connection = PgConnection::connect_with(&server())
         .await
         .expect("the server of ACTIONS_TEST_POSTGRES answers; ./scripts/test provides one");
-    let name = format!("actions_test_{}", Uuid::new_v4().simple());
-    #[expect(clippy::disallowed_types, reason = "a database's name cannot be a parameter")]
+    let name = EventId::mint(SystemClock.now(), SystemDice.bytes()).0.simple();
+    let name = format!("actions_test_{name}");
     let text = sqlx::AssertSqlSafe(format!("create database {name} template {template}"));
     sqlx::raw_sql(text)
         .execute(&mut connection)

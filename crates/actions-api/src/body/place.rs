@@ -20,8 +20,10 @@ enum Level {
     Array { index: usize },
 }
 
-/// The JSON pointer of the value or key that ends at, or contains, a byte.
-pub(super) fn pointer_at(text: &str, offset: usize) -> String {
+/// The JSON pointer of the value or key that ends at, or contains, a byte. A parser tells of a
+/// last member's mistake when it is behind the object; `is_whole` says that the object itself is
+/// meant.
+pub(super) fn pointer_at(text: &str, offset: usize, is_whole: bool) -> String {
     let bytes = text.as_bytes();
     let mut levels: Vec<Level> = Vec::new();
     let mut at = 0;
@@ -29,6 +31,8 @@ pub(super) fn pointer_at(text: &str, offset: usize) -> String {
         match bytes[at] {
             b'{' => levels.push(Level::Object { key: None, expects_key: true }),
             b'[' => levels.push(Level::Array { index: 0 }),
+            b']' if at + 1 == offset => {}
+            b'}' if at + 1 == offset && !is_whole && !is_item(&levels) => {}
             b'}' | b']' => {
                 levels.pop();
             }
@@ -67,6 +71,11 @@ pub(super) fn pointer_at(text: &str, offset: usize) -> String {
         }
     }
     pointer
+}
+
+/// Whether the innermost level is an item of a list: then the item is meant.
+fn is_item(levels: &[Level]) -> bool {
+    matches!(levels, [.., Level::Array { .. }, _])
 }
 
 /// The byte behind the string that starts at `start`.

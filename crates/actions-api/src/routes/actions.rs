@@ -45,7 +45,7 @@ use crate::routes::metrics::{MetricsParams, MetricsView};
 
 mod view;
 
-pub(crate) use view::{ActionBody, ActionView, DifferenceView, NoteView};
+pub(crate) use view::{ActionBody, ActionView, DifferenceView, NoteView, pattern_of};
 
 /// The body of a job: its input and a few words around.
 const JOB_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
@@ -222,7 +222,7 @@ async fn create(
     caller: Caller,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Response, Problem> {
-    let spec = body.into_spec();
+    let spec = body.into_spec()?;
     let request = SaveAction { tenant: caller.tenant, spec, expected: Expected::Absent };
     let saved = save_action(&api.app, &caller.authorization, request).await?;
     Ok(saved_answer(&api, &caller, &saved))
@@ -238,7 +238,7 @@ async fn validate(
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Response, Problem> {
     caller.authorization.require(Permission::ReadDefinitions, caller.tenant)?;
-    let spec = body.into_spec();
+    let spec = body.into_spec()?;
     let findings = check_action(&api.app, caller.tenant, &spec);
     Ok(json(&FindingsView {
         valid: findings.errors.is_empty(),
@@ -272,7 +272,7 @@ async fn replace(
     precondition: Precondition,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Response, Problem> {
-    let spec = body.into_spec();
+    let spec = body.into_spec()?;
     if spec.name.as_str() != path.action {
         let detail = "the name in the body is another one than in the path";
         return Err(

@@ -8,7 +8,6 @@ use actions_app::commands::save_subscription::{
 use actions_app::queries::definitions::{SubscriptionList, find_subscription, list_subscriptions};
 use actions_domain::id::SubscriptionId;
 use actions_domain::matching::condition::Condition;
-use actions_domain::matching::pattern::Pattern;
 use actions_domain::ports::definitions::Expected;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 use axum::extract::State;
@@ -22,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::actions::NoteView;
+use super::actions::{NoteView, pattern_of};
 use crate::body::JsonBody;
 use crate::caller::Caller;
 use crate::extract::{Precondition, Segments, etag};
@@ -49,8 +48,7 @@ struct SubscriptionBody {
     action: String,
     name: Option<String>,
     description: Option<String>,
-    #[schema(value_type = String)]
-    event_pattern: Pattern,
+    event_pattern: String,
     /// JSON operators, or a text in CEL.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -129,11 +127,11 @@ struct SubscriptionPath {
 }
 
 impl SubscriptionBody {
-    fn into_parts(self, created_by: String) -> (String, SubscriptionSpec) {
+    fn into_parts(self, created_by: String) -> Result<(String, SubscriptionSpec), Problem> {
         let spec = SubscriptionSpec {
             name: self.name,
             description: self.description,
-            event_pattern: self.event_pattern,
+            event_pattern: pattern_of(&self.event_pattern, "/event_pattern")?,
             conditions: self.conditions,
             is_active: self.is_active.unwrap_or(true),
             priority: self.priority,
@@ -145,7 +143,7 @@ impl SubscriptionBody {
             rate_limit_per_hour: self.rate_limit_per_hour,
             created_by: Some(created_by),
         };
-        (self.action, spec)
+        Ok((self.action, spec))
     }
 }
 
@@ -208,7 +206,7 @@ async fn create(
     caller: Caller,
     JsonBody(body): JsonBody<SubscriptionBody>,
 ) -> Result<Response, Problem> {
-    let (action, spec) = body.into_parts(caller.authorization.actor.clone());
+    let (action, spec) = body.into_parts(caller.authorization.actor.clone())?;
     let (tenant, expected) = (caller.tenant, Expected::Absent);
     let request = SaveSubscription { tenant, id: None, action, spec, expected };
     let saved = save_subscription(&api.app, &caller.authorization, request).await?;
@@ -247,7 +245,7 @@ async fn replace(
     let author = current.as_ref().and_then(|current| current.spec.created_by.clone());
     let expected = precondition.expected(current.map(|current| current.version))?;
     let author = author.unwrap_or_else(|| caller.authorization.actor.clone());
-    let (action, spec) = body.into_parts(author);
+    let (action, spec) = body.into_parts(author)?;
     let (tenant, id) = (caller.tenant, Some(path.subscription));
     let request = SaveSubscription { tenant, id, action, spec, expected };
     let saved = save_subscription(&api.app, &caller.authorization, request).await?;

@@ -34,7 +34,16 @@ impl LeaseKeeper {
         loop {
             let asked_at = self.app.ports.clock.now();
             match self.beat(&mut judge).await {
-                Ok(()) => heard_at = asked_at,
+                Ok(leases) => {
+                    heard_at = asked_at;
+                    for lease in leases {
+                        // A partition that is owned but not worked on would be stuck for good:
+                        // the next session claims all of them again.
+                        if let Err(error) = self.take_over(lease).await {
+                            return Lost::Store(error);
+                        }
+                    }
+                }
                 Err(StoreError::Fenced { .. }) => return Lost::DeclaredDead,
                 Err(error) => {
                     judge.doubt();
@@ -50,7 +59,8 @@ impl LeaseKeeper {
         }
     }
 
-    async fn beat(&self, judge: &mut Judge) -> Result<(), StoreError> {
+    /// Says that this node is alive, and claims what is free.
+    async fn beat(&self, judge: &mut Judge) -> Result<Vec<Lease>, StoreError> {
         let peers = self.app.ports.leases.beat(self.node).await?;
         let dead = judge.observe(self.node, &peers);
         let living = peers
@@ -60,13 +70,9 @@ impl LeaseKeeper {
         let own = self.app.live.parts();
         let missing = share_missing(self.app.live.part_count(), own.len(), living + 1);
         if missing == 0 || !something_is_free(&peers, &dead, self.app.live.part_count(), &own) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let leases = self.app.ports.leases.claim(self.node, &dead, missing).await?;
-        for lease in leases {
-            self.take_over(lease).await?;
-        }
-        Ok(())
+        self.app.ports.leases.claim(self.node, &dead, missing).await
     }
 
     /// Starts to work on a partition. Its claim is committed, so what is listed now is true.

@@ -59,7 +59,7 @@ impl Loader {
                 let window = self.app.ports.store.window(part, from, limit).await?;
                 let next = window.next.unwrap_or(from);
                 let items = self.with_events(window.items).await?;
-                Ok(Input::Arrived { part, from, next, items })
+                Ok(Input::Loaded { part, from, next, items })
             }
             Load::Due { part, ahead, limit } => {
                 let laters = self.app.ports.store.due(DueQuery { part, ahead, limit }).await?;

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::ingress::arrivals;
 
 /// Writes of one commit.
-const FLUSH_MAX: usize = 500;
+const FLUSH_MAX: usize = 1_000;
 /// Pauses between tries while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -30,8 +30,25 @@ impl Dispatcher {
         }
     }
 
-    /// Takes in what is missing of a stretch of a log.
+    /// Takes in what was handed over. Word of something older than the claim may be late: the
+    /// former owner may have ended it since.
     pub(super) fn arrive(
+        &mut self,
+        part: Part,
+        from: Seq,
+        next: Seq,
+        items: Vec<Item>,
+        now: Timestamp,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&part) else { return };
+        partition.see_tail(next);
+        if partition.horizon.are_held_known() && partition.is_seq_since_claim(from) {
+            self.take_in(part, from, next, items, now);
+        }
+    }
+
+    /// Takes in what was read.
+    pub(super) fn loaded(
         &mut self,
         part: Part,
         from: Seq,
@@ -42,9 +59,12 @@ impl Dispatcher {
         let load_items = usize::try_from(self.settings.load_items).unwrap_or(usize::MAX);
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         partition.answered(from, next, items.len() < load_items);
-        if !partition.horizon.are_held_known() {
-            return;
-        }
+        self.take_in(part, from, next, items, now);
+    }
+
+    /// Takes in what is missing of a stretch of a log.
+    fn take_in(&mut self, part: Part, from: Seq, next: Seq, items: Vec<Item>, now: Timestamp) {
+        let Some(partition) = self.partitions.get(&part) else { return };
         let Some(mut stretch) = partition.window.open(from, next) else { return };
         for mut item in items {
             if self.is_known(item.work.id) {
@@ -80,10 +100,11 @@ impl Dispatcher {
 
     pub(super) fn receive_deferred(&mut self, later: Later, now: Timestamp) {
         let Some(partition) = self.partitions.get_mut(&later.item.part) else { return };
-        if partition.horizon.are_held_known() {
+        // Word of something older than the claim may be late: the former owner may have ended it.
+        // Before the held ones are known, nothing is taken in.
+        if partition.is_since_claim(&later.item) && partition.horizon.are_held_known() {
             self.receive(later, now);
         } else {
-            // The reading of the held ones may have begun before.
             partition.horizon.want();
         }
     }

@@ -18,9 +18,10 @@ pub(super) struct Partition {
     pub(super) locks: LockTable,
     pub(super) horizon: Horizon,
     pub(super) window: Window,
-    /// The log's end when the partition was claimed, if its former owner may have started
-    /// something.
-    suspect_before: Option<Seq>,
+    /// The log's end when the partition was claimed.
+    claimed_at: Seq,
+    /// The former owner may have started something.
+    is_suspect: bool,
     marked_until: Option<Timestamp>,
     next_fin: i64,
     /// How far the log reaches, as somebody noticed.
@@ -47,7 +48,8 @@ impl Partition {
             locks: LockTable::default(),
             horizon: Horizon::new(now),
             window: Window::new(lease.low, settings.lane_items),
-            suspect_before: is_suspect.then_some(lease.tail),
+            claimed_at: lease.tail,
+            is_suspect,
             marked_until: is_suspect.then(|| after(now, settings.marked_for)),
             next_fin: lease.next_fin,
             tail: lease.tail,
@@ -72,19 +74,27 @@ impl Partition {
         self.marked_until.is_some_and(|until| now < until)
     }
 
-    /// Whether the former owner may have started an item of the log. A delayed item may share
-    /// its number with the entry that came after it.
+    /// Whether the former owner may have started an item.
     pub(super) fn is_suspect(&self, item: &Item) -> bool {
-        self.suspect_before.is_some_and(|tail| match item.home {
-            Home::Log => item.ord < tail,
-            Home::Later => item.ord <= tail,
-        })
+        self.is_suspect && !self.is_since_claim(item)
+    }
+
+    /// Whether an item was accepted after the claim. A delayed item may share its number with
+    /// the entry that came after it, so one at the very end may be older.
+    pub(super) fn is_since_claim(&self, item: &Item) -> bool {
+        match item.home {
+            Home::Log => self.is_seq_since_claim(item.ord),
+            Home::Later => item.ord > self.claimed_at,
+        }
+    }
+
+    pub(super) fn is_seq_since_claim(&self, seq: Seq) -> bool {
+        seq >= self.claimed_at
     }
 
     /// Whether everything that the former owner may have started has been in memory.
     pub(super) fn knows_suspects(&self) -> bool {
-        self.suspect_before
-            .is_none_or(|tail| self.window.low() >= tail && self.horizon.was_complete())
+        !self.is_suspect || (self.window.low() >= self.claimed_at && self.horizon.was_complete())
     }
 
     /// The former owner's.
@@ -96,11 +106,10 @@ impl Partition {
         self.tail = self.tail.max(tail);
     }
 
-    /// Notes that a stretch of the log has come; `is_short` when there was no more to read.
+    /// Notes that a reading has come; `is_short` when there was no more to read.
     pub(super) fn answered(&mut self, from: Seq, next: Seq, is_short: bool) {
         self.see_tail(next);
-        let Some(loading) = self.loading.filter(|loading| loading.from == from) else { return };
-        self.loading = None;
+        let Some(loading) = self.loading.take_if(|loading| loading.from == from) else { return };
         // Somebody was wrong about the end. Without this we would ask again and again.
         if is_short && next >= self.window.head() && loading.tail == self.tail {
             self.tail = next;

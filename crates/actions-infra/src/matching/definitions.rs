@@ -77,6 +77,7 @@ impl Definitions {
         for (subscription, condition) in changes.subscriptions.iter().zip(compiled) {
             self.apply_subscription(subscription, condition);
         }
+        self.index.compile();
     }
 
     fn apply_action(&mut self, action: &Action, condition: Compiled) {

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use actions_domain::event::EventType;
-use actions_domain::matching::pattern::word_matches;
 
+use self::parts::Parts;
 use super::index::Bucket;
+
+mod parts;
 
 #[derive(Default)]
 pub(super) struct Globs {
@@ -22,7 +24,7 @@ pub(super) struct Globs {
 struct Node {
     words: HashMap<Box<str>, Self>,
     /// Words with `?` or `*` in them.
-    parts: Vec<(Box<str>, Self)>,
+    parts: Parts<Self>,
     /// A `*` that stands for exactly one word.
     one: Option<Box<Self>>,
     /// Globs that end here.
@@ -102,11 +104,7 @@ impl Node {
         if !part.contains(['*', '?']) {
             return self.words.entry(part.into()).or_default();
         }
-        let at = self.parts.iter().position(|(other, _)| **other == *part).unwrap_or_else(|| {
-            self.parts.push((part.into(), Self::default()));
-            self.parts.len() - 1
-        });
-        &mut self.parts[at].1
+        self.parts.get_mut(part)
     }
 
     fn change(&mut self, glob: &str, change: impl FnOnce(&mut Bucket)) {
@@ -128,7 +126,7 @@ impl Node {
         if part == "*" {
             self.one = None;
         } else if self.words.remove(part).is_none() {
-            self.parts.retain(|(other, _)| **other != *part);
+            self.parts.remove(part);
         }
     }
 
@@ -152,10 +150,8 @@ impl Node {
         if let Some(child) = &self.one {
             child.find(rest, found);
         }
-        for (part, child) in &self.parts {
-            if word_matches(part, word) {
-                child.find(rest, found);
-            }
+        for child in self.parts.find(word) {
+            child.find(rest, found);
         }
     }
 }

@@ -75,6 +75,11 @@ impl Index {
         }
     }
 
+    /// Completes changes. Until then, ways that were added may not be found.
+    pub(super) fn compile(&mut self) {
+        self.regexes.compile();
+    }
+
     /// The buckets of all patterns that match a type, each once.
     pub(super) fn find(&self, event_type: &EventType) -> Vec<&Bucket> {
         let mut found = Vec::new();

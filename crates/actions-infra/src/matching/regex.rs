@@ -1,13 +1,14 @@
 //! Regular expressions: in sets for event types, one by one for texts in the data.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use actions_domain::event::EventType;
 use actions_domain::limits::REGEX_COMPILED_BYTES_MAX;
 use actions_domain::matching::condition::TextMatch;
 use actions_domain::matching::pattern::Pattern;
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 use super::index::Bucket;
 
@@ -15,141 +16,193 @@ use super::index::Bucket;
 const SHARD_MAX: usize = 500;
 /// What a set may remember of its states. More brings nothing for texts as short as types.
 const SHARD_CACHE_BYTES_MAX: usize = 512 * 1024;
+/// Expressions that are added to a set before it is compiled anew.
+const FRESH_MAX: usize = 16;
+/// Groups of expressions that name their first word. Sets of a few dozen are small and fast; one
+/// for each word would take more memory than all expressions together.
+const GROUPS: u64 = 64;
 
-/// Patterns by the first word that they spell out. A type is held only against those that name
-/// its first word or none.
-#[derive(Default)]
+/// Patterns by the first word that they spell out. A type is held only against those whose word
+/// is in its own group, and those that name none.
 pub(super) struct Regexes {
-    by_first_word: HashMap<Box<str>, Group>,
+    by_first_word: Box<[Group]>,
     other: Group,
 }
 
 #[derive(Default)]
 struct Group {
     shards: Vec<Shard>,
-    /// Which shard an expression is in.
-    shard_of: HashMap<Box<str>, usize>,
+    /// Which shard an expression is in, and where.
+    places: HashMap<Box<str>, (usize, usize)>,
 }
 
-/// A set that is compiled at the first question after a change.
+/// A set, and the expressions that came after it was compiled.
 #[derive(Default)]
 struct Shard {
-    entries: Vec<(Box<str>, Bucket)>,
-    set: OnceLock<Set>,
+    /// A removed expression leaves its empty bucket until the set is compiled anew.
+    entries: Vec<Entry>,
+    /// `None`: to be compiled.
+    set: Option<Set>,
 }
 
-enum Set {
-    Whole(RegexSet),
-    /// The numbers of those that compile, when some do not. They were refused at the door, so
-    /// only a record of an older version gets here.
-    Sound(RegexSet, Vec<usize>),
+struct Entry {
+    source: Box<str>,
+    bucket: Bucket,
+    /// Compiled alone, until the set has it too.
+    fresh: Option<Regex>,
+}
+
+struct Set {
+    set: RegexSet,
+    /// Which entries its expressions are. One that does not compile is in none: it was refused at
+    /// the door, so only a record of an older version gets here.
+    entries: Box<[usize]>,
+}
+
+impl Default for Regexes {
+    fn default() -> Self {
+        Self {
+            by_first_word: (0..GROUPS).map(|_| Group::default()).collect(),
+            other: Group::default(),
+        }
+    }
+}
+
+/// The group of a first word.
+fn group_of(word: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    word.hash(&mut hasher);
+    usize::try_from(hasher.finish() % GROUPS).unwrap_or(0)
 }
 
 impl Regexes {
-    /// The bucket of a pattern, which is made when there is none.
-    pub(super) fn bucket_mut(&mut self, pattern: &Pattern, source: &str) -> &mut Bucket {
+    fn group_mut(&mut self, pattern: &Pattern) -> &mut Group {
         match pattern.first_word() {
-            Some(word) => self.by_first_word.entry(word.into()).or_default().bucket_mut(source),
-            None => self.other.bucket_mut(source),
+            Some(word) => &mut self.by_first_word[group_of(&word)],
+            None => &mut self.other,
         }
     }
 
-    /// Changes a bucket and takes it away when it has become empty.
+    /// The bucket of a pattern, which is made when there is none.
+    pub(super) fn bucket_mut(&mut self, pattern: &Pattern, source: &str) -> &mut Bucket {
+        self.group_mut(pattern).bucket_mut(source)
+    }
+
+    /// Changes a bucket and forgets it when it has become empty.
     pub(super) fn change(
         &mut self,
         pattern: &Pattern,
         source: &str,
         change: impl FnOnce(&mut Bucket),
     ) {
-        let Some(word) = pattern.first_word() else {
-            return self.other.change(source, change);
-        };
-        if let Some(group) = self.by_first_word.get_mut(word.as_str()) {
-            group.change(source, change);
-            if group.shard_of.is_empty() {
-                self.by_first_word.remove(word.as_str());
-            }
-        }
+        self.group_mut(pattern).change(source, change);
+    }
+
+    /// Compiles what was changed. Until then, expressions that were added are not found.
+    pub(super) fn compile(&mut self) {
+        self.by_first_word.iter_mut().chain([&mut self.other]).for_each(Group::compile);
     }
 
     /// Adds the buckets of all patterns that match, each once.
     pub(super) fn find<'r>(&'r self, event_type: &EventType, found: &mut Vec<&'r Bucket>) {
-        let named = self.by_first_word.get(event_type.first_word());
-        for group in named.into_iter().chain([&self.other]) {
-            for shard in &group.shards {
-                shard.find(event_type.as_str(), found);
-            }
+        let named = &self.by_first_word[group_of(event_type.first_word())];
+        for shard in named.shards.iter().chain(&self.other.shards) {
+            shard.find(event_type.as_str().as_bytes(), found);
         }
     }
 }
 
 impl Group {
     fn bucket_mut(&mut self, source: &str) -> &mut Bucket {
-        let shard = match self.shard_of.get(source) {
-            Some(shard) => *shard,
+        let (shard, entry) = match self.places.get(source) {
+            Some(place) => *place,
             None => self.add(source),
         };
-        let entries = &mut self.shards[shard].entries;
-        let at = entries.iter().position(|(other, _)| **other == *source);
-        &mut entries[at.expect("the shard has what the map says")].1
+        &mut self.shards[shard].entries[entry].bucket
     }
 
-    fn add(&mut self, source: &str) -> usize {
+    fn add(&mut self, source: &str) -> (usize, usize) {
         let has_room = |shard: &Shard| shard.entries.len() < SHARD_MAX;
         let shard = self.shards.iter().position(has_room).unwrap_or_else(|| {
             self.shards.push(Shard::default());
             self.shards.len() - 1
         });
-        self.shards[shard].set = OnceLock::new();
-        self.shards[shard].entries.push((source.into(), Bucket::default()));
-        self.shard_of.insert(source.into(), shard);
-        shard
+        let entry = self.shards[shard].add(source);
+        self.places.insert(source.into(), (shard, entry));
+        (shard, entry)
     }
 
     fn change(&mut self, source: &str, change: impl FnOnce(&mut Bucket)) {
-        let Some(&at) = self.shard_of.get(source) else {
+        let Some(&(shard, entry)) = self.places.get(source) else {
             return;
         };
-        let shard = &mut self.shards[at];
-        let Some(entry) = shard.entries.iter().position(|(other, _)| **other == *source) else {
-            return;
-        };
-        let bucket = &mut shard.entries[entry].1;
+        let bucket = &mut self.shards[shard].entries[entry].bucket;
         change(bucket);
         if bucket.is_empty() {
-            shard.entries.swap_remove(entry);
-            shard.set = OnceLock::new();
-            self.shard_of.remove(source);
+            self.places.remove(source);
+        }
+    }
+
+    fn compile(&mut self) {
+        for (at, shard) in self.shards.iter_mut().enumerate().filter(|(_, shard)| shard.is_stale())
+        {
+            shard.compile();
+            let entries = shard.entries.iter().enumerate();
+            let places = entries.map(|(entry, found)| (found.source.clone(), (at, entry)));
+            self.places.extend(places);
         }
     }
 }
 
 impl Shard {
-    fn find<'r>(&'r self, event_type: &str, found: &mut Vec<&'r Bucket>) {
-        if self.entries.is_empty() {
-            return;
-        }
-        let mut add = |at: usize| found.push(&self.entries[at].1);
-        match self.set.get_or_init(|| self.compile()) {
-            Set::Whole(set) => set.matches(event_type.as_bytes()).iter().for_each(&mut add),
-            Set::Sound(set, numbers) => {
-                set.matches(event_type.as_bytes()).iter().for_each(|at| add(numbers[at]));
-            }
-        }
+    fn add(&mut self, source: &str) -> usize {
+        // A set that is compiled anyway needs no expressions beside it.
+        let fresh = self.set.as_ref().and_then(|_| type_regex(source).ok());
+        self.entries.push(Entry { source: source.into(), bucket: Bucket::default(), fresh });
+        self.entries.len() - 1
     }
 
-    fn compile(&self) -> Set {
-        let sources: Vec<&str> = self.entries.iter().map(|(source, _)| &**source).collect();
-        if let Ok(set) = set_of(&sources) {
-            return Set::Whole(set);
-        }
-        let is_sound = |at: &usize| check_type_pattern(sources[*at]).is_ok();
-        let sound: Vec<usize> = (0..sources.len()).filter(is_sound).collect();
-        let texts: Vec<&str> = sound.iter().map(|at| sources[*at]).collect();
-        match set_of(&texts) {
-            Ok(set) => Set::Sound(set, sound),
-            Err(_) => Set::Sound(RegexSet::empty(), Vec::new()),
-        }
+    fn is_stale(&self) -> bool {
+        let known = self.set.as_ref().map_or(0, |set| set.entries.len());
+        let empty = self.entries.iter().filter(|entry| entry.bucket.is_empty()).count();
+        let is_full = self.entries.len() == SHARD_MAX && empty > 0;
+        let fresh = self.entries.iter().filter(|entry| entry.fresh.is_some()).count();
+        self.set.is_none() || fresh > FRESH_MAX || empty > known / 2 || is_full
+    }
+
+    fn compile(&mut self) {
+        self.entries.retain(|entry| !entry.bucket.is_empty());
+        self.entries.iter_mut().for_each(|entry| entry.fresh = None);
+        let all: Box<[usize]> = (0..self.entries.len()).collect();
+        self.set = Some(self.set_of(all).unwrap_or_else(|_| {
+            let is_sound = |at: &usize| check_type_pattern(&self.entries[*at].source).is_ok();
+            let sound = (0..self.entries.len()).filter(is_sound).collect();
+            let none = |_| Set { set: RegexSet::empty(), entries: Box::default() };
+            self.set_of(sound).unwrap_or_else(none)
+        }));
+    }
+
+    fn set_of(&self, entries: Box<[usize]>) -> Result<Set, regex::Error> {
+        let sources: Vec<&str> = entries.iter().map(|at| &*self.entries[*at].source).collect();
+        Ok(Set { set: set_of(&sources)?, entries })
+    }
+
+    fn find<'r>(&'r self, event_type: &[u8], found: &mut Vec<&'r Bucket>) {
+        let Some(set) = &self.set else {
+            return;
+        };
+        let known =
+            set.set.matches(event_type).into_iter().map(|at| &self.entries[set.entries[at]]);
+        let later = &self.entries[self.first_fresh()..];
+        let is_match = |regex: &Regex| regex.is_match(event_type);
+        let fresh = later.iter().filter(|entry| entry.fresh.as_ref().is_some_and(is_match));
+        let buckets = known.chain(fresh).map(|entry| &entry.bucket);
+        found.extend(buckets.filter(|bucket| !bucket.is_empty()));
+    }
+
+    /// Entries are added at the end, so those that the set does not have are the last ones.
+    fn first_fresh(&self) -> usize {
+        self.set.as_ref().and_then(|set| set.entries.last()).map_or(0, |last| last + 1)
     }
 }
 
@@ -164,17 +217,25 @@ fn set_of(sources: &[&str]) -> Result<RegexSet, regex::Error> {
         .build()
 }
 
+/// Compiles one expression in the same way.
+fn type_regex(source: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&format!("^(?:{source})$"))
+        .case_insensitive(true)
+        .unicode(false)
+        .size_limit(REGEX_COMPILED_BYTES_MAX)
+        .dfa_size_limit(SHARD_CACHE_BYTES_MAX)
+        .build()
+}
+
 /// Compiles an expression for event types, to refuse it early.
 ///
 /// # Errors
 /// The compiler's words.
 pub(super) fn check_type_pattern(source: &str) -> Result<(), String> {
-    // On its own first: `)(` would be repaired by the brackets around it.
-    let alone = regex::bytes::RegexBuilder::new(source)
-        .unicode(false)
-        .size_limit(REGEX_COMPILED_BYTES_MAX)
-        .build();
-    alone.and_then(|_| set_of(&[source]).map(drop)).map_err(|error| plain(&error))
+    // On its own first: `a)(b` would be repaired by the brackets around it.
+    let alone =
+        RegexBuilder::new(source).unicode(false).size_limit(REGEX_COMPILED_BYTES_MAX).build();
+    alone.and_then(|_| type_regex(source)).map(drop).map_err(|error| plain(&error))
 }
 
 /// The last line says what is wrong; those before draw an arrow that only a console shows well.

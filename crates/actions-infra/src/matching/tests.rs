@@ -259,6 +259,50 @@ fn more_expressions_than_one_set_holds_are_found() {
 }
 
 #[test]
+fn expressions_come_and_go_one_by_one() {
+    let expression = |id: i32| format!(r"/orders\.x{id}/");
+    let found = |matcher: &dyn Matcher, id: i32| {
+        matched(matcher, &event(&format!("orders.x{id}"), json!({})))
+    };
+    let mut matcher =
+        matcher((0..80).map(|id| action(id, &format!("a{id}"), json!({}))).collect(), vec![]);
+    for id in 0..80 {
+        let added = subscription(id as u128, id, &expression(id), json!({}));
+        let subscriptions = if id >= 40 {
+            let old = id - 40;
+            let mut gone = subscription(old as u128, old, &expression(old), json!({}));
+            gone.deleted = true;
+            vec![added, gone]
+        } else {
+            vec![added]
+        };
+        matcher.apply(&Changes { version: i64::from(id) + 2, actions: vec![], subscriptions });
+        for known in 0..80 {
+            let is_there = known <= id && known > id - 40;
+            let expected = if is_there { vec![known] } else { vec![] };
+            assert_eq!(found(&*matcher, known), expected, "{known} after {id}");
+        }
+    }
+}
+
+#[test]
+fn words_with_wildcards_are_found_by_their_letters() {
+    let patterns =
+        ["*s1.paid", "or*1.paid", "orders?.paid", "*rder*.paid", "?rders1.paid", "*2.paid"];
+    let subscriptions = (1..).zip(patterns);
+    let subscriptions = subscriptions.map(|(id, p)| subscription(id as u128, id, p, json!({})));
+    let actions = (1..=6).map(|id| action(id, &format!("a{id}"), json!({}))).collect();
+    let mut matcher = matcher(actions, subscriptions.collect());
+    assert_eq!(matched(&*matcher, &event("orders1.paid", json!({}))), [1, 2, 3, 4, 5]);
+    assert_eq!(matched(&*matcher, &event("orders2.paid", json!({}))), [3, 4, 6]);
+    assert_eq!(matched(&*matcher, &event("or1.paid", json!({}))), [2]);
+    let mut gone = subscription(1, 1, "*s1.paid", json!({}));
+    gone.deleted = true;
+    matcher.apply(&Changes { version: 2, actions: vec![], subscriptions: vec![gone] });
+    assert_eq!(matched(&*matcher, &event("orders1.paid", json!({}))), [2, 3, 4, 5]);
+}
+
+#[test]
 fn what_cannot_be_compiled_matches_nothing_and_says_why() {
     let subscriptions = vec![
         subscription(1, 1, "orders.paid", json!({"conditions": "event.data.x =="})),

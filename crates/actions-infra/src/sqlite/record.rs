@@ -5,16 +5,18 @@ use std::sync::Arc;
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::{Event, EventType};
-use actions_domain::execution::{Execution, Priority, Status};
-use actions_domain::id::{ActionId, EventId, ExecutionId, SubscriptionId, TenantId};
+use actions_domain::execution::{
+    Attempt, AttemptOutcome, Cause, Execution, Fault, Priority, Status,
+};
+use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::history::{ActionCounts, QueueMetric};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Tenant, TenantSlug};
-use actions_domain::work::{Home, Item, Key, KeyMode, Part, Seq, Work};
-use serde::Serialize;
+use actions_domain::work::{Epoch, Home, Item, Key, KeyMode, Part, Seq, Work};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 use uuid::Uuid;
@@ -43,6 +45,66 @@ pub(super) fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
 /// Writes a value as JSON text.
 pub(super) fn to_text(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Refused { reason: error.to_string() })
+}
+
+/// An attempt as it is stored: every execution has one, so its names are short.
+#[derive(Serialize, Deserialize)]
+struct AttemptRecord {
+    n: u32,
+    node: NodeId,
+    epoch: Epoch,
+    cause: Cause,
+    /// The epoch that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<Epoch>,
+    /// Start and end, in microseconds.
+    from: i64,
+    to: i64,
+    outcome: AttemptOutcome,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Fault>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_mb: Option<u64>,
+}
+
+/// Writes attempts as a JSON list.
+pub(super) fn attempts_text(attempts: &[Attempt]) -> Result<String, StoreError> {
+    let record = |attempt: &Attempt| AttemptRecord {
+        n: attempt.number,
+        node: attempt.node,
+        epoch: attempt.epoch,
+        cause: attempt.cause,
+        lost: attempt.lost_epoch,
+        from: micros(attempt.started_at),
+        to: micros(attempt.ended_at),
+        outcome: attempt.outcome,
+        error: attempt.error.clone(),
+        cpu_ms: attempt.cpu_ms,
+        memory_mb: attempt.memory_mb,
+    };
+    to_text(&attempts.iter().map(record).collect::<Vec<_>>())
+}
+
+fn attempts(row: &SqliteRow) -> Result<Vec<Attempt>, StoreError> {
+    let records: Vec<AttemptRecord> = from_text(row, "attempts")?;
+    let attempt = |record: AttemptRecord| {
+        Ok(Attempt {
+            number: record.n,
+            node: record.node,
+            epoch: record.epoch,
+            cause: record.cause,
+            lost_epoch: record.lost,
+            started_at: timestamp(record.from)?,
+            ended_at: timestamp(record.to)?,
+            outcome: record.outcome,
+            error: record.error,
+            cpu_ms: record.cpu_ms,
+            memory_mb: record.memory_mb,
+        })
+    };
+    records.into_iter().map(attempt).collect()
 }
 
 fn from_text<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
@@ -137,12 +199,7 @@ pub(super) fn log_item(row: &SqliteRow) -> Result<Item, StoreError> {
 /// A later item: as before, with `attempts` and `losses`.
 pub(super) fn later_item(row: &SqliteRow) -> Result<Item, StoreError> {
     let item = log_item(row)?;
-    Ok(Item {
-        home: Home::Later,
-        attempts: from_text(row, "attempts")?,
-        losses: get(row, "losses")?,
-        ..item
-    })
+    Ok(Item { home: Home::Later, attempts: attempts(row)?, losses: get(row, "losses")?, ..item })
 }
 
 pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
@@ -162,7 +219,7 @@ pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
 /// An execution, finished or not: `status` is null while it is not, and follows from its
 /// attempts.
 pub(super) fn execution(row: &SqliteRow) -> Result<Execution, StoreError> {
-    let attempts: Vec<actions_domain::execution::Attempt> = from_text(row, "attempts")?;
+    let attempts = attempts(row)?;
     let (status, started_at) = match get::<Option<i16>>(row, "status")? {
         Some(number) => {
             let status = Status::from_number(number).ok_or_else(|| corrupt("status", number))?;

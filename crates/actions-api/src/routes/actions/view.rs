@@ -15,6 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::problem::{FieldError, PATTERN_INVALID, Problem};
 use crate::time::Time;
 
 /// An action as a person writes it. What reading it shows beyond that may be sent back, and is
@@ -41,8 +42,7 @@ pub(crate) struct ActionBody {
     config: Value,
     /// Shorthand for subscriptions without filters.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    event_patterns: Vec<Pattern>,
+    event_patterns: Vec<String>,
     /// JSON operators, or a text in CEL. Must hold on every way to this action.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -187,14 +187,17 @@ pub(crate) struct DifferenceView {
 }
 
 impl ActionBody {
-    pub(crate) fn into_spec(self) -> ActionSpec {
+    pub(crate) fn into_spec(self) -> Result<ActionSpec, Problem> {
         let timeout = u32::try_from(TIMEOUT_DEFAULT.as_secs()).unwrap_or(300);
-        ActionSpec {
+        let patterns = self.event_patterns.iter().enumerate();
+        let patterns =
+            patterns.map(|(index, raw)| pattern_of(raw, &format!("/event_patterns/{index}")));
+        Ok(ActionSpec {
             name: self.name,
             action_type: self.action_type,
             handler: self.handler,
             config: self.config,
-            event_patterns: self.event_patterns,
+            event_patterns: patterns.collect::<Result<_, _>>()?,
             conditions: self.conditions,
             is_active: self.is_active.unwrap_or(true),
             priority: self.priority.map(|priority| priority.0).unwrap_or_default(),
@@ -208,8 +211,16 @@ impl ActionBody {
             tags: self.tags,
             owner_team: self.owner_team,
             metadata: self.metadata,
-        }
+        })
     }
+}
+
+/// Reads a pattern.
+pub(crate) fn pattern_of(raw: &str, pointer: &str) -> Result<Pattern, Problem> {
+    Pattern::parse(raw).map_err(|error| {
+        let message = error.to_string();
+        Problem::new(&PATTERN_INVALID, &message).with_error(FieldError::new(pointer, message))
+    })
 }
 
 impl ActionView {
@@ -285,7 +296,8 @@ impl<'de> Deserialize<'de> for RetryBody {
             Some(name) => RetryPolicy::preset(name).ok_or_else(|| {
                 D::Error::custom("known policies are default, aggressive, conservative, no_retry")
             })?,
-            None => serde_json::from_value(written).map_err(D::Error::custom)?,
+            None => serde_json::from_value(written)
+                .map_err(|error| D::Error::custom(format!("not a retry policy: {error}")))?,
         };
         Ok(Self(policy))
     }

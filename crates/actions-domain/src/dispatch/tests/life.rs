@@ -89,7 +89,7 @@ fn an_item_is_known_once() {
     node.step(again());
     assert_eq!(node.run(AttemptOutcome::Completed), [id(1)]);
     node.step(again());
-    node.step(Input::Deferred(vec![later(work(1), 1, 0)]));
+    node.step(Input::Deferred(vec![later(work(1), 2, 0)]));
     assert_eq!(node.started(), []);
 }
 
@@ -103,7 +103,7 @@ fn a_gap_in_the_log_is_read() {
 
     let items = (1..=3_i64).map(|seq| item(work(u128::from(seq.unsigned_abs())), seq, Home::Log));
     let items = items.collect();
-    node.step(Input::Arrived { part: PART, from: Seq(1), next: Seq(4), items });
+    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(4), items });
     assert_eq!(node.started(), [id(1), id(2), id(3)]);
 }
 
@@ -112,14 +112,14 @@ fn a_wrong_word_of_the_tail_is_asked_about_once() {
     let mut node = Node::ready(settings());
     node.step(Input::TailSeen { part: PART, tail: Seq(9) });
     assert_eq!(node.effects.len(), 1);
-    node.step(Input::Arrived { part: PART, from: Seq(1), next: Seq(1), items: Vec::new() });
+    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(1), items: Vec::new() });
     assert_eq!(node.effects.len(), 1);
 }
 
 #[test]
 fn a_later_item_starts_when_it_is_due() {
     let mut node = Node::ready(settings());
-    node.step(Input::Deferred(vec![later(work(1), 1, 5), later(work(2), 1, 600)]));
+    node.step(Input::Deferred(vec![later(work(1), 2, 5), later(work(2), 2, 600)]));
     assert_eq!(node.dispatcher.next_tick(), Some(node.now + TimeDelta::seconds(5)));
     node.advance(Duration::from_secs(4));
     assert_eq!(node.started(), []);
@@ -153,7 +153,7 @@ fn word_of_new_later_items_is_followed_by_a_reading_that_began_after_it() {
 #[test]
 fn a_reading_that_began_before_an_end_does_not_bring_the_item_back() {
     let mut node = Node::ready(settings());
-    node.step(Input::Deferred(vec![later(work(1), 1, 30)]));
+    node.step(Input::Deferred(vec![later(work(1), 2, 30)]));
     node.advance(Duration::from_secs(30));
     node.run(AttemptOutcome::Completed);
     node.due(vec![later(work(1), 1, 0)]);
@@ -164,7 +164,7 @@ fn a_reading_that_began_before_an_end_does_not_bring_the_item_back() {
 fn whatever_stands_somewhere_can_be_cancelled() {
     let mut node = Node::ready(Settings { slots: 1, ..settings() });
     node.hand_over(vec![work(1), work(2), mutate(3, "a:b"), mutate(4, "a:b")]);
-    node.step(Input::Deferred(vec![later(work(5), 1, 5)]));
+    node.step(Input::Deferred(vec![later(work(5), 2, 5)]));
     node.step(Input::Cancel(id(6)));
     node.hand_over(vec![work(6)]);
     for number in (1..=5).rev() {
@@ -229,7 +229,7 @@ fn a_backlog_is_kept_in_bounds_and_read_again() {
             let items: Vec<Item> = log.iter().filter(done).take(8).cloned().collect();
             let next = if items.len() == 8 { Seq(items[7].ord.0 + 1) } else { Seq(22) };
             node.effects.extend(
-                node.dispatcher.step(Input::Arrived { part: PART, from, next, items }, node.now),
+                node.dispatcher.step(Input::Loaded { part: PART, from, next, items }, node.now),
             );
         }
     }
@@ -245,7 +245,7 @@ fn where_an_item_stands_can_be_asked() {
     node.step(Input::Limit { action: ActionId(9), max: Some(0) });
     let limited = Work { action: ActionId(9), tenant: TenantId(8), ..work(4) };
     node.hand_over(vec![mutate(1, "a:b"), mutate(2, "a:b"), work(3), limited]);
-    node.step(Input::Deferred(vec![later(work(5), 1, 5)]));
+    node.step(Input::Deferred(vec![later(work(5), 2, 5)]));
     let token = node.starts()[0].token;
     node.end(token, AttemptOutcome::Completed);
     let waiting = |number| node.dispatcher.waiting(id(number));

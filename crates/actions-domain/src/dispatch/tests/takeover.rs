@@ -9,8 +9,10 @@ fn unclean(tail: i64) -> Lease {
 
 /// Reads the log from its start.
 fn load(node: &mut Node, works: Vec<Work>) {
-    node.next = 1;
-    node.hand_over(works);
+    let items: Vec<Item> = (1..).zip(works).map(|(seq, work)| item(work, seq, Home::Log)).collect();
+    node.next = 1 + i64::try_from(items.len()).unwrap();
+    let (from, next) = (Seq(1), Seq(node.next));
+    node.step(Input::Loaded { part: PART, from, next, items });
 }
 
 fn marks(node: &mut Node) -> Vec<Vec<Token>> {
@@ -169,7 +171,7 @@ fn a_lost_partition_is_forgotten() {
     let mut node = Node::ready(Settings { slots: 2, ..settings() });
     node.step(Input::Limit { action: ActionId(3), max: Some(2) });
     node.hand_over(vec![work(1), mutate(2, "a:b"), mutate(3, "a:b"), work(4)]);
-    node.step(Input::Deferred(vec![later(work(5), 1, 5)]));
+    node.step(Input::Deferred(vec![later(work(5), 2, 5)]));
     let starts = node.starts();
     node.end(starts[0].token, AttemptOutcome::Completed);
     node.step(Input::Lost(PART));
@@ -226,4 +228,17 @@ fn a_partition_is_clean_when_nothing_suspect_is_left() {
         assert_eq!(node.run(AttemptOutcome::Completed), [id(number)]);
     }
     assert_eq!(Node::new(settings()).dispatcher.clean().len(), 1, "it was given back as clean");
+}
+
+#[test]
+fn late_word_of_something_from_before_the_claim_is_checked() {
+    let mut node = Node::with_lease(settings(), unclean(3));
+    node.due(Vec::new());
+    node.effects.clear();
+    node.step(Input::Deferred(vec![later(work(1), 2, 0)]));
+    let items = vec![item(work(2), 1, Home::Log)];
+    node.step(Input::Arrived { part: PART, from: Seq(1), next: Seq(2), items });
+    // Both may be finished by now. The log was being read anyway.
+    assert!(matches!(node.effects[..], [Effect::LoadDue { .. }]), "{:?}", node.effects);
+    assert_eq!(node.dispatcher.depths(), super::super::Depths::default());
 }

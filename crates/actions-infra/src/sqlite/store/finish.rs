@@ -16,7 +16,7 @@ use super::ingest::{bind_work, work_columns};
 use super::{Tails, after};
 use crate::sqlite::bulk::{Bulk, Values};
 use crate::sqlite::error::store_error;
-use crate::sqlite::record::{execution_id, get, micros, to_text};
+use crate::sqlite::record::{attempts_text, execution_id, get, micros, to_text};
 
 /// The rows come in by the values, so that each is one look-up by key.
 static FIND_FINISHED: LazyLock<Bulk> = LazyLock::new(|| {
@@ -139,7 +139,7 @@ async fn postpone(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let attempts = (retries.iter())
-        .map(|later| to_text(&later.item.attempts))
+        .map(|later| attempts_text(&later.item.attempts))
         .collect::<Result<Vec<String>, StoreError>>()?;
     let rows: Vec<_> = retries.iter().zip(attempts).collect();
     REPLACE_LATER
@@ -174,7 +174,7 @@ async fn finish(
     let texts = (finishes.iter())
         .map(|finish| {
             let error = finish.error.as_ref().map(to_text).transpose()?;
-            Ok((error, to_text(&finish.item.attempts)?))
+            Ok((error, attempts_text(&finish.item.attempts)?))
         })
         .collect::<Result<Vec<(Option<String>, String)>, StoreError>>()?;
     let rows: Vec<_> = finishes.iter().zip(texts).collect();
