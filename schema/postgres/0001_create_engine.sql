@@ -61,13 +61,11 @@ create table engine.lease (
 
 -- The end of a partition's log. Locked, and updated only when the log enters a new segment:
 -- `base` is the last number before segment `seg`. So the next number is found in one partition
--- of the table, and no clock that jumps can give a number twice. `fin` is the last number of an
--- end that was dropped with its day.
+-- of the table, and no clock that jumps can give a number twice.
 create table engine.tail (
     part int2 primary key,
     seg int4 not null default 0,
-    base int8 not null default 0,
-    fin int8 not null default 0
+    base int8 not null default 0
 ) with (fillfactor = 10);
 
 
@@ -160,7 +158,8 @@ create index event_tenant on engine.event (tenant, id);
 create index event_type on engine.event (tenant, type, id);
 
 -- Ends, each written once: the primary key refuses a second one, and the day partitions are by
--- id, so that it holds over midnight.
+-- id, so that it holds over midnight. An id has one tenant for good, so the tenant in front
+-- costs nothing and lets this index answer a tenant's lists as well.
 create table engine.execution (
     id uuid not null,
     epoch int8 not null,
@@ -184,14 +183,19 @@ create table engine.execution (
     output text,
     error text,
     attempts text not null,
-    primary key (id)
+    primary key (tenant, id)
 ) partition by range (id);
-create index execution_tenant on engine.execution (tenant, id);
 create index execution_action on engine.execution (tenant, action, id);
 -- Whatever did not go well is rare and looked for often.
 create index execution_trouble on engine.execution (tenant, id) where status <> 2;
--- The gap-free numbers that readers follow.
-create index execution_fin on engine.execution (part, fin);
+
+-- The last number that each flush gave to an end: what the next owner of a partition goes on
+-- from. All but the largest are swept away.
+create table engine.fin (
+    part int2 not null,
+    fin int8 not null,
+    primary key (part, fin)
+);
 
 -- Executions that failed for good and wait for a person. Closed rows keep who knew what.
 create table engine.dead (

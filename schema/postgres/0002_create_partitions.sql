@@ -142,7 +142,7 @@ begin
             depth, false, event, parent, key, input, '[]'
         from engine.work
         where seg < oldest
-          and not exists (select from engine.execution where execution.id = work.id)
+          and not exists (select from engine.execution where execution.tenant = work.tenant and execution.id = work.id)
         on conflict (id) do nothing
         returning 1
     )
@@ -192,7 +192,9 @@ begin
     segment := substring(child from '_(\d+)$')::int4;
     perform from engine.work
     where seg = segment
-      and not exists (select from engine.execution where execution.id = work.id)
+      and not exists (
+          select from engine.execution
+          where execution.tenant = work.tenant and execution.id = work.id)
       and not exists (select from engine.later where later.id = work.id)
     limit 1;
     if found or exists (select from engine.tail where tail.seg = segment) then
@@ -231,17 +233,12 @@ begin
         engine.old_partition('execution', bound), engine.old_partition('event', bound)]
     loop
         continue when child is null;
-        if child like 'execution%' then
-            execute format(
-                'update engine.tail set fin = greatest(tail.fin, old.fin) '
-                'from (select part, max(fin) as fin from engine.%I group by part) as old '
-                'where tail.part = old.part',
-                child);
-        end if;
         if engine.drop_partition(child) then
             delete from engine.dead
             where id < engine.id_floor(to_date(bound::text, 'YYYYMMDD')::timestamp at time zone 'UTC')
-              and not exists (select from engine.execution where execution.id = dead.id);
+              and not exists (
+                  select from engine.execution
+                  where execution.tenant = dead.tenant and execution.id = dead.id);
             return child;
         end if;
     end loop;
@@ -276,7 +273,11 @@ begin
 
     -- A cancel that met its finish half-way.
     delete from engine.control
-    where exists (select from engine.execution where execution.id = control.id);
+    where exists (
+        select from engine.execution
+        where execution.tenant = control.tenant and execution.id = control.id);
+    delete from engine.fin
+    where fin < (select max(newest.fin) from engine.fin as newest where newest.part = fin.part);
     delete from engine.queue_metric where sampled_at < clock_timestamp() - interval '30 days';
     delete from engine.dead where closed_at < clock_timestamp() - interval '90 days';
     delete from engine.node

@@ -9,6 +9,9 @@
 -- Columns of a batch are arrays. Several `unnest` in one select list run side by side and are
 -- much cheaper than one in `from`, which keeps each column in a store of its own.
 --
+-- Plans are generic: the planner would rather make a new one for each flush, because it knows
+-- the arrays' lengths then, and that takes longer than a small flush itself.
+--
 -- Versioned and only added to: nodes of the release before may still run beside us.
 --
 -- Own error codes: AX001 a lease was lost (detail: the partitions), AX002 the data are refused,
@@ -31,6 +34,7 @@ create function engine.admit_v1(
     out discarded int8
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     ingest_count int4 := cardinality(in_subs);
@@ -106,7 +110,9 @@ begin
         insert into engine.control (id, tenant)
         select distinct on (wanted.id) wanted.id, wanted.tenant
         from unnest(cancel_tenants, cancel_ids) as wanted (tenant, id)
-        where not exists (select from engine.execution where execution.id = wanted.id)
+        where not exists (
+                select from engine.execution
+                where execution.tenant = wanted.tenant and execution.id = wanted.id)
           and (exists (select from engine.work
                        where work.tenant = wanted.tenant and work.id = wanted.id)
                or exists (select from engine.later
@@ -144,6 +150,7 @@ create function engine.admit_keys_v1(
     out verdicts int2[], out subjects uuid[], out sames bool[]
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     today int4 := engine.day_of(at);
@@ -374,6 +381,7 @@ create function engine.settle_v1(
     x_parents uuid[], x_queued timestamptz[], x_inputs text[]
 ) returns int4
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
     held int2[];
@@ -408,7 +416,9 @@ begin
         select marked.id, marked.tenant, marked.part, fence.epoch
         from unnest(mark_ids, mark_tenants, mark_parts) as marked (id, tenant, part)
         join unnest(fence_parts, fence_epochs) as fence (part, epoch) using (part)
-        where not exists (select from engine.execution where execution.id = marked.id)
+        where not exists (
+            select from engine.execution
+            where execution.tenant = marked.tenant and execution.id = marked.id)
         on conflict (id) do update
         set part = excluded.part, epoch = excluded.epoch, started_at = excluded.started_at;
     end if;
@@ -428,7 +438,9 @@ begin
         ) as given (
             id, part, ord, pause, why, hold, losses, attempts, tenant, lane, action, defs, key,
             mode, event, parent, queued_at, depth, input)
-        where not exists (select from engine.execution where execution.id = given.id)
+        where not exists (
+            select from engine.execution
+            where execution.tenant = given.tenant and execution.id = given.id)
         on conflict (id) do update
         set part = excluded.part, ord = excluded.ord, due = excluded.due, why = excluded.why,
             hold = excluded.hold, losses = excluded.losses, attempts = excluded.attempts;
@@ -450,7 +462,11 @@ begin
                     unnest(x_statuses), unnest(x_attempt_counts), unnest(x_events),
                     unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
                     unnest(x_errors), unnest(x_attempts)
-                returning tenant, action, status, attempt_count, started_at, ended_at
+                returning part, fin, tenant, action, status, attempt_count, started_at, ended_at
+            ), numbered as (
+                insert into engine.fin (part, fin)
+                select part, max(fin) from stored group by part
+                on conflict do nothing
             )
             insert into engine.stat (
                 last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
@@ -479,7 +495,11 @@ begin
                     unnest(x_parents), unnest(x_keys), unnest(x_inputs), unnest(x_outputs),
                     unnest(x_errors), unnest(x_attempts)
                 on conflict do nothing
-                returning tenant, action, status, attempt_count, started_at, ended_at
+                returning part, fin, tenant, action, status, attempt_count, started_at, ended_at
+            ), numbered as (
+                insert into engine.fin (part, fin)
+                select part, max(fin) from stored group by part
+                on conflict do nothing
             )
             insert into engine.stat (
                 last_at, tenant, action, completed, failed, cancelled, retries, duration_ms)
@@ -498,9 +518,9 @@ begin
             -- Only for the ends that were written just now, under our own epoch.
             insert into engine.dead (id, died_at, tenant, action, fingerprint)
             select execution.id, execution.ended_at, execution.tenant, execution.action, fingerprint
-            from unnest(x_ids, x_epochs, x_fins, x_fingerprints)
-                as given (id, epoch, fin, fingerprint)
-            join engine.execution using (id, epoch, fin)
+            from unnest(x_tenants, x_ids, x_epochs, x_fins, x_fingerprints)
+                as given (tenant, id, epoch, fin, fingerprint)
+            join engine.execution using (tenant, id, epoch, fin)
             where fingerprint is not null
             on conflict do nothing;
         end if;
@@ -528,9 +548,11 @@ create function engine.enqueue_v1(
     out parts int2[], out firsts int8[]
 )
     language plpgsql
+    set plan_cache_mode = force_generic_plan
 as $$
 declare
-    now_segment int4 := engine.segment_of(clock_timestamp());
+    segment int4 := engine.segment_of(clock_timestamp());
+    oldest_segment int4;
     wanted int2[];
     locked int4;
 begin
@@ -549,24 +571,28 @@ begin
     end if;
 
     -- Only now: these statements see all that the former holders of the locks have written. Four
-    -- times a day a log enters its next segment; a clock that goes back does not take it back.
-    if exists (select from engine.tail where part = any (wanted) and seg < now_segment) then
+    -- times a day the logs enter their next segment; a clock that goes back does not take them
+    -- back.
+    select greatest(segment, max(seg)), min(seg) from engine.tail where part = any (wanted)
+    into segment, oldest_segment;
+    if oldest_segment < segment then
         update engine.tail
         set base = coalesce(
                 (select work.seq from engine.work
                  where work.seg = tail.seg and work.part = tail.part
                  order by work.seq desc limit 1),
                 base),
-            seg = now_segment
-        where part = any (wanted) and seg < now_segment;
+            seg = segment
+        where part = any (wanted) and seg < segment;
     end if;
 
+    -- All these logs are in the same segment, so that only one partition of the table is opened.
     with ends as materialized (
         select
-            tail.part, tail.seg,
+            tail.part,
             coalesce(
                 (select work.seq from engine.work
-                 where work.seg = tail.seg and work.part = tail.part
+                 where work.seg = segment and work.part = tail.part
                  order by work.seq desc limit 1),
                 tail.base) as last
         from engine.tail
@@ -574,7 +600,7 @@ begin
     ), placed as materialized (
         -- A delayed item takes no number, but the place in the order that it would have had.
         select
-            given.*, ends.seg,
+            given.*,
             ends.last + 1 + count(*) filter (where pause is null) over (
                 partition by part order by n
                 rows between unbounded preceding and 1 preceding) as ord
@@ -605,8 +631,8 @@ begin
             seq, defs, queued_at, seg, tenant, action, part, lane, mode, depth, id, event, parent,
             key, input)
         select
-            ord, defs, queued_at, seg, tenant, action, part, lane, mode, depth, id, event, parent,
-            key, input
+            ord, defs, queued_at, segment, tenant, action, part, lane, mode, depth, id, event,
+            parent, key, input
         from placed
         where pause is null
         returning part, seq

@@ -35,14 +35,16 @@ select
          when attempts = '[]' then 0 else 4 end,
     queued_at, null, null, null
 from engine.later
-where (select true from engine.execution where execution.id = later.id) is null
+where (select true from engine.execution
+       where execution.tenant = later.tenant and execution.id = later.id) is null
 union all
 select
     id, tenant, action, event, parent, lane, input, null, null, '[]',
     case when exists (select from engine.running where running.id = work.id) then 1 else 0 end,
     queued_at, null, null, null
 from engine.work
-where (select true from engine.execution where execution.id = work.id) is null
+where (select true from engine.execution
+       where execution.tenant = work.tenant and execution.id = work.id) is null
   and (select true from engine.later where later.id = work.id) is null;
 
 -- One row for each attempt, and one for the attempt that an unfinished execution waits for.

@@ -515,8 +515,8 @@ fn to_changes(changes: &[Change], version: i64) -> Changes {
     }
     Changes {
         version,
-        actions: actions.into_values().collect(),
-        subscriptions: subscriptions.into_values().collect(),
+        actions: actions.into_values().map(Arc::new).collect(),
+        subscriptions: subscriptions.into_values().map(Arc::new).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod clock;
 pub mod engine;
+pub mod faults;
 pub mod postgres;
 pub mod process;
 pub mod receiver;

@@ -253,13 +253,13 @@ impl State {
                 if listens_to_engine(subscription.spec.event_pattern.as_str()) {
                     self.listens_to_engine.insert(subscription.action);
                 }
-                self.subscriptions.insert(subscription.id, Arc::new(subscription.clone()));
+                self.subscriptions.insert(subscription.id, subscription.clone());
             }
         }
         self.version = changes.version;
     }
 
-    fn replace_action(&mut self, action: &Action) {
+    fn replace_action(&mut self, action: &Arc<Action>) {
         if let Some(old) = self.actions.remove(&action.id)
             && self.names.get(old.spec.name.as_str()) == Some(&action.id)
         {
@@ -273,7 +273,7 @@ impl State {
             self.listens_to_engine.insert(action.id);
         }
         self.names.insert(action.spec.name.as_str().to_owned(), action.id);
-        self.actions.insert(action.id, Arc::new(action.clone()));
+        self.actions.insert(action.id, action.clone());
     }
 }
 

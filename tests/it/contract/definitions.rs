@@ -1,5 +1,7 @@
 //! What every `Definitions` must do: versions without gaps, nothing overwritten unseen.
 
+use std::sync::Arc;
+
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
@@ -91,7 +93,10 @@ async fn an_action_is_read_back_as_it_was_saved(stores: &Stores) {
     assert_eq!((saved.uuid, &saved.spec, saved.tenant), (uuid, &spec, ADMIN));
     assert_eq!(saved.health, Health::default());
     assert!(!saved.deleted && saved.created_at == saved.updated_at);
-    assert_eq!(stores.open().await.definitions.changes(ADMIN, 0).await.unwrap().actions, [saved]);
+    assert_eq!(
+        stores.open().await.definitions.changes(ADMIN, 0).await.unwrap().actions,
+        [Arc::new(saved)]
+    );
 }
 
 async fn every_change_takes_the_next_version_of_its_tenant(stores: &Stores) {
@@ -197,7 +202,7 @@ async fn an_action_that_somebody_else_changed_is_not_overwritten(stores: &Stores
     let current = theirs.version;
     assert!(matches!(saved, Err(DefinitionsError::Stale { current: it }) if it == current));
     assert!(matches!(deleted, Err(DefinitionsError::Stale { current: it }) if it == current));
-    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().actions, [theirs]);
+    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().actions, [Arc::new(theirs)]);
 }
 
 async fn a_refused_change_takes_no_version(stores: &Stores) {
@@ -217,7 +222,7 @@ async fn a_refused_change_takes_no_version(stores: &Stores) {
 
     let changes = definitions.changes(ADMIN, 0).await.unwrap();
     assert_eq!(changes.version, 1);
-    assert_eq!((changes.actions, changes.subscriptions.len()), (vec![action], 0));
+    assert_eq!((changes.actions, changes.subscriptions.len()), (vec![Arc::new(action)], 0));
 }
 
 async fn a_definition_of_an_unknown_tenant_is_refused(stores: &Stores) {
@@ -245,7 +250,7 @@ async fn actions_of_tenants_are_separate(stores: &Stores) {
 
     assert_eq!(
         ports.definitions.changes(ADMIN, 0).await.unwrap().actions,
-        std::slice::from_ref(&ours)
+        [Arc::new(ours.clone())]
     );
     let versions = ports.definitions.action_versions(ADMIN, &ours.spec.name).await.unwrap();
     assert_eq!(versions, [ours]);
@@ -256,15 +261,15 @@ async fn changes_are_what_came_since(stores: &Stores) {
     let definitions = &ports.definitions;
     let first = save(&ports, ADMIN, "first").await;
     let second = save(&ports, ADMIN, "second").await;
-    let subscription = subscribe(&ports, ADMIN, second.id, "a.*").await;
-    let first_again = definitions.set_health(ADMIN, first.id, &sick()).await.unwrap();
+    let subscription = Arc::new(subscribe(&ports, ADMIN, second.id, "a.*").await);
+    let first_again = Arc::new(definitions.set_health(ADMIN, first.id, &sick()).await.unwrap());
 
     let all = definitions.changes(ADMIN, 0).await.unwrap();
     let some = definitions.changes(ADMIN, 2).await.unwrap();
     let none = definitions.changes(ADMIN, 4).await.unwrap();
 
     assert_eq!((all.version, some.version, none.version), (4, 4, 4));
-    assert_eq!(sorted(all.actions), [first_again.clone(), second]);
+    assert_eq!(sorted(all.actions), [first_again.clone(), Arc::new(second)]);
     assert_eq!(all.subscriptions, std::slice::from_ref(&subscription));
     assert_eq!((some.actions, some.subscriptions), (vec![first_again], vec![subscription]));
     assert!(none.actions.is_empty() && none.subscriptions.is_empty());
@@ -301,7 +306,7 @@ async fn a_deleted_action_takes_its_subscriptions_along(stores: &Stores) {
     let deleted = &since.subscriptions[0];
     assert_eq!((deleted.id, deleted.deleted, deleted.version), (gone.id, true, version));
     let all = ports.definitions.changes(ADMIN, 0).await.unwrap();
-    assert!(all.subscriptions.contains(&stays));
+    assert!(all.subscriptions.contains(&Arc::new(stays)));
 }
 
 async fn a_deleted_name_can_be_used_again(stores: &Stores) {
@@ -390,7 +395,7 @@ async fn a_health_check_is_a_change_like_any_other(stores: &Stores) {
     assert_eq!(checked.health, sick());
     assert_eq!((checked.version, &checked.spec), (2, &action.spec));
     let changes = ports.definitions.changes(ADMIN, 1).await.unwrap();
-    assert_eq!((changes.version, changes.actions), (2, vec![checked]));
+    assert_eq!((changes.version, changes.actions), (2, vec![Arc::new(checked)]));
 }
 
 async fn a_subscription_is_read_back_as_it_was_saved(stores: &Stores) {
@@ -411,7 +416,7 @@ async fn a_subscription_is_read_back_as_it_was_saved(stores: &Stores) {
         .unwrap();
 
     assert_eq!((saved.id, saved.tenant, saved.action, &saved.spec), (id, ADMIN, action.id, &spec));
-    assert_eq!(ports.definitions.changes(ADMIN, 1).await.unwrap().subscriptions, [saved]);
+    assert_eq!(ports.definitions.changes(ADMIN, 1).await.unwrap().subscriptions, [Arc::new(saved)]);
 }
 
 async fn a_subscription_is_replaced_by_its_id(stores: &Stores) {
@@ -435,7 +440,7 @@ async fn a_subscription_is_replaced_by_its_id(stores: &Stores) {
     assert_eq!((new.created_at, new.version), (old.created_at, 4));
     assert!(matches!(late, Err(DefinitionsError::Stale { current: 4 })), "{late:?}");
     assert!(matches!(twice, Err(DefinitionsError::Exists { .. })), "{twice:?}");
-    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().subscriptions, [new]);
+    assert_eq!(definitions.changes(ADMIN, 0).await.unwrap().subscriptions, [Arc::new(new)]);
 }
 
 async fn a_subscription_needs_an_action_of_its_tenant(stores: &Stores) {
@@ -473,7 +478,7 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     assert!(saved.is_err(), "{saved:?}");
     assert!(matches!(deleted, Err(DefinitionsError::NotFound { .. })), "{deleted:?}");
     let changes = ports.definitions.changes(acme, 0).await.unwrap();
-    assert_eq!(changes.subscriptions, [subscription]);
+    assert_eq!(changes.subscriptions, [Arc::new(subscription)]);
 }
 
 async fn a_deleted_subscription_is_a_change(stores: &Stores) {
@@ -545,7 +550,7 @@ fn subscription_id() -> SubscriptionId {
     SubscriptionId(given::event_id(0).0)
 }
 
-fn sorted(mut actions: Vec<Action>) -> Vec<Action> {
+fn sorted(mut actions: Vec<Arc<Action>>) -> Vec<Arc<Action>> {
     actions.sort_by_key(|action| action.id);
     actions
 }

@@ -33,6 +33,8 @@ async fn a_takeover_waits_for_a_flush_and_sees_what_it_wrote() {
     .await
     .unwrap();
 
+    sqlx::query("insert into engine.fin values (0, 1)").execute(&mut *flush).await.unwrap();
+
     let dead = [database.node];
     let (leases, ()) = tokio::join!(right.claim(other, &dead, 2), async {
         let waiting = "select count(*) from pg_stat_activity

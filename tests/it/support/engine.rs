@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::clock::{CountingDice, HeldClock};
+use super::faults::Faults;
 
 /// When every test begins.
 const START: &str = "2026-01-01T00:00:00Z";
@@ -39,6 +40,7 @@ pub struct TestEngine {
     pub clock: Arc<HeldClock>,
     pub script: Arc<Script>,
     pub tenant: TenantId,
+    pub faults: Arc<Faults>,
     memory: Arc<Memory>,
     node: Option<Node>,
 }
@@ -48,10 +50,11 @@ impl TestEngine {
         let clock = HeldClock::at(START);
         let memory = Arc::new(Memory::new(clock.clone(), 4));
         let script = Arc::new(Script::default());
-        let app = app_over(&memory, &clock, &script);
+        let faults = Arc::new(Faults::over(memory.clone()));
+        let app = app_over(&memory, &faults, &clock, &script);
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
-        let mut engine = Self { app, clock, script, tenant: tenant.id, memory, node: None };
+        let mut engine = Self { app, clock, script, tenant: tenant.id, faults, memory, node: None };
         engine.start_node().await;
         engine
     }
@@ -78,7 +81,7 @@ impl TestEngine {
     pub async fn crash_and_restart(&mut self) {
         self.node.take().expect("a node runs").kill();
         self.settle().await;
-        self.app = app_over(&self.memory, &self.clock, &self.script);
+        self.app = app_over(&self.memory, &self.faults, &self.clock, &self.script);
         self.start_node().await;
     }
 
@@ -190,14 +193,19 @@ fn config() -> NodeConfig {
     NodeConfig { name: "test-node".to_owned(), slots: 8, ..NodeConfig::default() }
 }
 
-fn app_over(memory: &Arc<Memory>, clock: &Arc<HeldClock>, script: &Arc<Script>) -> App {
+fn app_over(
+    memory: &Arc<Memory>,
+    faults: &Arc<Faults>,
+    clock: &Arc<HeldClock>,
+    script: &Arc<Script>,
+) -> App {
     let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>]));
     let installed = handlers.clone();
     let ports = Ports {
         clock: clock.clone(),
         dice: Arc::new(CountingDice::default()),
-        store: memory.clone(),
-        leases: memory.clone(),
+        store: faults.clone(),
+        leases: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

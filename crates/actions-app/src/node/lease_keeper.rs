@@ -33,15 +33,16 @@ impl LeaseKeeper {
         let mut heard_at = self.app.ports.clock.now();
         loop {
             let asked_at = self.app.ports.clock.now();
-            match self.beat(&mut judge).await {
-                Ok(leases) => {
+            match self.app.ports.leases.beat(self.node).await {
+                Ok(peers) => {
                     heard_at = asked_at;
-                    for lease in leases {
-                        // A partition that is owned but not worked on would be stuck for good:
-                        // the next session claims all of them again.
-                        if let Err(error) = self.take_over(lease).await {
-                            return Lost::Store(error);
-                        }
+                    // A partition that is owned but not worked on would be stuck for good, also
+                    // when only the answer to the claim was lost: the next session claims all of
+                    // them again.
+                    match self.claim(&mut judge, &peers).await {
+                        Ok(()) => {}
+                        Err(StoreError::Fenced { .. }) => return Lost::DeclaredDead,
+                        Err(error) => return Lost::Store(error),
                     }
                 }
                 Err(StoreError::Fenced { .. }) => return Lost::DeclaredDead,
@@ -59,20 +60,22 @@ impl LeaseKeeper {
         }
     }
 
-    /// Says that this node is alive, and claims what is free.
-    async fn beat(&self, judge: &mut Judge) -> Result<Vec<Lease>, StoreError> {
-        let peers = self.app.ports.leases.beat(self.node).await?;
-        let dead = judge.observe(self.node, &peers);
+    /// Claims this node's share of what is free, and starts to work on it.
+    async fn claim(&self, judge: &mut Judge, peers: &[Peer]) -> Result<(), StoreError> {
+        let dead = judge.observe(self.node, peers);
         let living = peers
             .iter()
             .filter(|peer| peer.alive && peer.node != self.node && !dead.contains(&peer.node))
             .count();
         let own = self.app.live.parts();
         let missing = share_missing(self.app.live.part_count(), own.len(), living + 1);
-        if missing == 0 || !something_is_free(&peers, &dead, self.app.live.part_count(), &own) {
-            return Ok(Vec::new());
+        if missing == 0 || !something_is_free(peers, &dead, self.app.live.part_count(), &own) {
+            return Ok(());
         }
-        self.app.ports.leases.claim(self.node, &dead, missing).await
+        for lease in self.app.ports.leases.claim(self.node, &dead, missing).await? {
+            self.take_over(lease).await?;
+        }
+        Ok(())
     }
 
     /// Starts to work on a partition. Its claim is committed, so what is listed now is true.

@@ -5,6 +5,8 @@
 //! its own commit. Whoever keeps definitions in memory reads the changes since the number that
 //! it has.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -44,9 +46,10 @@ pub enum Expected {
 pub struct Changes {
     /// The version that the tenant has after these changes.
     pub version: i64,
-    /// Current states, deleted ones included.
-    pub actions: Vec<Action>,
-    pub subscriptions: Vec<Subscription>,
+    /// Current states, deleted ones included. Shared, because a tenant may have a hundred thousand
+    /// of them, and whoever keeps them should not need them twice.
+    pub actions: Vec<Arc<Action>>,
+    pub subscriptions: Vec<Arc<Subscription>>,
 }
 
 #[async_trait]

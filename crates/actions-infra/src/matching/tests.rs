@@ -31,8 +31,16 @@ fn matcher(actions: Vec<Action>, subscriptions: Vec<Subscription>) -> Box<dyn Ma
         created_at: chrono::DateTime::UNIX_EPOCH,
     };
     let mut matcher = factory().empty(&tenant);
-    matcher.apply(&Changes { version: 1, actions, subscriptions });
+    matcher.apply(&changes(1, actions, subscriptions));
     matcher
+}
+
+fn changes(version: i64, actions: Vec<Action>, subscriptions: Vec<Subscription>) -> Changes {
+    Changes {
+        version,
+        actions: actions.into_iter().map(Arc::new).collect(),
+        subscriptions: subscriptions.into_iter().map(Arc::new).collect(),
+    }
 }
 
 fn with(mut base: Value, more: Value) -> Value {
@@ -221,7 +229,7 @@ fn changes_are_applied_in_place() {
 
     let mut change = |actions, subscriptions| {
         let version = matcher.version() + 1;
-        matcher.apply(&Changes { version, actions, subscriptions });
+        matcher.apply(&changes(version, actions, subscriptions));
         assert_eq!(matcher.version(), version);
         matched(&*matcher, &paid)
     };
@@ -253,7 +261,7 @@ fn more_expressions_than_one_set_holds_are_found() {
     assert!(matched(&*matcher, &event("t1.x1198", json!({}))).is_empty());
     let mut gone = subscription(1_198, 1_198, &expression(1_198), json!({}));
     gone.deleted = true;
-    matcher.apply(&Changes { version: 2, actions: vec![], subscriptions: vec![gone] });
+    matcher.apply(&changes(2, vec![], vec![gone]));
     assert!(matched(&*matcher, &event("t0.x1198", json!({}))).is_empty());
     assert_eq!(matched(&*matcher, &event("t0.x1196", json!({}))), [1_196]);
 }
@@ -276,7 +284,7 @@ fn expressions_come_and_go_one_by_one() {
         } else {
             vec![added]
         };
-        matcher.apply(&Changes { version: i64::from(id) + 2, actions: vec![], subscriptions });
+        matcher.apply(&changes(i64::from(id) + 2, vec![], subscriptions));
         for known in 0..80 {
             let is_there = known <= id && known > id - 40;
             let expected = if is_there { vec![known] } else { vec![] };
@@ -298,7 +306,7 @@ fn words_with_wildcards_are_found_by_their_letters() {
     assert_eq!(matched(&*matcher, &event("or1.paid", json!({}))), [2]);
     let mut gone = subscription(1, 1, "*s1.paid", json!({}));
     gone.deleted = true;
-    matcher.apply(&Changes { version: 2, actions: vec![], subscriptions: vec![gone] });
+    matcher.apply(&changes(2, vec![], vec![gone]));
     assert_eq!(matched(&*matcher, &event("orders1.paid", json!({}))), [2, 3, 4, 5]);
 }
 

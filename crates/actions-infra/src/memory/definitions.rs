@@ -1,5 +1,7 @@
 //! Definitions with all their versions, in memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -50,7 +52,7 @@ impl Definitions for Memory {
             .filter(|subscription| subscription.tenant == tenant)
             .filter(|subscription| subscription.version > since);
         let (actions, subscriptions) =
-            (actions.cloned().collect(), subscriptions.cloned().collect());
+            (actions.cloned().map(Arc::new).collect(), subscriptions.cloned().collect());
         Ok(Changes { version, actions, subscriptions })
     }
 
@@ -105,7 +107,7 @@ impl Definitions for Memory {
         let version = tables.next_version(tenant)?;
         for subscription in tables.subscriptions.values_mut() {
             if subscription.action == action.id && !subscription.deleted {
-                delete_subscription(subscription, version, now);
+                delete_subscription(Arc::make_mut(subscription), version, now);
             }
         }
         tables.put_action(Action { version, updated_at: now, deleted: true, ..action });
@@ -172,7 +174,7 @@ impl Definitions for Memory {
             && current.action == action
             && current.spec == *spec
         {
-            return Ok(current.clone());
+            return Ok(Subscription::clone(current));
         }
         let subscription = Subscription {
             id,
@@ -184,7 +186,7 @@ impl Definitions for Memory {
             updated_at: now,
             deleted: false,
         };
-        tables.subscriptions.insert(id, subscription.clone());
+        tables.subscriptions.insert(id, Arc::new(subscription.clone()));
         Ok(subscription)
     }
 
@@ -203,7 +205,7 @@ impl Definitions for Memory {
         expect("subscription", &id.to_string(), expected, Some(current))?;
         let version = tables.next_version(tenant)?;
         if let Some(subscription) = tables.subscriptions.get_mut(&id) {
-            delete_subscription(subscription, version, now);
+            delete_subscription(Arc::make_mut(subscription), version, now);
         }
         Ok(version)
     }

@@ -1,7 +1,10 @@
 //! Definitions in PostgreSQL, with all their versions. A change is a short transaction under
 //! the lock of its tenant's row.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -52,14 +55,12 @@ impl Definitions for Postgres {
     }
 
     async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
-        let rows: Vec<ChangeRecord> = sqlx::query_as(include_str!("definitions/changes.sql"))
+        let mut rows = sqlx::query_as::<_, ChangeRecord>(include_str!("definitions/changes.sql"))
             .bind(tenant.0)
             .bind(since)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_error)?;
+            .fetch(&self.pool);
         let mut changes = Changes::default();
-        for row in rows {
+        while let Some(row) = rows.try_next().await.map_err(read_error)? {
             row.add_to(&mut changes, tenant)?;
         }
         Ok(changes)
@@ -457,7 +458,7 @@ impl ChangeRecord {
                     updated_at,
                     deleted,
                 };
-                changes.actions.push(record.into_action()?);
+                changes.actions.push(Arc::new(record.into_action()?));
             }
             (3, Some(action), Some(id), Some(spec), None) => {
                 let record = SubscriptionRecord {
@@ -470,7 +471,7 @@ impl ChangeRecord {
                     updated_at,
                     deleted,
                 };
-                changes.subscriptions.push(record.into_subscription()?);
+                changes.subscriptions.push(Arc::new(record.into_subscription()?));
             }
             _ => return Err(corrupt("change of kind", &kind)),
         }

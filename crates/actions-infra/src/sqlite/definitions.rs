@@ -1,6 +1,8 @@
 //! Definitions with all their versions in SQLite. Every change takes the tenant's next version
 //! in its own transaction, under the only write lock, so versions have no gaps.
 
+use std::sync::Arc;
+
 use actions_domain::Timestamp;
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
@@ -9,6 +11,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 use actions_domain::tenant::{Tenant, TenantSlug};
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
@@ -59,22 +62,18 @@ impl Definitions for SqliteStore {
         let actions = sqlx::query(include_str!("definitions/changed_actions.sql"))
             .bind(tenant.0)
             .bind(since)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(store_error)?;
+            .fetch(&mut *tx)
+            .map(|row| Ok(Arc::new(record::action(&row.map_err(store_error)?)?)))
+            .try_collect()
+            .await?;
         let subscriptions = sqlx::query(include_str!("definitions/changed_subscriptions.sql"))
             .bind(tenant.0)
             .bind(since)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        Ok(Changes {
-            version,
-            actions: actions.iter().map(record::action).collect::<Result<_, _>>()?,
-            subscriptions: (subscriptions.iter())
-                .map(record::subscription)
-                .collect::<Result<_, _>>()?,
-        })
+            .fetch(&mut *tx)
+            .map(|row| Ok(Arc::new(record::subscription(&row.map_err(store_error)?)?)))
+            .try_collect()
+            .await?;
+        Ok(Changes { version, actions, subscriptions })
     }
 
     async fn save_action(

@@ -1,11 +1,16 @@
 //! Finding the actions of an event among many subscriptions, and making one more effective.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actions_app::commands::save_subscription::{SaveSubscription, save_subscription};
 use actions_app::commands::submit_event::{SubmitEvents, submit_events};
+use actions_domain::Timestamp;
 use actions_domain::action::{Action, ActionSpec};
 use actions_domain::event::{Attributes, Event, EventType};
 use actions_domain::id::{ActionId, EventId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Changes, Expected};
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 use actions_domain::tenant::{Tenant, TenantSlug};
@@ -26,9 +31,11 @@ const WARM_UP: u32 = 500;
 const TYPES: u32 = 10_000;
 /// A prime, so that the subscriptions of one event type belong to different actions.
 const ACTIONS: u32 = 997;
+/// Subscriptions that the matcher is given in one piece.
+const LOADED_AT_ONCE: u32 = 10_000;
 
 pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
-    bench.install(std::sync::Arc::new(Noop::new(bench.engine.app.ports.clock.clone())));
+    bench.install(Arc::new(Noop::new(bench.engine.app.ports.clock.clone())));
     let count = bench.args.subscriptions;
     bench.cx.output.note(&format!("{count} mixed subscriptions"));
     let mixed = measure(
@@ -85,32 +92,36 @@ fn measure(
     let clock = &bench.engine.app.ports.clock;
     let tenant = sample_tenant(bench)?;
     let mut matcher = bench.engine.app.ports.matchers.empty(&tenant);
-    let changes = changes(bench, tenant.id, count, subscription)?;
-    let begun = clock.now();
-    matcher.apply(&changes);
-    let load_seconds = (clock.now() - begun).as_seconds_f64();
-    drop(changes);
+    let actions = actions(bench, tenant.id)?;
+    let mut changes = Changes { version: 1, actions, subscriptions: Vec::new() };
+    let mut loading = Duration::ZERO;
+    for first in (0..count).step_by(LOADED_AT_ONCE as usize) {
+        let numbers = first..count.min(first.saturating_add(LOADED_AT_ONCE));
+        changes.subscriptions = numbers
+            .map(|number| sample_subscription(bench, tenant.id, number, subscription(number)))
+            .collect::<Result<_, _>>()?;
+        let begun = clock.now();
+        matcher.apply(&changes);
+        loading += since(clock, begun);
+        changes.actions.clear();
+    }
 
-    let events: Vec<Event> = (0..EVENTS + WARM_UP)
-        .map(|number| {
-            // A stride that shares no divisor with the counts visits them in no order.
-            let (event_type, data) = event(number.wrapping_mul(7_919));
-            sample_event(bench, tenant.id, &event_type, &data)
-        })
-        .collect::<Result<_, _>>()?;
-    for event in &events[..WARM_UP as usize] {
-        matcher.matches(event);
-    }
     let times = Histogram::new();
-    let mut matched = 0;
-    let begun = clock.now();
-    for event in &events[WARM_UP as usize..] {
-        let start = clock.now();
-        matched += matcher.matches(event).len() as u64;
-        times.record((clock.now() - start).to_std().unwrap_or_default());
+    let mut part = Part { times, seconds: 0.0, load_seconds: loading.as_secs_f64(), matched: 0 };
+    for number in 0..EVENTS + WARM_UP {
+        // A stride that shares no divisor with the counts visits them in no order.
+        let (event_type, data) = event(number.wrapping_mul(7_919));
+        let event = sample_event(bench, tenant.id, &event_type, &data)?;
+        let begun = clock.now();
+        let matched = matcher.matches(&event).len() as u64;
+        let took = since(clock, begun);
+        if number >= WARM_UP {
+            part.times.record(took);
+            part.seconds += took.as_secs_f64();
+            part.matched += matched;
+        }
     }
-    let seconds = (clock.now() - begun).as_seconds_f64();
-    Ok(Part { times, seconds, load_seconds, matched })
+    Ok(part)
 }
 
 /// Of ten: six exact, two globs, half a regular expression, one and a half with conditions.
@@ -144,20 +155,18 @@ fn tier(number: u32) -> &'static str {
     if number.is_multiple_of(4) { "premium" } else { "free" }
 }
 
-fn changes(
-    bench: &Running<'_>,
-    tenant: TenantId,
-    count: u32,
-    subscription: impl Fn(u32) -> Value,
-) -> Result<Changes, CliError> {
-    let ports = &bench.engine.app.ports;
-    let now = ports.clock.now();
-    let mut changes = Changes { version: 1, ..Changes::default() };
-    for number in 0..ACTIONS {
+/// What went by since a moment.
+fn since(clock: &Arc<dyn Clock>, begun: Timestamp) -> Duration {
+    (clock.now() - begun).to_std().unwrap_or_default()
+}
+
+fn actions(bench: &Running<'_>, tenant: TenantId) -> Result<Vec<Arc<Action>>, CliError> {
+    let now = bench.engine.app.ports.clock.now();
+    let action = |number| {
         let mut spec = spec();
         spec["name"] = json!(format!("action_{number}"));
         spec["event_patterns"] = json!([]);
-        changes.actions.push(Action {
+        Ok(Arc::new(Action {
             id: ActionId(number_of(number) + 1),
             tenant,
             uuid: Uuid::from_u128(u128::from(number)),
@@ -167,21 +176,28 @@ fn changes(
             created_at: now,
             updated_at: now,
             deleted: false,
-        });
-    }
-    for number in 0..count {
-        changes.subscriptions.push(Subscription {
-            id: SubscriptionId(Uuid::from_u128(u128::from(number) + 1)),
-            tenant,
-            action: ActionId(number_of(number % ACTIONS) + 1),
-            spec: parsed::<SubscriptionSpec>(subscription(number))?,
-            version: 1,
-            created_at: now,
-            updated_at: now,
-            deleted: false,
-        });
-    }
-    Ok(changes)
+        }))
+    };
+    (0..ACTIONS).map(action).collect()
+}
+
+fn sample_subscription(
+    bench: &Running<'_>,
+    tenant: TenantId,
+    number: u32,
+    spec: Value,
+) -> Result<Arc<Subscription>, CliError> {
+    let now = bench.engine.app.ports.clock.now();
+    Ok(Arc::new(Subscription {
+        id: SubscriptionId(Uuid::from_u128(u128::from(number) + 1)),
+        tenant,
+        action: ActionId(number_of(number % ACTIONS) + 1),
+        spec: parsed::<SubscriptionSpec>(spec)?,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        deleted: false,
+    }))
 }
 
 fn number_of(number: u32) -> i32 {

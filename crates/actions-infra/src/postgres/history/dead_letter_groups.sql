@@ -10,5 +10,5 @@ from (
     order by count(*) desc, fingerprint, action
     limit $2
 ) as grouped
-left join engine.execution on execution.id = grouped.newest
+left join engine.execution on execution.tenant = $1 and execution.id = grouped.newest
 order by grouped.count desc, grouped.fingerprint, grouped.action

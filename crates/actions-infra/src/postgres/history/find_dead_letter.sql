@@ -5,5 +5,5 @@ select
     execution.queued_at, null::timestamptz as due_at, execution.started_at, execution.ended_at,
     execution.input, execution.output, execution.error, execution.attempts
 from engine.dead
-join engine.execution using (id)
+join engine.execution using (tenant, id)
 where dead.id = $2 and dead.tenant = $1 and dead.closed is null

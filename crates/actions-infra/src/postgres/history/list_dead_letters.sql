@@ -5,7 +5,7 @@ select
     execution.queued_at, null::timestamptz as due_at, execution.started_at, execution.ended_at,
     execution.input, execution.output, execution.error, execution.attempts
 from engine.dead
-join engine.execution using (id)
+join engine.execution using (tenant, id)
 where dead.tenant = $1 and dead.closed is null
   and dead.id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
   and ($4::text is null or dead.fingerprint = $4)

@@ -23,7 +23,8 @@ from (
      from engine.later
      where tenant = $1 and id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
        and id > (select id from oldest)
-       and (select true from engine.execution where execution.id = later.id) is null
+       and (select true from engine.execution
+            where execution.tenant = later.tenant and execution.id = later.id) is null
      order by id desc
      limit $3)
     union all
@@ -33,7 +34,8 @@ from (
      from engine.work
      where tenant = $1 and id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
        and id > (select id from oldest)
-       and (select true from engine.execution where execution.id = work.id) is null
+       and (select true from engine.execution
+            where execution.tenant = work.tenant and execution.id = work.id) is null
        and (select true from engine.later where later.id = work.id) is null
      order by id desc
      limit $3)

@@ -40,7 +40,8 @@ from (
      where tenant = $1 and id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
        and ($4 is null or action = $4)
        and (cardinality($5) = 0 or (case when attempts = '[]' then 0 else 4 end) = any ($5))
-       and (select true from engine.execution where execution.id = later.id) is null
+       and (select true from engine.execution
+            where execution.tenant = later.tenant and execution.id = later.id) is null
      order by id desc
      limit $3)
     union all
@@ -53,7 +54,8 @@ from (
        and work.tenant = $1
        and work.id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
        and ($4 is null or work.action = $4)
-       and (select true from engine.execution where execution.id = work.id) is null
+       and (select true from engine.execution
+            where execution.tenant = work.tenant and execution.id = work.id) is null
        and (select true from engine.later where later.id = work.id) is null
      order by work.id desc
      limit $3)

@@ -7,9 +7,7 @@ select
          where work.seg = tail.seg and work.part = tail.part
          order by work.seq desc limit 1),
         tail.base) + 1 as tail,
-    coalesce(
-        (select max(execution.fin) from engine.execution where execution.part = lease.part),
-        tail.fin) + 1 as next_fin
+    coalesce((select max(fin.fin) from engine.fin where fin.part = lease.part), 0) + 1 as next_fin
 from engine.lease
 join engine.tail using (part)
 where lease.owner = $1 and lease.part = any ($2)

@@ -21,5 +21,6 @@ cross join lateral (
     limit 1
 ) as item
 where running.part = $1
-  and (select true from engine.execution where execution.id = running.id) is null
+  and (select true from engine.execution
+       where execution.tenant = running.tenant and execution.id = running.id) is null
 order by item.ord, item.id

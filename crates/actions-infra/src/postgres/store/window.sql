@@ -28,7 +28,8 @@ left join lateral (
     from engine.work
     where work.part = $1 and work.seq >= ends.start
       and work.seq < least(ends.start + 20000, ends.tail)
-      and (select true from engine.execution where execution.id = work.id) is null
+      and (select true from engine.execution
+           where execution.tenant = work.tenant and execution.id = work.id) is null
       and (select true from engine.later where later.id = work.id) is null
     order by work.seq
     limit $3

@@ -1,0 +1,145 @@
+//! A store that fails when it is told to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use actions_domain::Timestamp;
+use actions_domain::event::Event;
+use actions_domain::id::{EventId, NodeId};
+use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq};
+use actions_infra::memory::Memory;
+use async_trait::async_trait;
+
+/// Where a call of the store fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fails {
+    /// Nothing happens.
+    Before,
+    /// It is done, but nobody hears of it.
+    After,
+}
+
+/// The memory store, with failures.
+pub struct Faults {
+    memory: Arc<Memory>,
+    planned: Mutex<HashMap<&'static str, (Fails, usize)>>,
+}
+
+impl Faults {
+    pub fn over(memory: Arc<Memory>) -> Self {
+        Self { memory, planned: Mutex::default() }
+    }
+
+    /// Lets the next calls of a method fail.
+    pub fn plan(&self, method: &'static str, fails: Fails, times: usize) {
+        self.planned.lock().unwrap().insert(method, (fails, times));
+    }
+
+    /// Failures that have not happened yet.
+    pub fn outstanding(&self) -> usize {
+        self.planned.lock().unwrap().values().map(|(_, times)| times).sum()
+    }
+
+    fn takes_place(&self, method: &'static str) -> Option<Fails> {
+        let mut planned = self.planned.lock().unwrap();
+        let (fails, times) = planned.get_mut(method).filter(|(_, times)| *times > 0)?;
+        *times -= 1;
+        Some(*fails)
+    }
+
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.takes_place(method) {
+            None => call.await,
+            Some(Fails::Before) => Err(StoreError::unavailable("told to fail")),
+            Some(Fails::After) => {
+                call.await?;
+                Err(StoreError::Unavailable { unknown: true, source: "told to fail".into() })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faults {
+    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+        self.call("commit", self.memory.commit(batch)).await
+    }
+
+    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+        self.call("window", self.memory.window(part, from, limit)).await
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {
+        self.call("due", self.memory.due(query)).await
+    }
+
+    async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
+        self.call("marked", self.memory.marked(part)).await
+    }
+
+    async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
+        self.call("tails", self.memory.tails()).await
+    }
+
+    async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
+        self.call("cancels", self.memory.cancels()).await
+    }
+
+    async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        self.call("events", self.memory.events(ids)).await
+    }
+
+    async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
+        self.call("intake", self.memory.intake(limit)).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.call("now", self.memory.now()).await
+    }
+
+    fn has_single_writer(&self) -> bool {
+        self.memory.has_single_writer()
+    }
+}
+
+#[async_trait]
+impl Leases for Faults {
+    async fn part_count(&self) -> Result<u16, StoreError> {
+        self.memory.part_count().await
+    }
+
+    async fn join(&self, name: &str) -> Result<NodeId, StoreError> {
+        self.call("join", self.memory.join(name)).await
+    }
+
+    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
+        self.call("beat", self.memory.beat(node)).await
+    }
+
+    async fn claim(
+        &self,
+        node: NodeId,
+        dead: &[NodeId],
+        most: u16,
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.call("claim", self.memory.claim(node, dead, most)).await
+    }
+
+    async fn release(&self, node: NodeId, fences: &[Fence]) -> Result<(), StoreError> {
+        self.call("release", self.memory.release(node, fences)).await
+    }
+
+    async fn note_low(&self, node: NodeId, lows: &[(Fence, Seq)]) -> Result<(), StoreError> {
+        self.call("note_low", self.memory.note_low(node, lows)).await
+    }
+
+    async fn leave(&self, node: NodeId) -> Result<(), StoreError> {
+        self.call("leave", self.memory.leave(node)).await
+    }
+}
