@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use actions_app::commands::submit_event::NewEvent;
 use actions_app::queries::executions::executions_of_event;
 use actions_app::queries::explain::{Explained, explain_event, explain_sample};
+use actions_domain::action::{HandlerId, Health};
 use actions_domain::execution::Status;
 use actions_domain::id::ActionId;
 use actions_domain::ports::definitions::Expected;
@@ -25,13 +26,18 @@ async fn engine(actions: &[ActionRow], subscriptions: &[SubscriptionRow]) -> Tes
     for (number, row) in (0..).zip(actions) {
         let mut spec = to_action(number, Some(row)).spec;
         if row.is_installed {
-            spec.handler = "test.script".parse().unwrap();
+            spec.handler = HandlerId::parse("test.script").unwrap();
         }
         let uuid = Uuid::from_u128(10 + u128::from(number.unsigned_abs()));
         let saved = definitions.save_action(engine.tenant, uuid, &spec, Expected::Absent).await;
         let saved = saved.unwrap();
         ids.push(saved.id);
         version = saved.version;
+        if !row.is_healthy {
+            let health = Health { is_healthy: false, ..Health::default() };
+            let saved = definitions.set_health(engine.tenant, saved.id, &health).await;
+            version = saved.unwrap().version;
+        }
     }
     for (number, row) in (0..).zip(subscriptions) {
         let spec = to_subscription(number, Some(row)).spec;
