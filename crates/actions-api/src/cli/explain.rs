@@ -17,7 +17,7 @@ use super::{Context, data};
 ///
 /// Examples:
 ///   actions explain users.created tier=premium --all
-///   actions explain orders.placed --source-service shop --organization o-1
+///   actions explain orders.placed --source-service shop
 ///   actions explain 0199c2f0-5e5b-7c5e-9d7d-0e2b9c3d4f5a
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -51,10 +51,10 @@ struct Sample {
     #[arg(long, value_name = "NAME")]
     source_service: Option<String>,
     /// The user that the sample is about, as filters see it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "UUID")]
     user: Option<String>,
     /// The organization that the sample belongs to, as filters see it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "UUID")]
     organization: Option<String>,
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn run(cx: &Context, args: Explain) -> Result<Exit, CliError> {
     }
     if matching == 0 {
         let hint = if args.all { "" } else { "; --all says why" };
-        cx.output.note(&format!("nothing matches, of {total} subscriptions{hint}"));
+        cx.output.note(&format!("none of {total} subscriptions matches{hint}"));
     }
     Ok(if matching == 0 { Exit::Failed } else { Exit::Done })
 }
