@@ -9,6 +9,7 @@ mod architecture;
 mod cli;
 mod contract;
 mod handlers;
+mod library;
 mod matching;
 mod postgres;
 mod scenarios;

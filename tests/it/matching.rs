@@ -21,6 +21,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+mod engine;
+
 /// A condition in a form from which both the written text and the verdict follow.
 #[derive(Debug, Clone)]
 enum Rule {

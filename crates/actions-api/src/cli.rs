@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Environment, Flags, Secret, duration};
+use crate::config::{
+    Config, DatabaseDefault, ENGINE, Environment, Flags, Secret, Setting, duration, setting,
+};
 
 mod action;
 mod bench;
@@ -33,6 +35,7 @@ mod logs;
 mod migrate;
 mod output;
 mod page;
+mod progress;
 mod seed;
 mod serve;
 mod server;
@@ -106,13 +109,11 @@ struct Cli {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 struct Global {
-    /// The server to talk to [variable: ACTIONS_URL] [default: http://127.0.0.1:7070]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
+    #[arg(long, global = true, value_name = "URL", help = setting("url").help(), help_heading = "Connection")]
     url: Option<String>,
-    /// The tenant that the command is about [variable: ACTIONS_TENANT] [default: default]
-    #[arg(long, short = 'T', global = true, value_name = "SLUG", help_heading = "Connection")]
+    #[arg(long, short = 'T', global = true, value_name = "SLUG", help = setting("tenant").help(), help_heading = "Connection")]
     tenant: Option<String>,
-    /// A file with the token to send [variable: ACTIONS_TOKEN]
+    /// A file with the token to send [variable: ACTIONS_TOKEN, or ACTIONS_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     token_file: Option<PathBuf>,
     /// How long an answer may take
@@ -248,12 +249,12 @@ impl Context {
 
     /// The server that the command talks to.
     fn client(&self) -> Result<Client, CliError> {
-        let setting = |flag: &Option<String>, variable: &str, default: &str| {
-            let flag = flag.as_deref().or_else(|| self.environment.find(variable));
-            flag.unwrap_or(default).to_owned()
+        let value = |flag: &Option<String>, key: &str| {
+            let setting = setting(key);
+            let given = flag.as_deref().or_else(|| self.environment.find(setting.variable));
+            given.or(setting.default).unwrap_or_default().to_owned()
         };
-        let url = setting(&self.global.url, "ACTIONS_URL", "http://127.0.0.1:7070");
-        let tenant = setting(&self.global.tenant, "ACTIONS_TENANT", DEFAULT_TENANT);
+        let (url, tenant) = (value(&self.global.url, "url"), value(&self.global.tenant, "tenant"));
         Client::new(&url, &tenant, self.token()?, self.global.timeout)
     }
 
@@ -310,63 +311,53 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
     }
 }
 
-/// The settings of the engine as flags, for the commands that run one.
-#[derive(Debug, Clone, Default, Args)]
-struct EngineFlags {
-    /// The settings file [variable: ACTIONS_CONFIG]
-    #[arg(long, value_name = "FILE", help_heading = "Settings")]
-    config: Option<String>,
-    /// Where the state is kept: postgres://… or sqlite://FILE [variable: DATABASE_URL]
-    #[arg(long, value_name = "URL", help_heading = "Settings")]
-    database_url: Option<String>,
-    /// This process's name in the cluster [variable: ACTIONS_NODE_NAME]
-    #[arg(long, value_name = "NAME", help_heading = "Settings")]
-    node_name: Option<String>,
-    /// Attempts that run at once [variable: ACTIONS_SLOTS] [default: 256]
-    #[arg(long, value_name = "COUNT", help_heading = "Settings")]
-    slots: Option<String>,
-    /// How long a node may be silent [variable: ACTIONS_LEASE_TTL] [default: 6s]
-    #[arg(long, value_name = "TIME", help_heading = "Settings")]
-    lease_ttl: Option<String>,
-    /// How often a node says that it is alive [variable: ACTIONS_BEAT] [default: 2s]
-    #[arg(long, value_name = "TIME", help_heading = "Settings")]
-    beat: Option<String>,
-    /// How long stopping waits for running attempts [variable: ACTIONS_DRAIN_TIMEOUT] [default: 30s]
-    #[arg(long, value_name = "TIME", help_heading = "Settings")]
-    drain_timeout: Option<String>,
-    /// Memory for items that wait on this node [variable: ACTIONS_WINDOW] [default: 64MB]
-    #[arg(long, value_name = "SIZE", help_heading = "Settings")]
-    window: Option<String>,
-    /// full, or normal: a loss of power may take the last commits with it [variable: ACTIONS_SQLITE_DURABILITY]
-    #[arg(long, value_name = "MODE", help_heading = "Settings")]
-    sqlite_durability: Option<String>,
-    /// Networks that calls may reach although they are not public [variable: ACTIONS_EGRESS_ALLOW]
-    #[arg(long, value_name = "NETWORKS", help_heading = "Settings")]
-    egress_allow: Option<String>,
-    /// What is logged: a level, or target=level pairs [variable: ACTIONS_LOG] [default: info]
-    #[arg(long, value_name = "FILTER", help_heading = "Settings")]
-    log: Option<String>,
-    /// pretty or json [variable: ACTIONS_LOG_FORMAT]
-    #[arg(long, value_name = "FORMAT", help_heading = "Settings")]
-    log_format: Option<String>,
-}
+/// The settings of the engine as flags, for the commands that run one. The table of settings is
+/// where their names and texts come from.
+#[derive(Debug, Clone, Default)]
+struct EngineFlags(Flags);
 
 impl EngineFlags {
-    fn collect(&self) -> Flags {
-        let all = [
-            ("config", &self.config),
-            ("database_url", &self.database_url),
-            ("node_name", &self.node_name),
-            ("slots", &self.slots),
-            ("lease_ttl", &self.lease_ttl),
-            ("beat", &self.beat),
-            ("drain_timeout", &self.drain_timeout),
-            ("window", &self.window),
-            ("sqlite_durability", &self.sqlite_durability),
-            ("egress_allow", &self.egress_allow),
-            ("log", &self.log),
-            ("log_format", &self.log_format),
-        ];
-        all.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+    fn settings() -> impl Iterator<Item = (&'static Setting, &'static str, &'static str)> {
+        let all = std::iter::once(setting("config")).chain(ENGINE);
+        all.filter_map(|setting| setting.flag.map(|(flag, value)| (setting, flag, value)))
+    }
+
+    /// The settings of a process that needs a database.
+    fn read(&self, cx: &Context) -> Result<Config, CliError> {
+        let config = Config::read(&self.0, &cx.environment, DatabaseDefault::Required);
+        config.map_err(|problems| CliError::usage(problems.to_string()))
+    }
+}
+
+impl FromArgMatches for EngineFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (setting, ..) in Self::settings() {
+            if let Some(value) = matches.get_one::<String>(setting.key) {
+                self.0.insert(setting.key, value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for EngineFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(Self::settings().map(|(setting, flag, value)| {
+            Arg::new(setting.key)
+                .long(flag)
+                .value_name(value)
+                .help(setting.help())
+                .help_heading("Settings")
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
     }
 }

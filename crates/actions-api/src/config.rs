@@ -18,7 +18,7 @@ mod units;
 
 pub(crate) use environment::Environment;
 pub(crate) use sources::{Flags, Resolved};
-pub(crate) use table::{ENGINE, Setting};
+pub(crate) use table::{ENGINE, Setting, setting};
 pub(crate) use units::duration;
 use units::size;
 
@@ -173,110 +173,46 @@ const WINDOW_BYTES_MIN: usize = 1 << 20;
 /// Shortest and longest of the token that lets an administrator in.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
+/// Which database holds, beside one that a flag names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DatabaseDefault<'a> {
+    /// The variable or the file must name one.
+    Required,
+    /// What the variable or the file names, else this SQLite file.
+    Unset(&'a Path),
+    /// This SQLite file, whatever the variable and the file name.
+    Always(&'a Path),
+}
+
 impl Config {
     /// Reads every setting of [`ENGINE`].
-    ///
-    /// `fallback_database` is what holds when no database was named.
     ///
     /// # Errors
     /// All that is wrong, with the place that each value came from.
     pub(crate) fn read(
         flags: &Flags,
         environment: &Environment,
-        fallback_database: Option<&Path>,
+        default: DatabaseDefault<'_>,
     ) -> Result<Self, Problems> {
         let (resolved, problems) = Resolved::collect(flags, environment);
         let mut reader = Reader { resolved: &resolved, problems };
-        let database = match (reader.text("database_url"), fallback_database) {
-            (Some(_), _) => reader.parse("database_url", Database::parse),
-            (None, Some(path)) => Some(Database::Sqlite(path.to_owned())),
-            (None, None) => {
+        let database = match default {
+            DatabaseDefault::Always(path) if !flags.contains_key("database_url") => {
+                Some(Database::Sqlite(path.to_owned()))
+            }
+            DatabaseDefault::Unset(path) if resolved.find("database_url").is_none() => {
+                Some(Database::Sqlite(path.to_owned()))
+            }
+            _ if resolved.find("database_url").is_some() => {
+                reader.parse("database_url", Database::parse)
+            }
+            _ => {
                 reader.problem("DATABASE_URL is needed: postgres://… or sqlite://FILE".to_owned());
                 None
             }
         };
-        let listen = reader.parse("listen", |raw| {
-            raw.parse::<SocketAddr>()
-                .map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
-        });
-        let durability = reader.parse("sqlite_durability", |raw| match raw {
-            "full" => Ok(Durability::Full),
-            "normal" => Ok(Durability::Normal),
-            _ => Err("expected full or normal".to_owned()),
-        });
-        let egress_allow = reader.parse("egress_allow", networks);
-        let slots = reader.parse("slots", |raw| match raw.parse::<u32>() {
-            Ok(slots) if (1..=CONCURRENCY_MAX).contains(&slots) => Ok(slots as usize),
-            _ => Err(format!("expected a number from 1 to {CONCURRENCY_MAX}")),
-        });
-        let beat = reader.parse("beat", duration);
-        let lease_ttl = reader.parse("lease_ttl", duration);
-        let drain_timeout = reader.parse("drain_timeout", duration);
-        let window_bytes = reader.parse("window", |raw| match size(raw)? {
-            bytes if bytes >= WINDOW_BYTES_MIN => Ok(bytes),
-            _ => Err("the least is 1MB".to_owned()),
-        });
-        if let (Some(beat), Some(ttl)) = (beat, lease_ttl)
-            && (beat.is_zero() || ttl < beat * 2)
-        {
-            reader.problem(
-                "ACTIONS_LEASE_TTL must be at least twice ACTIONS_BEAT: a node that misses one beat is not dead"
-                    .to_owned(),
-            );
-        }
-        let bootstrap_token = reader.optional("bootstrap_token", |raw| {
-            if TOKEN_BYTES.contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
-                Ok(Secret::new(raw.to_owned()))
-            } else {
-                Err(format!(
-                    "expected {} to {} printable characters, like the output of: openssl rand -hex 32",
-                    TOKEN_BYTES.start(),
-                    TOKEN_BYTES.end()
-                ))
-            }
-        });
-        let filter = reader.parse("log", |raw| {
-            raw.parse::<tracing_subscriber::filter::Targets>()
-                .map(|_| raw.to_owned())
-                .map_err(|_| "expected a level, or target=level pairs joined by commas".to_owned())
-        });
-        let format = reader.optional("log_format", |raw| match raw {
-            "pretty" => Ok(LogFormat::Pretty),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("expected pretty or json".to_owned()),
-        });
-        let node_name = reader.optional("node_name", node_name);
-        let node_name = node_name.unwrap_or_else(|| host_name(environment));
-
-        let complete = (database, listen, durability, egress_allow, slots);
-        let times = (beat, lease_ttl, drain_timeout, window_bytes, filter);
-        match (reader.problems.is_empty(), complete, times) {
-            (
-                true,
-                (Some(database), Some(listen), Some(durability), Some(egress_allow), Some(slots)),
-                (
-                    Some(beat),
-                    Some(lease_ttl),
-                    Some(drain_timeout),
-                    Some(window_bytes),
-                    Some(filter),
-                ),
-            ) => Ok(Self {
-                engine: EngineConfig {
-                    database,
-                    durability,
-                    egress_allow,
-                    node_name,
-                    slots,
-                    beat,
-                    lease_ttl,
-                    drain_timeout,
-                    window_bytes,
-                },
-                listen,
-                bootstrap_token,
-                log: LogConfig { filter, format },
-            }),
+        match reader.config(database, environment) {
+            Some(config) if reader.problems.is_empty() => Ok(config),
             _ => Err(Problems(reader.problems)),
         }
     }
@@ -289,8 +225,54 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn text(&self, key: &str) -> Option<&str> {
-        self.resolved.find(key).map(|value| value.text.as_str())
+    /// Reads everything before it gives up, so that all mistakes are told at once.
+    fn config(&mut self, database: Option<Database>, environment: &Environment) -> Option<Config> {
+        let listen = self.parse("listen", listen);
+        let engine = self.engine(database, listen, environment);
+        let bootstrap_token = self.optional("bootstrap_token", token);
+        let filter = self.parse("log", log_filter);
+        let format = self.optional("log_format", log_format);
+        Some(Config {
+            engine: engine?,
+            listen: listen?,
+            bootstrap_token,
+            log: LogConfig { filter: filter?, format },
+        })
+    }
+
+    fn engine(
+        &mut self,
+        database: Option<Database>,
+        listen: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> Option<EngineConfig> {
+        let durability = self.parse("sqlite_durability", durability);
+        let egress_allow = self.parse("egress_allow", networks);
+        let slots = self.parse("slots", slots);
+        let beat = self.parse("beat", duration);
+        let lease_ttl = self.parse("lease_ttl", duration);
+        let drain_timeout = self.parse("drain_timeout", duration);
+        let window_bytes = self.parse("window", window);
+        let node_name = self.optional("node_name", node_name);
+        if let (Some(beat), Some(ttl)) = (beat, lease_ttl)
+            && (beat.is_zero() || ttl < beat * 2)
+        {
+            self.problem(
+                "ACTIONS_LEASE_TTL must be at least twice ACTIONS_BEAT: a node that misses one beat is not dead"
+                    .to_owned(),
+            );
+        }
+        Some(EngineConfig {
+            database: database?,
+            durability: durability?,
+            egress_allow: egress_allow?,
+            node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
+            slots: slots?,
+            beat: beat?,
+            lease_ttl: lease_ttl?,
+            drain_timeout: drain_timeout?,
+            window_bytes: window_bytes?,
+        })
     }
 
     fn parse<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -317,6 +299,57 @@ impl Reader<'_> {
     }
 }
 
+fn listen(raw: &str) -> Result<SocketAddr, String> {
+    raw.parse().map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
+}
+
+fn durability(raw: &str) -> Result<Durability, String> {
+    match raw {
+        "full" => Ok(Durability::Full),
+        "normal" => Ok(Durability::Normal),
+        _ => Err("expected full or normal".to_owned()),
+    }
+}
+
+fn slots(raw: &str) -> Result<usize, String> {
+    match raw.parse::<u32>() {
+        Ok(slots) if (1..=CONCURRENCY_MAX).contains(&slots) => Ok(slots as usize),
+        _ => Err(format!("expected a number from 1 to {CONCURRENCY_MAX}")),
+    }
+}
+
+fn window(raw: &str) -> Result<usize, String> {
+    match size(raw)? {
+        bytes if bytes >= WINDOW_BYTES_MIN => Ok(bytes),
+        _ => Err("the least is 1MB".to_owned()),
+    }
+}
+
+fn token(raw: &str) -> Result<Secret, String> {
+    if TOKEN_BYTES.contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Secret::new(raw.to_owned()));
+    }
+    Err(format!(
+        "expected {} to {} printable characters, like the output of: openssl rand -hex 32",
+        TOKEN_BYTES.start(),
+        TOKEN_BYTES.end()
+    ))
+}
+
+fn log_filter(raw: &str) -> Result<String, String> {
+    raw.parse::<tracing_subscriber::filter::Targets>()
+        .map(|_| raw.to_owned())
+        .map_err(|_| "expected a level, or target=level pairs joined by commas".to_owned())
+}
+
+fn log_format(raw: &str) -> Result<LogFormat, String> {
+    match raw {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected pretty or json".to_owned()),
+    }
+}
+
 fn networks(raw: &str) -> Result<Vec<String>, String> {
     let mut networks = Vec::new();
     for network in raw.split([',', ' ']).filter(|network| !network.is_empty()) {
@@ -335,10 +368,26 @@ fn node_name(raw: &str) -> Result<String, String> {
     }
 }
 
-/// The machine's name: two processes on one machine need names of their own.
+/// The name of a server that has none: its host and its port, which no two servers share. It is
+/// the same after a restart, so what the last start owned is taken back at once.
+fn server_name(environment: &Environment, listen: SocketAddr) -> String {
+    match listen.port() {
+        // The system picks a port later.
+        0 => process_name(environment),
+        port => format!("{}-{port}", host_name(environment)),
+    }
+}
+
+/// The name of a process that does not listen, like a service that links the engine.
+pub(crate) fn process_name(environment: &Environment) -> String {
+    format!("{}-{}", host_name(environment), std::process::id())
+}
+
+/// The machine's or container's name, short enough to have a number behind it.
 fn host_name(environment: &Environment) -> String {
     let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = environment.find("HOSTNAME").map(str::to_owned).or(from_kernel);
-    let name = name.unwrap_or_default();
-    node_name(name.trim()).unwrap_or_else(|_| "node".to_owned())
+    let mut name = node_name(name.unwrap_or_default().trim()).unwrap_or_else(|_| "node".to_owned());
+    name.truncate(80);
+    name
 }

@@ -167,7 +167,8 @@ impl Actions {
         F: Fn(Cx, I) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, Fail>> + Send + 'static,
     {
-        // Not `self`: the functions belong to the engine, and would keep it alive for ever.
+        // A function may send events, so it holds the engine as the engine holds it: both stay
+        // until the process ends.
         let app = self.inner.app.clone();
         self.inner
             .functions

@@ -201,6 +201,10 @@ fn limit(raw: &str) -> Result<u32, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use proptest::prelude::*;
+
     use super::ListQuery;
 
     fn list(query: &str) -> ListQuery {
@@ -232,5 +236,39 @@ mod tests {
             link,
             "</v1/tenants/acme/executions?limit=2&where=a%3Ab+c%3Ad&cursor=new>; rel=\"next\""
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_goes_on_where_its_page_ended(place in any::<i64>(), tenant in "[a-z]{1,9}") {
+            let mut query = list("status=failed");
+            query.cursor = Some(query.cursor_of(&tenant, &place.to_string()));
+            prop_assert_eq!(query.place::<i64>(&tenant).ok(), Some(Some(place)));
+        }
+
+        #[test]
+        fn a_cursor_that_was_tampered_with_is_refused(
+            place in any::<i64>(),
+            at in any::<proptest::sample::Index>(),
+            put in any::<char>(),
+        ) {
+            let mut query = list("status=failed");
+            let cursor = query.cursor_of("acme", &place.to_string());
+            let mut letters: Vec<char> = cursor.chars().collect();
+            let at = at.index(letters.len());
+            prop_assume!(letters[at] != put);
+            letters[at] = put;
+            query.cursor = Some(letters.into_iter().collect());
+            let refused = query.place::<i64>("acme").expect_err("it was tampered with");
+            prop_assert_eq!(refused.into_response().status(), StatusCode::BAD_REQUEST);
+        }
+
+        #[test]
+        fn whatever_comes_as_a_cursor_is_answered(cursor in any::<String>()) {
+            let mut query = list("status=failed");
+            query.cursor = Some(cursor);
+            let refused = query.place::<i64>("acme").expect_err("nobody guesses a seal");
+            prop_assert_eq!(refused.into_response().status(), StatusCode::BAD_REQUEST);
+        }
     }
 }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+/// What is expected of a duration.
+pub const DURATION_FORM: &str = "expected a duration like 500ms, 30s, 5m, 2h or 7d";
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a duration like 500ms, 30s, 5m, 2h or 7d, got {raw:?}")]
+#[error("{DURATION_FORM}, got {raw:?}")]
 pub struct DurationError {
     raw: String,
 }

@@ -1,4 +1,4 @@
-//! Where Actions keeps its state: PostgreSQL, SQLite, Redis and memory.
+//! Where Actions keeps its state: PostgreSQL, SQLite or memory. Redis has no adapter yet.
 
 pub mod matching;
 pub mod memory;

@@ -4,8 +4,11 @@
 #![cfg(test)]
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use actions::Event;
+use actions_domain::execution::Status;
+use actions_domain::ports::history::ExecutionQuery;
 use embedded::{Order, Shop};
 
 /// A file of its own for each test, removed at the end.
@@ -71,4 +74,39 @@ async fn an_order_waits_for_its_service() {
     let executions = reopened.wait(&sent).await.unwrap();
     assert_eq!(executions[0].error.as_ref().unwrap().code, "function.unknown");
     reopened.stop().await.unwrap();
+}
+
+/// Runs a program of this package in a folder of its own, and answers what it prints.
+fn run(program: &str, scratch: &Scratch) -> String {
+    let ended = Command::new(program).current_dir(&scratch.0).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    String::from_utf8(ended.stdout).unwrap()
+}
+
+#[test]
+fn the_program_places_an_order_and_shows_what_came_of_it() {
+    let scratch = Scratch::new("program");
+    for _ in 0..2 {
+        let said = run(env!("CARGO_BIN_EXE_embedded"), &scratch);
+        assert!(said.contains("\"sent_to\":\"ada@example.com\""), "{said}");
+    }
+    assert!(scratch.file().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shortest_program_welcomes_its_user() {
+    let scratch = Scratch::new("hello");
+    run(env!("CARGO_BIN_EXE_hello"), &scratch);
+    let file = scratch.0.join("app.db");
+    let actions = actions::Actions::builder().sqlite(file).build().await.unwrap();
+    let query = ExecutionQuery {
+        tenant: actions.tenant().id,
+        action: None,
+        statuses: vec![Status::Completed],
+        before: None,
+        limit: 10,
+    };
+    let found = actions.app().ports.history.list_executions(query).await.unwrap();
+    assert_eq!(found.len(), 1);
+    actions.stop().await.unwrap();
 }

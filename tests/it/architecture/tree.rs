@@ -19,12 +19,16 @@ pub(super) fn exists(path: &str) -> bool {
     root().join(path).exists()
 }
 
-/// All files below a folder as paths from the root, sorted. A missing folder has none.
+/// All files below a folder as paths from the root, sorted.
+///
+/// # Panics
+/// When there are none: a check would pass because its subject is gone.
 pub(super) fn files(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     collect(&root().join(folder), &mut found);
     let mut paths: Vec<_> = found.iter().map(|path| from_root(path)).collect();
     paths.sort();
+    assert!(!paths.is_empty(), "{folder}/ has no files");
     paths
 }
 

@@ -73,6 +73,80 @@ fn the_way_of_an_event_can_be_followed() {
     "#);
     let event = sent["id"].as_str().unwrap();
     assert!(dev.run(&["explain", event]).out.starts_with("✓ greet"));
+    let mixed = dev.run(&["explain", event, "tier=free"]);
+    assert_eq!(mixed.code, 2, "a stored event has its own data: {mixed:?}");
+}
+
+#[test]
+fn every_subscription_is_explained_and_filters_can_be_tried() {
+    let dev = Dev::ephemeral();
+    let mut spec = "actions:
+  - name: record
+    action_type: audit_log
+    handler: audit.log
+    subscriptions:
+"
+    .to_owned();
+    for number in 0..60 {
+        spec.push_str(&format!("      - {{ event_pattern: a.b, name: s{number}, priority: 1 }}\n"));
+    }
+    spec.push_str("      - { event_pattern: shop.*, name: shop, source_service_filter: [shop] }\n");
+    dev.file("actions.yaml", &spec);
+    assert_eq!(dev.run(&["apply", "-f", "actions.yaml"]).code, 0);
+
+    let ways = |said: &str| said.lines().filter(|line| line.contains(" record  ")).count();
+    let all = dev.run(&["explain", "a.b", "--all"]);
+    assert_eq!((all.code, ways(&all.out), all.err.as_str()), (0, 61, ""));
+    let some = dev.run(&["explain", "a.b", "--limit", "7"]);
+    assert_eq!(ways(&some.out), 7);
+    assert!(some.err.starts_with("53 more"), "{some:?}");
+    let some = dev.run(&["explain", "a.b", "--limit", "7", "--all"]);
+    assert!(some.err.starts_with("54 more"), "{some:?}");
+
+    let none = dev.run(&["explain", "shop.opened"]);
+    assert_eq!(none.code, 1);
+    assert!(none.err.contains("none of 61 subscriptions matches"), "{none:?}");
+    assert_eq!(dev.run(&["explain", "shop.opened", "--source-service", "shop"]).code, 0);
+}
+
+#[test]
+fn what_could_not_be_done_is_named_and_fails_the_command() {
+    let dev = Dev::ephemeral();
+    let spec = "actions:
+  - { name: record, action_type: audit_log, handler: audit.log }
+  - name: fail
+    action_type: function_execution
+    handler: function.call
+    config: { function_name: nowhere }
+";
+    dev.file("actions.yaml", spec);
+    assert_eq!(dev.run(&["apply", "-f", "actions.yaml"]).code, 0);
+    let unknown = "01900000-0000-7000-8000-000000000001";
+
+    let later = || {
+        let said = dev.run(&["execute", "record", "--at", "1h", "-o", "json"]).json();
+        said["id"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (later(), later());
+    let both = dev.run(&["execution", "cancel", &first, unknown, "-y", "-o", "json"]);
+    assert_eq!(both.code, 5, "{both:?}");
+    assert!(both.err.contains(unknown) && both.out.contains(&first), "{both:?}");
+    let table = dev.run(&["execution", "cancel", &second, unknown, "-y"]).out;
+    assert!(table.contains("CANCELLATION") && table.contains("requested"), "{table}");
+
+    let dead = dev.run(&["execute", "fail", "--wait", "-o", "json"]);
+    let dead: Value = serde_json::from_str(&dead.out).unwrap();
+    let dead = dead["id"].as_str().unwrap();
+    let other = "01900000-0000-7000-8000-000000000002";
+    let none = dev.run(&["dlq", "requeue", unknown, other, "-y"]);
+    assert_eq!(none.code, 5, "{none:?}");
+    assert!(none.err.contains(unknown) && none.err.contains(other), "{none:?}");
+    assert!(none.err.contains("0 done, 0 refused, 2 unknown"), "{none:?}");
+    let one = dev.run(&["dlq", "requeue", dead, other, "-y"]);
+    assert_eq!(one.code, 5, "{one:?}");
+    assert!(one.err.contains("1 done, 0 refused, 1 unknown"), "{one:?}");
+    let gone = dev.run(&["dlq", "discard", unknown, other, "--reason", "a test", "-y"]);
+    assert_eq!(gone.code, 5, "{gone:?}");
 }
 
 #[test]

@@ -112,3 +112,12 @@ fn everything_wrong_with_the_settings_is_told_at_once() {
     ACTIONS_SLOTS = "many": expected a number from 1 to 10000
     "#);
 }
+
+#[test]
+fn the_doctor_reads_every_setting_also_without_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(folder.path(), &[("ACTIONS_SLOTS", "abc")], &["doctor", "config"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("ACTIONS_SLOTS = \"abc\""), "{said:?}");
+    assert_eq!(run(folder.path(), &[], &["doctor", "config"]).code, 0);
+}

@@ -1,5 +1,7 @@
 //! Help, completions and settings.
 
+use serde_json::Value;
+
 use super::program::run;
 
 fn said(arguments: &[&str]) -> String {
@@ -55,6 +57,29 @@ fn settings_are_shown_with_their_origin_but_without_secrets() {
     assert_eq!(row("lease_ttl")["origin"], "default");
     assert_eq!(row("database_url")["value"], "***");
     assert!(!said.out.contains("pw"), "{said:?}");
+}
+
+#[test]
+fn the_page_on_production_lists_every_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = run(folder.path(), &[], &["config", "show", "-o", "json"]).json();
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let expected: Vec<String> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let default = match text(row, "value") {
+                value if value.is_empty() => "–".to_owned(),
+                value => format!("`{value}`"),
+            };
+            format!("| `{}` | {default} | {} |", text(row, "variable"), text(row, "about"))
+        })
+        .collect();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/how-to/run-in-production.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(written, expected);
 }
 
 #[test]

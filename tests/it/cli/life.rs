@@ -61,6 +61,23 @@ fn the_demo_tells_what_happens() {
 }
 
 #[test]
+fn development_never_touches_the_database_that_the_shell_knows() {
+    let set = [("DATABASE_URL", "sqlite://production.db")];
+    let dev = Dev::start_with(&set, &[]);
+    assert!(dev.has(".actions/actions.db"));
+    assert!(!dev.has("production.db"));
+    let named = Dev::start_with(&set, &["--database-url", "sqlite://named.db"]);
+    assert!(named.has("named.db") && !named.has("production.db") && !named.has(".actions"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let taken = dev.url().replace("http://", "");
+    let said = run(folder.path(), &set, &["dev", "--listen", &taken]);
+    assert!(said.err.contains("DATABASE_URL is ignored"), "{said:?}");
+    let said = run(folder.path(), &[], &["dev", "--listen", &taken]);
+    assert!(!said.err.contains("ignored"), "{said:?}");
+}
+
+#[test]
 fn a_second_server_on_one_address_is_refused_before_it_touches_anything() {
     let dev = Dev::ephemeral();
     let folder = tempfile::tempdir().unwrap();
@@ -79,6 +96,8 @@ fn a_schema_is_looked_at_and_brought_up_to_date() {
     assert!(!folder.path().join("a.db").exists(), "looking changes nothing");
     let up = run(folder.path(), &database, &["migrate", "up", "-o", "json"]).json();
     assert!(up.as_array().unwrap().iter().all(|step| step["state"] == "applied now"), "{up:#}");
+    let again = run(folder.path(), &database, &["migrate", "up"]);
+    assert_eq!((again.code, again.err.as_str()), (0, ""), "nothing is left to tell of");
     assert_eq!(run(folder.path(), &database, &["migrate", "status", "--check"]).code, 0);
 
     let seeded = run(folder.path(), &database, &["seed", "-o", "json"]).json();
@@ -91,11 +110,30 @@ fn a_schema_is_looked_at_and_brought_up_to_date() {
 }
 
 #[test]
+fn a_dry_seed_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = [("DATABASE_URL", "sqlite://a.db")];
+    let dry = || run(folder.path(), &database, &["seed", "--dry-run", "-o", "json"]);
+    let first = dry();
+    let rows = first.json();
+    assert!(rows.as_array().unwrap().iter().all(|row| row["change"] == "created"), "{rows:#}");
+    assert!(first.err.contains("nothing was changed"), "{first:?}");
+    assert!(!folder.path().join("a.db").exists(), "not even a schema");
+
+    assert_eq!(run(folder.path(), &database, &["migrate", "up"]).code, 0);
+    assert_eq!(dry().json(), rows);
+    assert_eq!(run(folder.path(), &database, &["seed", "-o", "json"]).json(), rows);
+    let done = dry().json();
+    assert!(done.as_array().unwrap().iter().all(|row| row["change"] == "unchanged"), "{done:#}");
+}
+
+#[test]
 fn a_measurement_is_one_json_object() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["noop", "latency", "webhook"] {
         let said = run(folder.path(), &[], &["bench", name, "--seconds", "1", "-o", "json"]);
         let result = said.json();
+        assert!(said.err.contains("sending events for 1 s"), "{said:?}");
         assert_eq!((&result["bench"], &result["store"]), (&name.into(), &"sqlite".into()));
         for field in ["count", "seconds", "rate_per_s", "p50_ms", "p99_ms", "peak_rss_mb"] {
             assert!(result[field].as_f64().is_some_and(|number| number > 0.0), "{field}: {result}");

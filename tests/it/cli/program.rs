@@ -52,6 +52,7 @@ pub(super) struct Dev {
     folder: TempDir,
     address: String,
     process: Child,
+    variables: Vec<(String, String)>,
     extra: Vec<String>,
 }
 
@@ -63,11 +64,18 @@ impl Dev {
 
     /// Starts it and waits until it is ready.
     pub(super) fn start(extra: &[&str]) -> Self {
+        Self::start_with(&[], extra)
+    }
+
+    /// Starts it with variables of the shell.
+    pub(super) fn start_with(variables: &[(&str, &str)], extra: &[&str]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = variables.iter().map(own).collect();
         let folder = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
-        let process = spawn(folder.path(), &address, &extra);
-        let mut dev = Self { folder, address, process, extra };
+        let process = spawn(folder.path(), &address, &variables, &extra);
+        let mut dev = Self { folder, address, process, variables, extra };
         dev.wait_until_ready();
         dev
     }
@@ -95,11 +103,16 @@ impl Dev {
         path
     }
 
+    /// Whether a file lies in the server's folder.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.folder.path().join(path).exists()
+    }
+
     /// Ends the process as a power cut would, and starts another one on the same data.
     pub(super) fn kill_and_restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = spawn(self.folder.path(), &self.address, &self.extra);
+        self.process = spawn(self.folder.path(), &self.address, &self.variables, &self.extra);
         self.wait_until_ready();
     }
 
@@ -149,10 +162,11 @@ impl Drop for Dev {
     }
 }
 
-fn spawn(folder: &Path, address: &str, extra: &[String]) -> Child {
+fn spawn(folder: &Path, address: &str, variables: &[(String, String)], extra: &[String]) -> Child {
     program(folder)
         .args(["dev", "--listen", address])
         .args(extra)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .env("ACTIONS_LOG", "error")
         .stdout(Stdio::piped())
         .spawn()

@@ -17,6 +17,7 @@ use super::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::column;
+use super::progress::Progress;
 use super::server::chain;
 use crate::config::{Database, Durability, EngineConfig, Secret};
 use crate::wiring::{self, Engine};
@@ -211,6 +212,16 @@ impl Running<'_> {
         let refreshed = app.catalogue.refresh(tenant, action.version).await;
         refreshed.map_err(|error| CliError::failed(chain(&error)))?;
         Ok(action.id)
+    }
+
+    /// Says what is going on until the answer is dropped.
+    fn step(&self, text: impl Into<std::borrow::Cow<'static, str>>) -> Progress {
+        Progress::step(self.cx, text)
+    }
+
+    /// Says that events are sent now, and for how long.
+    fn sending(&self, time: Duration) -> Progress {
+        self.step(format!("{}: sending events for {} s", self.args.name.word(), time.as_secs()))
     }
 
     fn install(&self, handler: Arc<dyn Handler>) {

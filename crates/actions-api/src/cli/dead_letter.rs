@@ -1,5 +1,7 @@
 //! `actions dead-letter`: triage of what failed for good, by cause.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, shown, wide};
+use super::progress::Progress;
 use super::{Context, page};
 
 const GROUPS: [Column; 6] = [
@@ -109,10 +112,11 @@ pub(super) async fn run(cx: &Context, command: DeadLetter) -> Result<Exit, CliEr
             }
         }
         DeadLetter::Requeue(selection) => {
-            apply(cx, &client, "requeue", &selection, None).await?;
+            return apply(cx, &client, "requeue", &selection, None).await;
         }
         DeadLetter::Discard(args) => {
-            apply(cx, &client, "discard", &args.selection, Some(&args.reason)).await?;
+            let reason = Some(args.reason.as_str());
+            return apply(cx, &client, "discard", &args.selection, reason).await;
         }
     }
     Ok(Exit::Done)
@@ -137,15 +141,15 @@ async fn apply(
     verb: &str,
     selection: &Selection,
     reason: Option<&str>,
-) -> Result<(), CliError> {
+) -> Result<Exit, CliError> {
     let ids = chosen(cx, client, verb, selection).await?;
     if let [id] = ids.as_slice() {
         let path = format!("{id}:{verb}");
         let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
         let answer = client.in_tenant(Call::post(&["dead-letters", &path], &body)).await?.json()?;
-        return report(cx, verb, &[answer]);
+        return report(cx, verb, &ids, &[answer]);
     }
-    let bar = bar(cx, ids.len() as u64);
+    let mut progress = Progress::count(cx, ids.len() as u64, "dead letters");
     let path = format!("dead-letters:{verb}");
     let mut answers = Vec::new();
     for piece in ids.chunks(PIECE) {
@@ -154,21 +158,22 @@ async fn apply(
             body["reason"] = json!(reason);
         }
         answers.push(client.in_tenant(Call::post(&[&path], &body)).await?.json()?);
-        bar.inc(piece.len() as u64);
+        progress.add(piece.len() as u64);
     }
-    bar.finish_and_clear();
-    report(cx, verb, &answers)
+    drop(progress);
+    report(cx, verb, &ids, &answers)
 }
 
-/// Prints what became of each, and how many there were.
-fn report(cx: &Context, verb: &str, answers: &[Value]) -> Result<(), CliError> {
+/// Prints what became of each, and how many there were. What was not done fails the command.
+fn report(cx: &Context, verb: &str, ids: &[String], answers: &[Value]) -> Result<Exit, CliError> {
     let listed = |name: &str| {
         let lists = answers.iter().filter_map(|answer| answer.get(name)?.as_array());
         lists.flatten().cloned().collect::<Vec<Value>>()
     };
     let (executions, refused) = (listed("executions"), listed("refused"));
-    let counted = |name: &str| -> u64 {
-        answers.iter().filter_map(|answer| answer.get(name)?.as_u64()).sum()
+    let counted = |name: &str| -> usize {
+        let counts = answers.iter().filter_map(|answer| answer.get(name)?.as_u64());
+        usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX)
     };
     let done = counted("requeued") + counted("discarded");
     if verb == "requeue" {
@@ -180,8 +185,23 @@ fn report(cx: &Context, verb: &str, answers: &[Value]) -> Result<(), CliError> {
     for one in &refused {
         cx.output.note(&format!("{}  {}", shown(one.get("id")), shown(one.get("reason"))));
     }
-    cx.output.note(&format!("{verb}: {done} done, {} refused", refused.len()));
-    Ok(())
+    let asked: BTreeSet<String> = ids.iter().map(|id| id.to_ascii_lowercase()).collect();
+    let left = asked.len().saturating_sub(done);
+    let unknown = left.saturating_sub(refused.len());
+    if verb == "requeue" {
+        let answered = executions.iter().filter_map(|one| one.get("dead_id")?.as_str());
+        let answered = answered.chain(refused.iter().filter_map(|one| one.get("id")?.as_str()));
+        let answered: BTreeSet<&str> = answered.collect();
+        for id in asked.iter().filter(|id| !answered.contains(id.as_str())) {
+            cx.output.note(&format!("{id}  is no dead letter"));
+        }
+    }
+    cx.output.note(&format!("{verb}: {done} done, {} refused, {unknown} unknown", refused.len()));
+    Ok(match (left, unknown) {
+        (0, _) => Exit::Done,
+        (_, 0) => Exit::Conflict,
+        _ => Exit::NotFound,
+    })
 }
 
 /// The ids, after the caller agreed to touch more than one.
@@ -212,11 +232,4 @@ async fn chosen(
     let samples: Vec<String> = letters.iter().take(SAMPLES).map(sample).collect();
     cx.confirm.ask(&format!("{verb} {} dead letters of group {group}", letters.len()), &samples)?;
     Ok(letters.iter().filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned())).collect())
-}
-
-fn bar(cx: &Context, count: u64) -> indicatif::ProgressBar {
-    if cx.output.quiet || count < 2 {
-        return indicatif::ProgressBar::hidden();
-    }
-    indicatif::ProgressBar::new(count)
 }

@@ -11,6 +11,7 @@ use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{column, shown};
+use super::progress::Progress;
 use crate::definition_file::{DefinitionFile, find_key};
 
 /// Files of a folder that are read.
@@ -269,7 +270,10 @@ pub(super) async fn apply(cx: &Context, args: Apply) -> Result<Exit, CliError> {
         ask_to_delete(cx, &client, &local, &body).await?;
     }
     let verb = if args.dry_run { "diff" } else { "apply" };
+    let (count, files) = (local.set.actions.len(), local.texts.len());
+    let progress = Progress::step(cx, format!("{verb}: {count} actions of {files} files"));
     let plan = post(&client, verb, &body).await.map_err(|error| local.placed(error))?;
+    drop(progress);
     let done = changes(&plan);
     if cx.output.wants_data() {
         let columns =

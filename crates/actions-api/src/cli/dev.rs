@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::logs::{self, Stream};
 use super::shutdown::Signals;
 use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, DatabaseDefault, Resolved};
 
 mod demo;
 mod narrator;
@@ -26,7 +26,8 @@ use teller::Teller;
 /// Run everything in one process for development, on this machine only
 ///
 /// No token is needed, because only this machine is listened to. Data is kept in ./.actions and
-/// is there again at the next start, also after a crash. Calls may reach this machine itself.
+/// is there again at the next start, also after a crash; DATABASE_URL is not used. Calls may reach
+/// this machine itself.
 #[derive(Debug, Args)]
 pub(super) struct Dev {
     /// Create two tenants with actions, send them events, and receive what they send
@@ -38,9 +39,6 @@ pub(super) struct Dev {
     /// Keep nothing
     #[arg(long, conflicts_with_all = ["data", "database_url"])]
     ephemeral: bool,
-    /// Address and port of the HTTP interface; loopback only [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
     #[command(flatten)]
     engine: EngineFlags,
 }
@@ -74,20 +72,28 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {
-    let mut flags = args.engine.collect();
-    if let Some(listen) = &args.listen {
-        flags.insert("listen", listen.clone());
-    }
+    let mut flags = args.engine.0.clone();
     if args.ephemeral {
         flags.insert("database_url", "memory:".to_owned());
     }
     // Every log line would tell what the narrator tells.
-    if args.engine.log.is_none() && cx.environment.find("ACTIONS_LOG").is_none() {
+    if !flags.contains_key("log") && cx.environment.find("ACTIONS_LOG").is_none() {
         flags.insert("log", "warn".to_owned());
     }
+    // Whoever has the variable of a production database in the shell does not mean it here.
     let file = args.data.join("actions.db");
-    let config = Config::read(&flags, &cx.environment, Some(&file));
+    let config = Config::read(&flags, &cx.environment, DatabaseDefault::Always(&file));
     let mut config = config.map_err(|problems| CliError::usage(problems.to_string()))?;
+    let (resolved, _) = Resolved::collect(&flags, &cx.environment);
+    if let Some(named) =
+        resolved.find("database_url").filter(|_| !flags.contains_key("database_url"))
+    {
+        cx.output.note(&format!(
+            "{} is ignored: dev keeps its data in {}; --database-url names another place",
+            named.origin,
+            file.display()
+        ));
+    }
     if !config.listen.ip().is_loopback() {
         return Err(CliError::usage(format!(
             "dev needs no token, so it listens on loopback only, not on {}",

@@ -1,5 +1,7 @@
 //! `actions doctor`.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::shown;
 use super::{Context, EngineFlags};
-use crate::config::{Config, Resolved};
+use crate::config::{Config, DatabaseDefault, Problems};
 use crate::wiring;
 
 /// Find out what is wrong
@@ -80,24 +82,24 @@ fn line(finding: &Finding) -> String {
 }
 
 fn settings(cx: &Context, flags: &EngineFlags) -> Finding {
-    let (resolved, problems) = Resolved::collect(&flags.collect(), &cx.environment);
-    let mut problems = problems;
-    if resolved.find("database_url").is_some()
-        && let Err(found) = Config::read(&flags.collect(), &cx.environment, None)
-    {
-        problems = found.0;
-    }
-    let result = if problems.is_empty() {
-        Ok("every setting can be read".to_owned())
-    } else {
-        Err((problems.join("; "), "actions config show lists every setting and its origin"))
+    let result = match read(cx, flags) {
+        Ok(_) => Ok("every setting can be read".to_owned()),
+        Err(problems) => {
+            let text = problems.0.join("; ");
+            Err((text, "actions config show lists every setting and its origin"))
+        }
     };
     Finding { probe: "config", result }
 }
 
+/// The settings, with the database of `dev` where none is named.
+fn read(cx: &Context, flags: &EngineFlags) -> Result<Config, Problems> {
+    let file = Path::new("./.actions/actions.db");
+    Config::read(&flags.0, &cx.environment, DatabaseDefault::Unset(file))
+}
+
 async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
-    let fallback = std::path::Path::new("./.actions/actions.db");
-    let config = match Config::read(&flags.collect(), &cx.environment, Some(fallback)) {
+    let config = match read(cx, flags) {
         Ok(config) => config.engine,
         Err(problems) => {
             let result = Err((problems.to_string(), "correct the settings first"));

@@ -10,6 +10,7 @@ use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Output, shown};
+use super::progress::Progress;
 use super::{Context, data};
 use crate::config::duration;
 
@@ -139,7 +140,7 @@ fn told(answer: &Value) -> String {
 /// Sends the same event again and again, at most so many a second.
 async fn many(cx: &Context, client: &Client, body: &str, args: &Emit) -> Result<Exit, CliError> {
     let clock = crate::wiring::clock();
-    let bar = progress(cx, args.count);
+    let mut progress = Progress::count(cx, args.count, "events sent");
     let begun = clock.now();
     let mut worst = Exit::Done;
     for sent in 0..args.count {
@@ -153,9 +154,9 @@ async fn many(cx: &Context, client: &Client, body: &str, args: &Emit) -> Result<
         if let Exit::WorkFailed | Exit::WaitTimedOut = exit_of(&answer, args.wait.is_some()) {
             worst = exit_of(&answer, true);
         }
-        bar.inc(1);
+        progress.add(1);
     }
-    bar.finish_and_clear();
+    drop(progress);
     cx.output.note(&format!("{} events sent", args.count));
     Ok(worst)
 }
@@ -182,12 +183,4 @@ async fn pace(clock: &dyn Clock, begun: actions_domain::Timestamp, sent: u64, ra
     if let Some(pause) = due.checked_sub(passed) {
         clock.sleep(pause).await;
     }
-}
-
-fn progress(cx: &Context, count: u64) -> indicatif::ProgressBar {
-    if cx.output.quiet {
-        return indicatif::ProgressBar::hidden();
-    }
-    // Drawn on stderr, and only where that is a terminal.
-    indicatif::ProgressBar::new(count)
 }

@@ -117,17 +117,30 @@ async fn cancel(cx: &Context, ids: &[String]) -> Result<Exit, CliError> {
     }
     let client = cx.client()?;
     let mut answers = Vec::new();
+    let mut refusals = Vec::new();
     for id in ids {
         let verb = format!("{id}:cancel");
         let call = Call::post(&["executions", &verb], &json!({}));
-        let answer = client.in_tenant(call).await?.json()?;
-        answers.push(if answer.is_object() { answer } else { json!({ "id": id }) });
+        match client.in_tenant(call).await {
+            Ok(answer) => answers.push(answer.json()?),
+            Err(refusal) if ids.len() == 1 || refusal.exit == Exit::Unavailable => {
+                return Err(refusal);
+            }
+            // What was cancelled before it has to be told as well.
+            Err(refusal) => refusals.push((id, refusal)),
+        }
     }
     match answers.as_slice() {
-        [one] => cx.output.text_or_data(&asked(one), "/id", one)?,
-        many => cx.output.list(&[column("id", "/id"), column("status", "/status")], "/id", many)?,
+        [one] if ids.len() == 1 => cx.output.text_or_data(&asked(one), "/id", one)?,
+        many => {
+            let columns = [column("id", "/id"), column("cancellation", "/cancellation")];
+            cx.output.list(&columns, "/id", many)?;
+        }
     }
-    Ok(Exit::Done)
+    for (id, refusal) in &refusals {
+        cx.output.note(&format!("{id}  {}", refusal.message));
+    }
+    Ok(refusals.first().map_or(Exit::Done, |(_, refusal)| refusal.exit))
 }
 
 fn asked(answer: &Value) -> String {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::column;
-use super::server::chain;
+use super::progress::Progress;
+use super::server::refused;
 use super::{Context, EngineFlags};
-use crate::config::Config;
 use crate::wiring::{self, SchemaStep, WiringError};
 
 #[derive(Debug, Args)]
@@ -39,16 +39,18 @@ pub(super) async fn run(cx: &Context, args: Migrate) -> Result<Exit, CliError> {
         Command::Up(flags) => (flags, false),
         Command::Status(status) => (&status.engine, status.check),
     };
-    let config = Config::read(&flags.collect(), &cx.environment, None);
-    let config = config.map_err(|problems| CliError::usage(problems.to_string()))?.engine;
-    let failed = |error: WiringError| {
-        let exit = if error.is_unavailable() { Exit::Unavailable } else { Exit::Failed };
-        CliError::new(exit, format!("{}: {}", config.database.place(), chain(&error)))
-    };
+    let config = flags.read(cx)?.engine;
+    let place = config.database.place();
+    let failed = |error: WiringError| refused(&place, &error);
     let before = wiring::schema_steps(&config).await.map_err(failed)?;
     let after = match args.command {
         Command::Up(_) => {
+            let pending = before.iter().filter(|step| !step.is_applied).count();
+            let progress = (pending > 0).then(|| {
+                Progress::step(cx, format!("{place}: applying {pending} of {} steps", before.len()))
+            });
             wiring::engine(&config).await.map_err(failed)?.close().await;
+            drop(progress);
             wiring::schema_steps(&config).await.map_err(failed)?
         }
         Command::Status(_) => before.clone(),

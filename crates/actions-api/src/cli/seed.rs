@@ -15,8 +15,9 @@ use super::exit::Exit;
 use super::output::column;
 use super::server;
 use super::{Context, EngineFlags, data};
-use crate::config::Config;
+use crate::config::EngineConfig;
 use crate::definition_file::DefinitionFile;
+use crate::wiring;
 
 /// The platform's own actions.
 const PLATFORM: &str = include_str!("../../../../seeds/platform_actions.yaml");
@@ -37,17 +38,23 @@ pub(super) struct Seed {
 }
 
 pub(super) async fn run(cx: &Context, args: Seed) -> Result<Exit, CliError> {
-    let config = Config::read(&args.engine.collect(), &cx.environment, None);
-    let config = config.map_err(|problems| CliError::usage(problems.to_string()))?;
+    let config = args.engine.read(cx)?;
     let file = match &args.file {
         Some(path) => parse(&path.display().to_string(), &data::read_file(path)?)?,
         None => platform()?,
     };
-    let engine = server::engine(&config.engine).await?;
-    let rows =
-        if args.dry_run { missing(&engine.app, &file) } else { write(&engine.app, &file).await? };
-    engine.close().await;
+    let rows = if args.dry_run {
+        dry_run(&config.engine, &file).await?
+    } else {
+        let engine = server::engine(&config.engine).await?;
+        let rows = write(&engine.app, &file).await;
+        engine.close().await;
+        rows?
+    };
     cx.output.list(&[column("name", "/name"), column("change", "/change")], "/name", &rows)?;
+    if args.dry_run {
+        cx.output.note("nothing was changed: this was a dry run");
+    }
     Ok(Exit::Done)
 }
 
@@ -70,11 +77,28 @@ pub(super) async fn write(app: &App, file: &DefinitionFile) -> Result<Vec<Value>
     Ok(seeded.iter().map(|one| row(&one.name, one.created)).collect())
 }
 
-fn missing(app: &App, file: &DefinitionFile) -> Vec<Value> {
-    let admin = app.catalogue.find(TenantId::ADMIN);
-    let is_there = |name: &str| admin.as_ref().is_some_and(|a| a.action_named(name).is_some());
+/// What is missing. Opening an engine would bring the schema up to date, so that is looked at
+/// first.
+async fn dry_run(config: &EngineConfig, file: &DefinitionFile) -> Result<Vec<Value>, CliError> {
+    let place = config.database.place();
+    let steps = wiring::schema_steps(config).await;
+    let steps = steps.map_err(|error| server::refused(&place, &error))?;
+    let applied = steps.iter().filter(|step| step.is_applied).count();
     let names = file.set.actions.iter().map(|entry| entry.action.name.as_str());
-    names.map(|name| row(name, !is_there(name))).collect()
+    if applied == 0 {
+        return Ok(names.map(|name| row(name, true)).collect());
+    }
+    if applied < steps.len() {
+        let missing = steps.len() - applied;
+        return Err(CliError::failed(format!("{place} lacks {missing} schema steps"))
+            .with_hint("actions migrate up brings it up to date; a dry run changes nothing"));
+    }
+    let engine = server::engine(config).await?;
+    let admin = engine.app.catalogue.find(TenantId::ADMIN);
+    let is_there = |name: &str| admin.as_ref().is_some_and(|a| a.action_named(name).is_some());
+    let rows = names.map(|name| row(name, !is_there(name))).collect();
+    engine.close().await;
+    Ok(rows)
 }
 
 fn row(name: &str, created: bool) -> Value {

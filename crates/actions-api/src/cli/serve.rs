@@ -9,7 +9,7 @@ use super::logs::{self, Stream};
 use super::server;
 use super::shutdown::Signals;
 use super::{Context, EngineFlags};
-use crate::config::{Config, Database};
+use crate::config::Database;
 
 /// Run a node: the HTTP interface and the engine
 ///
@@ -20,20 +20,12 @@ use crate::config::{Config, Database};
 /// SIGTERM lets what runs end; it exits with 3 when that takes longer than the drain timeout.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Address and port of the HTTP interface [variable: ACTIONS_LISTEN] [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
-    listen: Option<String>,
     #[command(flatten)]
     engine: EngineFlags,
 }
 
 pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
-    let mut flags = args.engine.collect();
-    if let Some(listen) = args.listen {
-        flags.insert("listen", listen);
-    }
-    let config = Config::read(&flags, &cx.environment, None);
-    let config = config.map_err(|problems| CliError::usage(problems.to_string()))?;
+    let config = args.engine.read(cx)?;
     let Some(token) = config.bootstrap_token else {
         return Err(CliError::usage("ACTIONS_BOOTSTRAP_TOKEN is needed: nobody could sign in")
             .with_hint("make one with: openssl rand -hex 32"));

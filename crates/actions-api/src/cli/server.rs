@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::shutdown::Signals;
 use crate::config::EngineConfig;
-use crate::wiring::{self, Engine};
+use crate::wiring::{self, Engine, WiringError};
 use crate::{Access, Serving};
 
 /// Serves until a signal, then lets what runs end.
@@ -106,8 +106,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Puts an engine together, or says why that is impossible.
 pub(super) async fn engine(config: &EngineConfig) -> Result<Engine, CliError> {
-    wiring::engine(config).await.map_err(|error| {
-        let exit = if error.is_unavailable() { Exit::Unavailable } else { Exit::Failed };
-        CliError::new(exit, format!("{}: {}", config.database.place(), chain(&error)))
-    })
+    let engine = wiring::engine(config).await;
+    engine.map_err(|error| refused(&config.database.place(), &error))
+}
+
+/// A database that cannot be used.
+pub(super) fn refused(place: &str, error: &WiringError) -> CliError {
+    let exit = if error.is_unavailable() { Exit::Unavailable } else { Exit::Failed };
+    CliError::new(exit, format!("{place}: {}", chain(error)))
 }

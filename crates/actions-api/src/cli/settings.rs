@@ -17,7 +17,7 @@ pub(super) enum Settings {
 
 pub(super) fn run(cx: &Context, command: Settings) -> Result<Exit, CliError> {
     let Settings::Show(flags) = command;
-    let (resolved, problems) = Resolved::collect(&flags.collect(), &cx.environment);
+    let (resolved, problems) = Resolved::collect(&flags.0, &cx.environment);
     let rows: Vec<Value> = ENGINE.iter().map(|setting| row(setting, &resolved)).collect();
     let columns = [
         column("setting", "/setting"),

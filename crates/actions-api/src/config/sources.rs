@@ -75,7 +75,7 @@ impl Resolved {
 
 fn from_flags(setting: &Setting, flags: &Flags) -> Option<Value> {
     let text = flags.get(setting.key)?.clone();
-    let origin = format!("--{}", setting.flag.unwrap_or(setting.key));
+    let origin = format!("--{}", setting.flag.map_or(setting.key, |(flag, _)| flag));
     Some(Value { text, origin, secret: setting.secret })
 }
 
@@ -128,14 +128,31 @@ fn unknown_variables(environment: &Environment) -> Vec<String> {
         .flatten()
         .collect();
     environment
-        .names()
-        .filter(|name| name.starts_with("ACTIONS_") && !name.starts_with(TEST_PREFIX))
-        .filter(|name| !known.iter().any(|known| known == name))
-        .map(|name| match closest(name, known.iter().map(String::as_str)) {
+        .all()
+        .filter(|(name, _)| name.starts_with("ACTIONS_") && !name.starts_with(TEST_PREFIX))
+        .filter(|(name, value)| !is_of_kubernetes(name, value))
+        .filter(|(name, _)| !known.iter().any(|known| known == name))
+        .map(|(name, _)| match closest(name, known.iter().map(String::as_str)) {
             Some(similar) => format!("{name} is no setting; did you mean {similar}?"),
             None => format!("{name} is no setting; `actions config show` lists them"),
         })
         .collect()
+}
+
+/// Kubernetes tells every container the addresses of the Services around it. Of one called
+/// `actions` or `actions-…` these names begin as ours do: `ACTIONS_SERVICE_HOST`,
+/// `ACTIONS_PORT=tcp://10.0.0.1:80`, `ACTIONS_PORT_80_TCP_ADDR`.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let is_protocol = |rest: &str| {
+        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        after.len() < rest.len()
+            && ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| after.starts_with(protocol))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| is_protocol(rest))
 }
 
 fn read_file(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Value> {

@@ -5,8 +5,8 @@
 pub(crate) struct Setting {
     /// Its key in the file, and how the code calls it.
     pub(crate) key: &'static str,
-    /// Its flag without the dashes, when it has one.
-    pub(crate) flag: Option<&'static str>,
+    /// Its flag without the dashes and what stands behind it, when it has one.
+    pub(crate) flag: Option<(&'static str, &'static str)>,
     pub(crate) variable: &'static str,
     pub(crate) default: Option<&'static str>,
     /// Never shown, and `<VARIABLE>_FILE` names a file that holds it.
@@ -19,7 +19,7 @@ pub(crate) struct Setting {
 impl Setting {
     const fn engine(
         key: &'static str,
-        flag: Option<&'static str>,
+        flag: Option<(&'static str, &'static str)>,
         variable: &'static str,
         default: Option<&'static str>,
         about: &'static str,
@@ -29,7 +29,7 @@ impl Setting {
 
     const fn client(
         key: &'static str,
-        flag: Option<&'static str>,
+        flag: Option<(&'static str, &'static str)>,
         variable: &'static str,
         default: Option<&'static str>,
         about: &'static str,
@@ -39,6 +39,18 @@ impl Setting {
 
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    /// What the help says of its flag.
+    pub(crate) fn help(&self) -> String {
+        let mut about = self.about.chars();
+        let first = about.next().map(char::to_uppercase).into_iter().flatten();
+        let text: String = first.chain(about).collect();
+        let default = match self.default {
+            Some(default) if !default.is_empty() => format!(" [default: {default}]"),
+            _ => String::new(),
+        };
+        format!("{text} [variable: {}]{default}", self.variable)
     }
 
     /// The variable that names a file with the secret.
@@ -51,7 +63,7 @@ impl Setting {
 pub(crate) const ENGINE: &[Setting] = &[
     Setting::engine(
         "database_url",
-        Some("database-url"),
+        Some(("database-url", "URL")),
         "DATABASE_URL",
         None,
         "where the state is kept: postgres://… or sqlite://FILE",
@@ -59,7 +71,7 @@ pub(crate) const ENGINE: &[Setting] = &[
     .secret(),
     Setting::engine(
         "listen",
-        Some("listen"),
+        Some(("listen", "ADDRESS")),
         "ACTIONS_LISTEN",
         Some("127.0.0.1:7070"),
         "address and port of the HTTP interface",
@@ -74,73 +86,73 @@ pub(crate) const ENGINE: &[Setting] = &[
     .secret(),
     Setting::engine(
         "node_name",
-        Some("node-name"),
+        Some(("node-name", "NAME")),
         "ACTIONS_NODE_NAME",
         None,
-        "this process's name in the cluster; the host's name unless set",
+        "this process's name in the cluster, which no other may have; host and port unless set",
     ),
     Setting::engine(
         "slots",
-        Some("slots"),
+        Some(("slots", "COUNT")),
         "ACTIONS_SLOTS",
         Some("256"),
         "attempts that run at once on this node",
     ),
     Setting::engine(
         "lease_ttl",
-        Some("lease-ttl"),
+        Some(("lease-ttl", "TIME")),
         "ACTIONS_LEASE_TTL",
         Some("6s"),
         "how long a node may be silent before others take its work",
     ),
     Setting::engine(
         "beat",
-        Some("beat"),
+        Some(("beat", "TIME")),
         "ACTIONS_BEAT",
         Some("2s"),
         "how often a node says that it is alive",
     ),
     Setting::engine(
         "drain_timeout",
-        Some("drain-timeout"),
+        Some(("drain-timeout", "TIME")),
         "ACTIONS_DRAIN_TIMEOUT",
         Some("30s"),
         "how long stopping waits for running attempts",
     ),
     Setting::engine(
         "window",
-        Some("window"),
+        Some(("window", "SIZE")),
         "ACTIONS_WINDOW",
         Some("64MB"),
         "memory for items that wait on this node",
     ),
     Setting::engine(
         "sqlite_durability",
-        Some("sqlite-durability"),
+        Some(("sqlite-durability", "MODE")),
         "ACTIONS_SQLITE_DURABILITY",
         Some("full"),
-        "full, or normal: a loss of power may take the last commits with it",
+        "what commits survive: full, or normal, where a loss of power may take the last ones",
     ),
     Setting::engine(
         "egress_allow",
-        Some("egress-allow"),
+        Some(("egress-allow", "NETWORKS")),
         "ACTIONS_EGRESS_ALLOW",
         Some(""),
         "networks that calls may reach although they are not public, joined by commas",
     ),
     Setting::engine(
         "log",
-        Some("log"),
+        Some(("log", "FILTER")),
         "ACTIONS_LOG",
         Some("info"),
         "what is logged: a level, or target=level pairs",
     ),
     Setting::engine(
         "log_format",
-        Some("log-format"),
+        Some(("log-format", "FORMAT")),
         "ACTIONS_LOG_FORMAT",
         None,
-        "pretty or json; pretty on a terminal unless set",
+        "how log lines look: pretty or json; pretty on a terminal unless set",
     ),
 ];
 
@@ -148,21 +160,21 @@ pub(crate) const ENGINE: &[Setting] = &[
 const CLIENT: &[Setting] = &[
     Setting::client(
         "config",
-        Some("config"),
+        Some(("config", "FILE")),
         "ACTIONS_CONFIG",
         None,
         "the settings file; /etc/actions/server.toml is read when it exists",
     ),
     Setting::client(
         "url",
-        Some("url"),
+        Some(("url", "URL")),
         "ACTIONS_URL",
         Some("http://127.0.0.1:7070"),
         "the server that commands talk to",
     ),
     Setting::client(
         "tenant",
-        Some("tenant"),
+        Some(("tenant", "SLUG")),
         "ACTIONS_TENANT",
         Some("default"),
         "the tenant that commands are about",
@@ -172,3 +184,9 @@ const CLIENT: &[Setting] = &[
 
 /// Every setting there is.
 pub(crate) const SETTINGS: [&[Setting]; 2] = [ENGINE, CLIENT];
+
+/// The setting with this key, which the caller knows to exist.
+pub(crate) fn setting(key: &str) -> &'static Setting {
+    let mut all = SETTINGS.into_iter().flatten();
+    all.find(|setting| setting.key == key).expect("callers name settings of the table")
+}

@@ -2,19 +2,11 @@
 
 use std::time::Duration;
 
+use actions_app::durations::{DURATION_FORM, parse_duration};
+
 /// Reads `500ms`, `30s`, `5m`, `2h` or `7d`.
 pub(crate) fn duration(raw: &str) -> Result<Duration, String> {
-    let expected = || "expected a number with its unit, like 500ms, 30s, 5m, 2h or 7d".to_owned();
-    let (number, unit) = split(raw).ok_or_else(expected)?;
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(expected()),
-    };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+    parse_duration(raw).map_err(|_| DURATION_FORM.to_owned())
 }
 
 /// Reads `64KB`, `4MB` or `1GB`; powers of 1,024.

@@ -13,7 +13,7 @@ use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
-use crate::config::{Database, Durability, EngineConfig, Secret};
+use crate::config::{Database, Durability, EngineConfig, Environment, Secret, process_name};
 use crate::wiring::{self, Engine, WiringError};
 
 /// The tenant of a service that has only one.
@@ -25,7 +25,7 @@ pub struct Builder {
     durability: Durability,
     tenant: String,
     source: String,
-    node_name: String,
+    node_name: Option<String>,
     slots: usize,
     egress_allow: Vec<String>,
     handlers: Vec<Arc<dyn Handler>>,
@@ -54,7 +54,7 @@ impl Default for Builder {
             durability: Durability::Full,
             tenant: TENANT_DEFAULT.to_owned(),
             source: "service".to_owned(),
-            node_name: "embedded".to_owned(),
+            node_name: None,
             slots: node.slots,
             egress_allow: Vec::new(),
             handlers: Vec::new(),
@@ -95,10 +95,12 @@ impl Builder {
         Self { source: source.into(), ..self }
     }
 
-    /// This process's name in the cluster. Processes on one database need different names.
+    /// This process's name in the cluster. Two processes on one database that have one name take
+    /// the work from each other, so the default is the host's name with the process's number. A
+    /// name that stays over restarts gets the last start's work back at once, also after a crash.
     #[must_use]
     pub fn node_name(self, name: impl Into<String>) -> Self {
-        Self { node_name: name.into(), ..self }
+        Self { node_name: Some(name.into()), ..self }
     }
 
     /// Attempts that run at once.
@@ -146,7 +148,7 @@ impl Builder {
             database: self.database,
             durability: self.durability,
             egress_allow: self.egress_allow,
-            node_name: self.node_name,
+            node_name: self.node_name.unwrap_or_else(|| process_name(&Environment::of_process())),
             slots: self.slots,
             beat: node_defaults.beat,
             lease_ttl: node_defaults.lease_ttl,

@@ -145,6 +145,8 @@ pub(crate) struct ExplainedView {
     items: Vec<ExplanationView>,
     /// How many ways there are.
     total: usize,
+    /// How many of them match.
+    matching: usize,
     /// What a stored event led to when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     executions: Option<Vec<ExecutionView>>,
@@ -240,6 +242,7 @@ impl ExplainedView {
             actions: actions.into_iter().map(str::to_owned).collect(),
             items: items.collect(),
             total: explained.ways.len(),
+            matching: explained.ways.iter().filter(|way| way.matched).count(),
             executions: None,
         }
     }

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::{Backoff, Jitter, RetryPolicy};
 use crate::execution::ErrorClass;
+use crate::limits::{RETRIES_MAX, RETRY_DELAY_MAX};
 
 fn delays(policy: &RetryPolicy) -> Vec<u128> {
     (1..=20)
@@ -64,4 +67,57 @@ fn a_class_that_is_not_retried_ends_the_execution() {
     let policy = RetryPolicy { retry_on_timeout: false, ..RetryPolicy::default() };
     assert_eq!(policy.delay_after(1, ErrorClass::Timeout, None, Jitter::ZERO), None);
     assert!(policy.delay_after(1, ErrorClass::SystemError, None, Jitter::ZERO).is_some());
+}
+
+/// Every policy that may be saved.
+fn allowed() -> impl Strategy<Value = RetryPolicy> {
+    let longest = u64::try_from(RETRY_DELAY_MAX.as_millis()).unwrap();
+    let backoff =
+        prop_oneof![Just(Backoff::Exponential), Just(Backoff::Linear), Just(Backoff::Fixed)];
+    let delays = (100..=longest).prop_flat_map(move |initial| (Just(initial), initial..=longest));
+    (0..=RETRIES_MAX, backoff, delays, any::<bool>()).prop_map(
+        |(max_retries, backoff, (initial_delay_ms, max_delay_ms), jitter)| RetryPolicy {
+            max_retries,
+            backoff,
+            initial_delay_ms,
+            max_delay_ms,
+            jitter,
+            ..RetryPolicy::default()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn pauses_never_shrink_and_stay_between_the_first_and_the_cap(policy in allowed()) {
+        prop_assert_eq!(policy.check(), Ok(()));
+        let mut last = u128::from(policy.initial_delay_ms);
+        for failed in 1..=policy.max_retries {
+            let pause = policy.delay_after(failed, ErrorClass::HandlerError, None, Jitter::ZERO);
+            let pause = pause.expect("retries are left").as_millis();
+            prop_assert!(last <= pause && pause <= u128::from(policy.max_delay_ms), "{failed}");
+            last = pause;
+        }
+        let beyond = policy.max_retries + 1;
+        let none = policy.delay_after(beyond, ErrorClass::HandlerError, None, Jitter::ZERO);
+        prop_assert_eq!(none, None);
+    }
+
+    #[test]
+    fn jitter_lengthens_a_pause_by_a_quarter_at_most(
+        policy in allowed(),
+        failed in 1..=RETRIES_MAX,
+        roll in any::<u64>(),
+        asked in proptest::option::of(0_u64..u64::MAX / 1_000),
+    ) {
+        let asked = asked.map(Duration::from_millis);
+        let delay = |jitter| policy.delay_after(failed, ErrorClass::SystemError, asked, jitter);
+        let (Some(plain), Some(spread)) = (delay(Jitter::ZERO), delay(Jitter(roll))) else {
+            prop_assert!(failed > policy.max_retries);
+            return Ok(());
+        };
+        prop_assert!(plain >= asked.unwrap_or_default().min(RETRY_DELAY_MAX), "{plain:?}");
+        let longest = if policy.jitter { plain + plain / 4 } else { plain };
+        prop_assert!(plain <= spread && spread <= longest, "{plain:?} {spread:?}");
+    }
 }

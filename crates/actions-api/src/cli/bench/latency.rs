@@ -36,7 +36,9 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     };
     let acks = Arc::new(Histogram::new());
     let rate = f64::from(bench.args.rate);
-    let count = (bench.seconds(SECONDS).as_secs_f64() * rate) as u64;
+    let time = bench.seconds(SECONDS);
+    let count = (time.as_secs_f64() * rate) as u64;
+    let progress = bench.sending(time);
     let begun = clock.now();
     let mut sending = Vec::new();
     for number in 0..count {
@@ -51,6 +53,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     for sent in sending {
         sent.await.map_err(|error| CliError::failed(error.to_string()))??;
     }
+    drop(progress);
     let counts = producer.recorded(action, count).await?;
     let ended = clock.now();
     verify(&counts, count)?;

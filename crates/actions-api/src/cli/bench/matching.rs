@@ -37,7 +37,7 @@ const LOADED_AT_ONCE: u32 = 10_000;
 pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     bench.install(Arc::new(Noop::new(bench.engine.app.ports.clock.clone())));
     let count = bench.args.subscriptions;
-    bench.cx.output.note(&format!("{count} mixed subscriptions"));
+    let progress = bench.step(format!("{count} mixed subscriptions"));
     let mixed = measure(
         bench,
         mixed_spec,
@@ -47,7 +47,8 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         },
         count,
     )?;
-    bench.cx.output.note(&format!("{count} subscriptions to one event type"));
+    drop(progress);
+    let progress = bench.step(format!("{count} subscriptions to one event type"));
     let equal = measure(
         bench,
         equality_spec,
@@ -56,8 +57,10 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         },
         count,
     )?;
-    bench.cx.output.note(&format!("one more subscription beside {count}"));
+    drop(progress);
+    let progress = bench.step(format!("one more subscription beside {count}"));
     let added_ms = add_one(bench, count).await?;
+    drop(progress);
     Ok(Measured {
         count: u64::from(EVENTS),
         seconds: mixed.seconds,

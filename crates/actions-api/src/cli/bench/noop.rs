@@ -99,8 +99,13 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         handled: handler.handled.clone(),
     };
     let begun = app.ports.clock.now();
-    let sent = producer.send_for(bench.seconds(SECONDS)).await?;
+    let time = bench.seconds(SECONDS);
+    let progress = bench.sending(time);
+    let sent = producer.send_for(time).await?;
+    drop(progress);
+    let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
     let counts = producer.recorded(action, sent).await?;
+    drop(progress);
     let ended = app.ports.clock.now();
     verify(&counts, sent)?;
     node.stop().await.map_err(|error| CliError::failed(error.to_string()))?;
