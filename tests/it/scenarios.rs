@@ -1,5 +1,6 @@
 //! What the whole system does, seen from outside.
 
+mod full_disk;
 mod node_loss;
 mod outage;
 mod restart;

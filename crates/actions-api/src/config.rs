@@ -138,6 +138,8 @@ pub(crate) struct LogConfig {
 pub(crate) struct EngineConfig {
     pub(crate) database: Database,
     pub(crate) durability: Durability,
+    /// Bytes that a SQLite file may reach. `None`: until the disk is full.
+    pub(crate) sqlite_size_max: Option<u64>,
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
     pub(crate) node_name: String,
@@ -170,6 +172,8 @@ impl std::fmt::Display for Problems {
 
 /// Less memory for waiting items would make a node read the same rows over and over.
 const WINDOW_BYTES_MIN: usize = 1 << 20;
+/// An empty database takes a part of this.
+const SQLITE_SIZE_MIN: u64 = 1 << 20;
 /// Shortest and longest of the token that lets an administrator in.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
@@ -247,6 +251,7 @@ impl Reader<'_> {
         environment: &Environment,
     ) -> Option<EngineConfig> {
         let durability = self.parse("sqlite_durability", durability);
+        let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let egress_allow = self.parse("egress_allow", networks);
         let slots = self.parse("slots", slots);
         let beat = self.parse("beat", duration);
@@ -265,6 +270,7 @@ impl Reader<'_> {
         Some(EngineConfig {
             database: database?,
             durability: durability?,
+            sqlite_size_max,
             egress_allow: egress_allow?,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
             slots: slots?,
@@ -308,6 +314,13 @@ fn durability(raw: &str) -> Result<Durability, String> {
         "full" => Ok(Durability::Full),
         "normal" => Ok(Durability::Normal),
         _ => Err("expected full or normal".to_owned()),
+    }
+}
+
+fn sqlite_size(raw: &str) -> Result<u64, String> {
+    match size(raw)? as u64 {
+        bytes if bytes >= SQLITE_SIZE_MIN => Ok(bytes),
+        _ => Err("the least is 1MB".to_owned()),
     }
 }
 

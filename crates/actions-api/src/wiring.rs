@@ -123,7 +123,8 @@ async fn open(config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Backend, 
                 config::Durability::Full => Durability::Full,
                 config::Durability::Normal => Durability::Normal,
             };
-            let options = SqliteOptions { durability, ..SqliteOptions::default() };
+            let size_max = config.sqlite_size_max;
+            let options = SqliteOptions { durability, size_max, ..SqliteOptions::default() };
             let store = SqliteStore::connect(path, options, clock.clone()).await?;
             Ok(Backend::Sqlite(Arc::new(store)))
         }

@@ -69,11 +69,13 @@ pub struct SqliteOptions {
     pub durability: Durability,
     /// How many partitions a new store gets. An existing one keeps its number.
     pub part_count: u16,
+    /// Bytes that the file may reach. Beyond, whatever needs room is refused as on a full disk.
+    pub size_max: Option<u64>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { durability: Durability::Full, part_count: 4 }
+        Self { durability: Durability::Full, part_count: 4, size_max: None }
     }
 }
 
@@ -108,6 +110,14 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
+}
+
+/// A limit of bytes in pages, as `max_page_count` takes it.
+fn pages_of(size_max: Option<u64>) -> String {
+    // SQLite's own most, and its size of a page.
+    const PAGES_MAX: u64 = 4_294_967_294;
+    const PAGE_BYTES: u64 = 4_096;
+    size_max.map_or(PAGES_MAX, |bytes| bytes / PAGE_BYTES).to_string()
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -147,6 +157,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", JOURNAL_BYTES)
+            .pragma("max_page_count", pages_of(options.size_max))
             .pragma("cache_size", WRITER_CACHE);
         let writer = pool(1).connect_with(writing).await.map_err(open_error)?;
         check_settings(&writer, options.durability).await?;

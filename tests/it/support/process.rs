@@ -15,6 +15,7 @@ const START_TRIES_MAX: u32 = 600;
 /// A server that listens on one address over all its restarts.
 pub struct Server {
     database_url: String,
+    settings: Vec<(&'static str, String)>,
     listen: String,
     process: Child,
     client: Client,
@@ -23,11 +24,17 @@ pub struct Server {
 impl Server {
     /// Starts a server over a database and waits until it is ready.
     pub async fn start(database_url: &str) -> Self {
+        Self::start_with(database_url, Vec::new()).await
+    }
+
+    /// Starts a server with more settings than it needs.
+    pub async fn start_with(database_url: &str, settings: Vec<(&'static str, String)>) -> Self {
         crate::support::install_crypto();
         let listen = free_address();
-        let process = spawn(database_url, &listen);
+        let process = spawn(database_url, &settings, &listen);
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let mut server = Self { database_url: database_url.to_owned(), listen, process, client };
+        let database_url = database_url.to_owned();
+        let mut server = Self { database_url, settings, listen, process, client };
         server.wait_until_ready().await;
         server
     }
@@ -36,8 +43,14 @@ impl Server {
     pub async fn kill_and_restart(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = spawn(&self.database_url, &self.listen);
+        self.process = spawn(&self.database_url, &self.settings, &self.listen);
         self.wait_until_ready().await;
+    }
+
+    /// The same, with other settings from now on.
+    pub async fn kill_and_restart_with(&mut self, settings: Vec<(&'static str, String)>) {
+        self.settings = settings;
+        self.kill_and_restart().await;
     }
 
     pub fn get(&self, path: &str) -> RequestBuilder {
@@ -148,7 +161,7 @@ pub async fn pause(pause: Duration) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "./scripts/test says where the binary is")]
-fn spawn(database_url: &str, listen: &str) -> Child {
+fn spawn(database_url: &str, settings: &[(&'static str, String)], listen: &str) -> Child {
     let binary = std::env::var("ACTIONS_TEST_BINARY")
         .expect("ACTIONS_TEST_BINARY names the binary under test: run ./scripts/test");
     let log = std::env::var("ACTIONS_TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
@@ -157,6 +170,7 @@ fn spawn(database_url: &str, listen: &str) -> Child {
         // Variables of this test program are no settings of the server.
         .env_clear()
         .env("DATABASE_URL", database_url)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .env("ACTIONS_LISTEN", listen)
         .env("ACTIONS_NODE_NAME", "node-under-test")
         .env("ACTIONS_BOOTSTRAP_TOKEN", TOKEN)

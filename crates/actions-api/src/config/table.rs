@@ -134,6 +134,13 @@ pub(crate) const ENGINE: &[Setting] = &[
         "what commits survive: full, or normal, where a loss of power may take the last ones",
     ),
     Setting::engine(
+        "sqlite_max_size",
+        Some(("sqlite-max-size", "SIZE")),
+        "ACTIONS_SQLITE_MAX_SIZE",
+        None,
+        "size that a SQLite file may reach; then events are refused until there is room again",
+    ),
+    Setting::engine(
         "egress_allow",
         Some(("egress-allow", "NETWORKS")),
         "ACTIONS_EGRESS_ALLOW",
