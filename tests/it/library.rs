@@ -110,7 +110,12 @@ async fn a_row_and_its_event_are_there_together_on_postgres() -> Result<(), Erro
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_ends_also_when_the_work_does_not() -> Result<(), Error> {
     let actions = Actions::builder().wait_max(Duration::from_millis(100)).build().await?;
-    actions.on("a.b", |_: Cx, _: Value| async { Ok(std::future::pending::<()>().await) }).await?;
+    actions
+        .on("a.b", |_: Cx, _: Value| async {
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await?;
     let sent = actions.emit("a.b", &json!({})).await?;
     assert!(matches!(actions.wait(&sent).await, Err(WaitError::TimedOut(_))));
     assert!(matches!(actions.run_until_idle().await, Err(WaitError::TimedOut(_))));

@@ -200,17 +200,16 @@ impl Config {
     ) -> Result<Self, Problems> {
         let (resolved, problems) = Resolved::collect(flags, environment);
         let mut reader = Reader { resolved: &resolved, problems };
-        let database = match default {
-            DatabaseDefault::Always(path) if !flags.contains_key("database_url") => {
-                Some(Database::Sqlite(path.to_owned()))
-            }
-            DatabaseDefault::Unset(path) if resolved.find("database_url").is_none() => {
-                Some(Database::Sqlite(path.to_owned()))
-            }
-            _ if resolved.find("database_url").is_some() => {
-                reader.parse("database_url", Database::parse)
-            }
-            _ => {
+        let is_named = resolved.find("database_url").is_some();
+        let file = match default {
+            DatabaseDefault::Required => None,
+            DatabaseDefault::Unset(path) => (!is_named).then_some(path),
+            DatabaseDefault::Always(path) => (!flags.contains_key("database_url")).then_some(path),
+        };
+        let database = match file {
+            Some(path) => Some(Database::Sqlite(path.to_owned())),
+            None if is_named => reader.parse("database_url", Database::parse),
+            None => {
                 reader.problem("DATABASE_URL is needed: postgres://… or sqlite://FILE".to_owned());
                 None
             }

@@ -1,6 +1,7 @@
 //! Puts an engine together for a service.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ impl Builder {
             database: self.database,
             durability: self.durability,
             egress_allow: self.egress_allow,
-            node_name: self.node_name.unwrap_or_else(|| process_name(&Environment::of_process())),
+            node_name: self.node_name.unwrap_or_else(own_name),
             slots: self.slots,
             beat: node_defaults.beat,
             lease_ttl: node_defaults.lease_ttl,
@@ -174,6 +175,16 @@ impl Builder {
     }
 }
 
+/// A name that no other process has, and no other engine of this one.
+fn own_name() -> String {
+    static ENGINES: AtomicU32 = AtomicU32::new(1);
+    let name = process_name(&Environment::of_process());
+    match ENGINES.fetch_add(1, Ordering::Relaxed) {
+        1 => name,
+        number => format!("{name}-{number}"),
+    }
+}
+
 /// The service's tenant, created when it is missing. Another process may do the same now.
 async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError> {
     let app = &engine.app;
@@ -194,5 +205,15 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
             | DefinitionsError::Stale { .. }
             | DefinitionsError::Store(_)),
         ) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_name;
+
+    #[test]
+    fn two_engines_of_one_process_have_different_names() {
+        assert_ne!(own_name(), own_name());
     }
 }
