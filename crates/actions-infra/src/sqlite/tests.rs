@@ -48,7 +48,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 async fn opening_again_changes_nothing() {
     let folder = Folder::new();
     folder.open().await.close().await;
-    let options = SqliteOptions { durability: Durability::Normal, part_count: 9 };
+    let options = SqliteOptions { durability: Durability::Normal, part_count: 9, size_max: None };
     let store = SqliteStore::connect(&folder.path(), options, folder.clock.clone()).await.unwrap();
     assert_eq!(store.part_count().await.unwrap(), 4, "the number of partitions is fixed");
 }
