@@ -25,8 +25,6 @@ pub mod smtp;
 mod stream;
 /// Mail made of templates.
 pub mod template;
-#[cfg(test)]
-mod tests;
 mod transport;
 
 pub(crate) use builtin::BuiltIn;
@@ -151,3 +149,6 @@ pub(crate) fn note_address(notes: &mut Notes, pointer: &str, raw: &str) {
 pub(crate) fn text(value: Option<&Value>) -> Option<&str> {
     value.and_then(Value::as_str).filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -341,10 +341,14 @@ fn reading(call: &CallExpr, item: Option<(&str, Option<&str>)>) -> Reading {
     }
     let operands: Vec<&IdedExpr> =
         call.target.iter().map(|target| &**target).chain(&call.args).collect();
-    let of = |node: &IdedExpr| match &node.expr {
-        Expr::Literal(_) => Reading::Nothing,
-        _ if item.is_some_and(|item| is_of_item(node, item)) => Reading::Once,
-        _ => Reading::Again,
+    let of = |node: &IdedExpr| {
+        if matches!(node.expr, Expr::Literal(_)) {
+            Reading::Nothing
+        } else if item.is_some_and(|item| is_of_item(node, item)) {
+            Reading::Once
+        } else {
+            Reading::Again
+        }
     };
     let is_comparison = [
         operators::EQUALS,
@@ -369,12 +373,12 @@ fn reading(call: &CallExpr, item: Option<(&str, Option<&str>)>) -> Reading {
         [first, ..] => first,
         [] => return Reading::Nothing,
     };
-    match &looked_through.expr {
-        Expr::List(list) if list.elements.iter().all(|each| of(each) == Reading::Nothing) => {
-            Reading::Nothing
-        }
-        _ => of(looked_through),
+    if let Expr::List(list) = &looked_through.expr
+        && list.elements.iter().all(|each| of(each) == Reading::Nothing)
+    {
+        return Reading::Nothing;
     }
+    of(looked_through)
 }
 
 /// `item`, `item.a` or `item['a'].b`: a part of what the macro is at.

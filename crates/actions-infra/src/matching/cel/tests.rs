@@ -309,7 +309,7 @@ fn a_macro_cannot_read_all_the_data_at_each_step() {
     let (truth, note) = evaluated(&written, &short);
     assert_eq!(truth, Err(Undecided));
     assert!(note.contains("it may compare"), "{note}");
-    let often = vec!["(event.data.text + 'a' != event.data.text)"; 9].join(" == ");
+    let often = ["(event.data.text + 'a' != event.data.text)"; 9].join(" == ");
     assert_eq!(evaluated(&often, &short).0, Err(Undecided));
 }
 
