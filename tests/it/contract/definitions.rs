@@ -468,15 +468,24 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     let (ours, theirs) = (save(&ports, ADMIN, "a").await, save(&ports, acme, "a").await);
     let subscription = subscribe(&ports, acme, theirs.id, "a.*").await;
 
-    let spec = given::subscription_spec("b.*");
-    let saved = (ports.definitions)
-        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Anything)
-        .await;
     let deleted =
         ports.definitions.delete_subscription(ADMIN, subscription.id, Expected::Anything).await;
-
-    assert!(saved.is_err(), "{saved:?}");
     assert!(matches!(deleted, Err(DefinitionsError::NotFound { .. })), "{deleted:?}");
+
+    // An id that another tenant uses is as free as any other: nothing tells that it is used.
+    let spec = given::subscription_spec("b.*");
+    let saved = (ports.definitions)
+        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Absent)
+        .await
+        .unwrap();
+    assert_eq!((saved.id, saved.tenant, saved.action), (subscription.id, ADMIN, ours.id));
+    let changes = ports.definitions.changes(ADMIN, 0).await.unwrap();
+    assert_eq!(changes.subscriptions, [Arc::new(saved)]);
+
+    (ports.definitions)
+        .delete_subscription(ADMIN, subscription.id, Expected::Anything)
+        .await
+        .unwrap();
     let changes = ports.definitions.changes(acme, 0).await.unwrap();
     assert_eq!(changes.subscriptions, [Arc::new(subscription)]);
 }

@@ -163,10 +163,7 @@ impl Definitions for Memory {
         if tables.current_action(tenant, action).is_none() {
             return Err(not_found("action", &action.to_string()));
         }
-        let known = tables.subscriptions.get(&id).cloned();
-        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
-            return Err(DefinitionsError::Exists { name: id.to_string() });
-        }
+        let known = tables.subscriptions.get(&(tenant, id)).cloned();
         let current = known.filter(|subscription| !subscription.deleted);
         let version = current.as_ref().map(|subscription| subscription.version);
         expect("subscription", &id.to_string(), expected, version)?;
@@ -186,7 +183,7 @@ impl Definitions for Memory {
             updated_at: now,
             deleted: false,
         };
-        tables.subscriptions.insert(id, Arc::new(subscription.clone()));
+        tables.subscriptions.insert((tenant, id), Arc::new(subscription.clone()));
         Ok(subscription)
     }
 
@@ -198,13 +195,13 @@ impl Definitions for Memory {
     ) -> Result<i64, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
-        let current = (tables.subscriptions.get(&id))
-            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
+        let current = (tables.subscriptions.get(&(tenant, id)))
+            .filter(|subscription| !subscription.deleted)
             .map(|subscription| subscription.version)
             .ok_or_else(|| not_found("subscription", &id.to_string()))?;
         expect("subscription", &id.to_string(), expected, Some(current))?;
         let version = tables.next_version(tenant)?;
-        if let Some(subscription) = tables.subscriptions.get_mut(&id) {
+        if let Some(subscription) = tables.subscriptions.get_mut(&(tenant, id)) {
             delete_subscription(Arc::make_mut(subscription), version, now);
         }
         Ok(version)
