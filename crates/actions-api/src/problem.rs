@@ -53,6 +53,7 @@ kinds! {
     FILTER_INVALID = 400 "filter.invalid" "The filter cannot be read";
     FILTER_UNKNOWN_FIELD = 400 "filter.unknown_field" "The filter names a field that does not exist";
     CURSOR_INVALID = 400 "cursor.invalid" "The cursor is not of this list";
+    IDEMPOTENCY_UNSUPPORTED = 400 "idempotency.unsupported" "The route keeps no idempotency key";
     AUTH_MISSING = 401 "auth.missing" "A credential is needed";
     AUTH_INVALID = 401 "auth.invalid" "The credential is not known";
     AUTH_ROLE = 403 "auth.role" "The credential may not do this";

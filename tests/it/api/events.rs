@@ -150,6 +150,59 @@ async fn an_idempotency_key_means_one_request() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_stands_for_all_that_decides_what_is_done() {
+    let app = TestApp::start().await;
+    let send = async |key: &str, query: &str, changes: &[(&str, &str)]| {
+        let mut headers = vec![
+            ("idempotency-key", key),
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-source", "shop"),
+        ];
+        headers.extend_from_slice(changes);
+        app.send(Method::POST, &in_tenant(&format!("events{query}")), &headers, "{}").await
+    };
+    let paid = [("ce-type", "orders.paid"), ("ce-id", "1")];
+    let first = send("k", "", &paid).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    // Waiting changes nothing but the moment of the answer.
+    let again = send("k", "?wait=1s", &[("ce-id", "1"), ("ce-type", "orders.paid")]).await;
+    assert_eq!(again.header("idempotent-replayed"), "true", "{}", again.text);
+    for changed in [
+        send("k", "", &[("ce-type", "orders.refunded"), ("ce-id", "1")]).await,
+        send("k", "", &[("ce-type", "orders.paid"), ("ce-id", "2")]).await,
+        send("k", "?delay=10m", &paid).await,
+        send("k", "?run_at=2026-06-01T00:00:00Z", &paid).await,
+    ] {
+        assert_eq!(changed.problem(), "422 idempotency.mismatch");
+    }
+    let path = in_tenant("events");
+    let plain = [("idempotency-key", "k"), ("content-type", "application/json")];
+    let plain = app.send(Method::POST, &path, &plain, r#"{"type":"orders.paid"}"#).await;
+    assert_eq!(plain.problem(), "422 idempotency.mismatch");
+}
+
+#[tokio::test]
+async fn a_replay_with_a_key_happens_once() {
+    let app = TestApp::start().await;
+    app.given_action("welcome", "users.created", json!({})).await;
+    let sent = app.emit("users.created", json!({})).await;
+    let replay = async |query: &str| {
+        let path = format!("events/{}:replay{query}", sent["id"].as_str().unwrap());
+        let answer =
+            app.send(Method::POST, &in_tenant(&path), &[("idempotency-key", "k")], "").await;
+        app.engine.settle().await;
+        answer
+    };
+    let (first, again) = (replay("").await, replay("").await);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(first.body()["id"], again.body()["id"]);
+    assert_eq!(app.engine.script.calls().len(), 2);
+    assert_eq!(replay("?delay=1m").await.problem(), "422 idempotency.mismatch");
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_filtered() {
     let app = TestApp::start().await;
     for number in 0..5 {

@@ -279,7 +279,7 @@ async fn replace(
             Problem::new(&ACTION_INVALID, detail).with_error(FieldError::new("/name", detail))
         );
     }
-    let current = caller.definitions.action_named(&path.action);
+    let current = caller.current_definitions(&api).await?.action_named(&path.action);
     let expected = precondition.expected(current.map(|action| action.version))?;
     let request = SaveAction { tenant: caller.tenant, spec, expected };
     let saved = save_action(&api.app, &caller.authorization, request).await?;
@@ -295,6 +295,7 @@ async fn delete(
     Segments(path): Segments<ActionPath>,
     precondition: Precondition,
 ) -> Result<StatusCode, Problem> {
+    caller.current_definitions(&api).await?;
     let action = find(&api, &caller, &path.action)?;
     let expected = precondition.expected(Some(action.version))?;
     let (tenant, name) = (caller.tenant, action.spec.name.clone());
@@ -460,7 +461,7 @@ async fn execute(
     let bytes = read(request, &api, JOB_BYTES_MAX).await?;
     let body: ExecuteBody = decode_raw(checked(&bytes)?.as_str())?;
     let href = caller.href(&format!("actions/{}:execute", path.action));
-    let idempotency = idempotency_of(&headers, "execute", &href, &bytes)?;
+    let idempotency = idempotency_of(&headers, "execute", &href, None, &bytes)?;
     let is_keyed = idempotency.is_some();
     let now = api.app.ports.clock.now();
     let delay = body.delay_ms.map(|millis| format!("{millis}ms")).or(body.delay);
