@@ -198,6 +198,11 @@ impl Compiled {
         })
     }
 
+    /// Whether a field like this is asked for.
+    pub fn names(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.terms.iter().any(|term| is_meant(&term.field))
+    }
+
     /// Whether something is left to ask of each item.
     pub fn is_selective(&self) -> bool {
         !self.terms.is_empty() || self.since.is_some() || self.until.is_some()

@@ -67,6 +67,9 @@ pub const SLUG_BYTES_MAX: usize = 48;
 /// A page of a list: default and largest.
 pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 1_000;
+/// Data, input or output of one item of a list. Larger ones are left out, so that a page of
+/// [`PAGE_MAX`] items fits into memory; reading the item itself shows them.
+pub const LISTED_BYTES_MAX: usize = 16 * 1024;
 /// How long a request may wait for its executions.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Execution may be scheduled this far ahead.

@@ -12,6 +12,7 @@ use actions_domain::execution::{Execution, Priority};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use actions_domain::ports::history::ListedEvent;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -31,9 +32,6 @@ use crate::problem::{FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::executions::ExecutionView;
 use crate::time::Time;
-
-/// Data above this size is left out of lists.
-const LISTED_DATA_BYTES_MAX: usize = 64 * 1024;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -57,7 +55,7 @@ pub(crate) struct EventView {
     /// When it happened, as its source says.
     time: Option<Time>,
     accepted_at: Time,
-    /// As it was sent, to the byte. Left out of lists above 64 KB.
+    /// As it was sent, to the byte. Left out of lists above `listed_bytes` of `GET /v1/limits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object)]
     data: Option<Json>,
@@ -206,9 +204,9 @@ impl EventView {
         }
     }
 
-    fn listed(event: &Event) -> Self {
-        let is_small = event.data.as_str().len() <= LISTED_DATA_BYTES_MAX;
-        Self::new(event, is_small.then(|| event.data.clone()))
+    fn listed(listed: &ListedEvent) -> Self {
+        let data = listed.is_whole().then(|| listed.event.data.clone());
+        Self { data_bytes: listed.data_bytes, ..Self::new(&listed.event, data) }
     }
 }
 
