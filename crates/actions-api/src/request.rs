@@ -2,9 +2,9 @@
 //! the headers of every answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actions_domain::id::EventId;
+use actions_domain::limits::REQUEST_MAX;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -15,8 +15,6 @@ use tracing::{error, warn};
 use crate::problem::{Problem, REQUEST_TIMEOUT};
 use crate::routes::Api;
 
-/// Longer than the longest wait, so that only what hangs is cut.
-const REQUEST_MAX: Duration = Duration::from_secs(90);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 

@@ -231,6 +231,28 @@ async fn a_list_leaves_out_large_data_and_still_looks_into_them() {
 }
 
 #[tokio::test]
+async fn all_attributes_together_have_a_limit() {
+    let app = TestApp::start().await;
+    let large = "x".repeat(64 * 1024);
+    let refused = async |name: &str| {
+        let mut event = json!({ "type": "a.b", "specversion": "1.0", "source": "s", "id": name });
+        event[name] = json!(large);
+        app.post("events", event).await.problem()
+    };
+    for name in ["dataschema", "someextension", "traceparent", "tracestate"] {
+        assert_eq!(refused(name).await, "413 body.too_large", "{name}");
+    }
+    for name in ["metadata", "source_version", "aggregate_type", "source_service"] {
+        let event = json!({ "type": "a.b", name: large });
+        assert_eq!(app.post("events", event).await.problem(), "413 body.too_large", "{name}");
+    }
+    let fits = json!({ "type": "a.b", "metadata": "x".repeat(60 * 1024) });
+    assert_eq!(app.post("events", fits.clone()).await.status, 202);
+    let list = json!([fits, { "type": "a.b", "metadata": large }]);
+    assert_eq!(app.post("events", list).await.problem(), "413 body.too_large /1");
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_filtered() {
     let app = TestApp::start().await;
     for number in 0..5 {

@@ -11,7 +11,7 @@ use actions_domain::event::Event;
 use actions_domain::execution::{Execution, Priority};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
-use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WAIT_EXECUTIONS_MAX};
 use actions_domain::ports::history::ListedEvent;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -259,6 +259,7 @@ impl ExplainedView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubmitParams {
     /// Holds the answer until everything that the events led to has ended: `30s`, at most `60s`.
+    /// What led to more than 1000 executions is answered at once.
     wait: Option<String>,
     /// What the events lead to starts no earlier than after this pause: `10m`.
     delay: Option<String>,
@@ -526,6 +527,7 @@ async fn answer(
         .flat_map(|event| event.executions.iter().map(|execution| execution.execution))
         .collect();
     let ended = match wait {
+        Some(_) if ids.len() > WAIT_EXECUTIONS_MAX => Vec::new(),
         Some(wait) => wait_for(&api.app, &caller.authorization, caller.tenant, &ids, wait).await?,
         None => Vec::new(),
     };

@@ -6,6 +6,7 @@ use actions_app::commands::submit_event::Idempotency;
 use actions_app::queries::metrics::summary;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
+use actions_domain::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -25,10 +26,6 @@ use crate::page::{ListParams, ListQuery, PageView, json};
 use crate::problem::{FieldError, PARAMETER_INVALID, Problem};
 use crate::routes::Api;
 
-/// Jobs of one bulk request.
-const BULK_MAX: usize = 1_000;
-/// Bytes of one bulk request.
-const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Percentages of healthy actions from which all of it counts as healthy, or as degraded.
 const HEALTHY_FROM: usize = 95;
 const DEGRADED_FROM: usize = 80;
@@ -213,8 +210,8 @@ async fn execute_bulk(
     let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;
     let body: BulkBody = decode_raw(checked(&bytes)?.as_str())?;
-    if body.executions.is_empty() || body.executions.len() > BULK_MAX {
-        let message = format!("expected 1 to {BULK_MAX} executions");
+    if body.executions.is_empty() || body.executions.len() > BULK_JOBS_MAX {
+        let message = format!("expected 1 to {BULK_JOBS_MAX} executions");
         return Err(Problem::new(&PARAMETER_INVALID, &message)
             .with_error(FieldError::new("/executions", message)));
     }

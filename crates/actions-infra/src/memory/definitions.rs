@@ -135,13 +135,20 @@ impl Definitions for Memory {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let tables = self.tables();
-        let of_name = |action: &&Action| action.tenant == tenant && action.spec.name == *name;
-        let mut versions: Vec<Action> =
-            tables.actions.values().flatten().filter(of_name).cloned().collect();
+        let is_wanted = |action: &&Action| {
+            action.tenant == tenant
+                && action.spec.name == *name
+                && before.is_none_or(|before| action.version < before)
+        };
+        let mut versions: Vec<&Action> =
+            tables.actions.values().flatten().filter(is_wanted).collect();
         versions.sort_by_key(|action| std::cmp::Reverse(action.version));
-        Ok(versions)
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(versions.into_iter().take(limit).cloned().collect())
     }
 
     async fn action_at(&self, action: ActionId, defs: i64) -> Result<Option<Action>, StoreError> {

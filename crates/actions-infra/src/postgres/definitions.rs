@@ -137,11 +137,15 @@ impl Definitions for Postgres {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let rows: Vec<ActionRecord> =
             sqlx::query_as(include_str!("definitions/action_versions.sql"))
                 .bind(tenant.0)
                 .bind(name.as_str())
+                .bind(before)
+                .bind(i64::from(limit))
                 .fetch_all(&self.pool)
                 .await
                 .map_err(read_error)?;

@@ -154,10 +154,14 @@ impl Definitions for SqliteStore {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let rows = sqlx::query(include_str!("definitions/action_versions.sql"))
             .bind(tenant.0)
             .bind(name.as_str())
+            .bind(before)
+            .bind(limit)
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
