@@ -80,7 +80,7 @@ async fn no_route_takes_a_tenant_that_cannot_be_read_for_the_platform() {
         let rest: String = rest
             .split('{')
             .map(|part| {
-                part.split_once('}').map_or(part.to_owned(), |(_, rest)| format!("x{rest}"))
+                part.split_once('}').map_or_else(|| part.to_owned(), |(_, rest)| format!("x{rest}"))
             })
             .collect();
         for method in operations.as_object().unwrap().keys() {

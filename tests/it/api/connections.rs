@@ -35,7 +35,7 @@ async fn start(connections_max: u32) -> Served {
 impl Served {
     /// Connects and says something that is no whole request.
     async fn slow(&self, beginning: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = connect(self.address).await.unwrap();
         stream.write_all(beginning).await.unwrap();
         stream
     }
@@ -52,6 +52,11 @@ impl Served {
             }
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test is the client")]
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    TcpStream::connect(address).await
 }
 
 /// Reads one whole answer to [`ASK`].
@@ -108,5 +113,5 @@ async fn the_end_waits_for_no_quiet_connection() {
     let _silent = served.slow(b"").await;
     served.closing.cancel();
     served.server.await.unwrap();
-    assert!(TcpStream::connect(served.address).await.is_err());
+    assert!(connect(served.address).await.is_err());
 }

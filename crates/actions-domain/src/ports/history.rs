@@ -11,9 +11,10 @@ use crate::id::{ActionId, EventId, ExecutionId, TenantId};
 use crate::limits::LISTED_BYTES_MAX;
 use crate::ports::store::StoreError;
 
-/// Lists leave out payloads above [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX) and say
-/// how large they are. They are ordered by id, newest first: ids are UUIDv7, so that is by time. `before` is the
+/// Lists are ordered by id, newest first: ids are UUIDv7, so that is by time. `before` is the
 /// last id of the page before.
+///
+/// Lists leave out payloads above [`LISTED_BYTES_MAX`] and say how large they are.
 #[async_trait]
 pub trait History: Send + Sync {
     async fn find_event(&self, tenant: TenantId, id: EventId) -> Result<Option<Event>, StoreError>;
