@@ -312,15 +312,17 @@ create table engine.action_version (
 );
 create index action_version_name on engine.action_version (tenant, name, version);
 
+-- Callers may choose ids, so each tenant has its own.
 create table engine.subscription (
-    id uuid primary key,
+    id uuid not null,
     tenant int4 not null,
     action int4 not null,
     spec json not null,
     version int8 not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
-    deleted bool not null default false
+    deleted bool not null default false,
+    primary key (tenant, id)
 );
 create index subscription_change on engine.subscription (tenant, version);
 create index subscription_action on engine.subscription (action) where not deleted;

@@ -76,15 +76,11 @@ begin
     insert into engine.subscription as known (
         id, tenant, action, spec, version, created_at, updated_at, deleted)
     values (subscription_id, tenant_id, action_id, new_spec, next_version, at, at, is_deleted)
-    on conflict (id) do update
+    on conflict (tenant, id) do update
     set action = excluded.action, spec = excluded.spec, version = excluded.version,
         created_at = case when known.deleted then excluded.created_at else known.created_at end,
         updated_at = excluded.updated_at, deleted = excluded.deleted
-    where known.tenant = excluded.tenant
     returning * into state;
-    if not found then
-        raise exception 'another tenant has this subscription' using errcode = 'AX002';
-    end if;
     return state;
 end
 $$;

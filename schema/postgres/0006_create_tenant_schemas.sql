@@ -515,7 +515,8 @@ begin
     if tg_op = 'INSERT' then
         new.id := coalesce(new.id, engine.mint_id());
         if exists (select from engine.subscription
-                   where subscription.id = new.id and not subscription.deleted) then
+                   where subscription.tenant = tenant_id and subscription.id = new.id
+                     and not subscription.deleted) then
             perform engine.refuse(format('%s exists already', new.id));
         end if;
     elsif new.id <> old.id then

@@ -222,15 +222,17 @@ create table engine_action_version (
     primary key (action, version)
 ) strict, without rowid;
 
+-- Callers may choose ids, so each tenant has its own.
 create table engine_subscription (
-    id blob primary key,
+    id blob not null,
     tenant integer not null,
     action integer not null,
     spec text not null,
     version integer not null,
     created_at integer not null,
     updated_at integer not null,
-    deleted integer not null default 0
+    deleted integer not null default 0,
+    primary key (tenant, id)
 ) strict, without rowid;
 
 create index engine_subscription_by_version on engine_subscription (tenant, version);

@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod connections;
 mod dead_letters;
 mod definitions;
 mod events;

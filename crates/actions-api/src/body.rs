@@ -1,8 +1,7 @@
 //! Reads bodies: limits, media types, and JSON whose mistakes are named with their place.
 
-use std::time::Duration;
-
 use actions_domain::json::{Json, JsonError};
+use actions_domain::limits::{BODY_ARRIVAL_MAX, BODY_BYTES_MAX};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -20,11 +19,6 @@ use crate::routes::Api;
 mod place;
 
 use place::{line_and_column, offset_of, pointer_at};
-
-/// The body of a request that is neither an event nor a set of definitions.
-const BODY_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
-/// How long a body may take to arrive.
-const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body of a known shape.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -84,8 +78,8 @@ pub(crate) async fn read(request: Request, api: &Api, max: usize) -> Result<Byte
     };
     tokio::select! {
         body = arrival => body,
-        () = api.app.ports.clock.sleep(ARRIVAL_MAX) => {
-            let seconds = ARRIVAL_MAX.as_secs();
+        () = api.app.ports.clock.sleep(BODY_ARRIVAL_MAX) => {
+            let seconds = BODY_ARRIVAL_MAX.as_secs();
             Err(Problem::new(&BODY_TIMEOUT, format!("the body did not arrive within {seconds} s")))
         }
     }

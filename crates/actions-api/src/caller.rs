@@ -5,13 +5,17 @@ use std::sync::Arc;
 use actions_app::catalogue::TenantDefinitions;
 use actions_domain::authorization::{AuthorizationContext, Role};
 use actions_domain::id::TenantId;
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::problem::{AUTH_INVALID, AUTH_MISSING, HOST_FORBIDDEN, Problem};
+use crate::extract::IDEMPOTENCY_KEY;
+use crate::problem::{
+    AUTH_INVALID, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED, Problem,
+};
 use crate::request::RequestContext;
 use crate::routes::Api;
 
@@ -37,6 +41,17 @@ impl Caller {
     /// The tenant's part of a path.
     pub(crate) fn slug(&self) -> &str {
         self.definitions.tenant.slug.as_str()
+    }
+
+    /// The tenant's definitions as the store has them now. What is here may be a moment old,
+    /// which only matters where a version is compared.
+    pub(crate) async fn current_definitions(
+        &self,
+        api: &Api,
+    ) -> Result<&TenantDefinitions, Problem> {
+        // One more than what is here: whatever is new is read.
+        api.app.catalogue.refresh(self.tenant, self.definitions.version() + 1).await?;
+        Ok(&self.definitions)
     }
 
     /// The path of something of this tenant.
@@ -78,10 +93,33 @@ fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> 
             "local:dev"
         }
     };
+    check_key_is_kept(parts)?;
     let context = parts.extensions.get::<Arc<RequestContext>>();
     let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
     let (actor, tenant, role) = (actor.to_owned(), TenantId::ADMIN, Role::PlatformAdmin);
     Ok(AuthorizationContext { actor, tenant, role, request_id })
+}
+
+/// Ends of the paths whose routes keep `Idempotency-Key`.
+const KEYED: [&str; 5] = [
+    "/events",
+    "/events/~execute",
+    "/events/{event}/~replay",
+    "/actions/{action}/~execute",
+    "/executions/~bulk",
+];
+
+/// Who sends a key relies on it, so a route that does not keep it says so.
+fn check_key_is_kept(parts: &Parts) -> Result<(), Problem> {
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    if parts.method != Method::POST
+        || !parts.headers.contains_key(IDEMPOTENCY_KEY)
+        || KEYED.iter().any(|end| path.ends_with(end))
+    {
+        return Ok(());
+    }
+    let detail = "this request would be done again; send it without Idempotency-Key";
+    Err(Problem::new(&IDEMPOTENCY_UNSUPPORTED, detail))
 }
 
 fn check_token(headers: &HeaderMap, token: &SecretString) -> Result<(), Problem> {
@@ -141,7 +179,7 @@ async fn find_tenant(
     authorization: &AuthorizationContext,
 ) -> Result<Arc<TenantDefinitions>, Problem> {
     let unknown = || Problem::not_found("tenant");
-    let name = match named_in_path(parts, api).await {
+    let name = match named_in_path(parts, api).await.map_err(|_| unknown())? {
         Some(name) => Some(name),
         None if is_internal(parts) => named_in_query(&parts.uri),
         None => None,
@@ -168,10 +206,14 @@ fn is_internal(parts: &Parts) -> bool {
     context.is_some_and(|context| context.path.starts_with("/v1/internal/"))
 }
 
-async fn named_in_path(parts: &mut Parts, api: &Api) -> Option<String> {
-    let params = RawPathParams::from_request_parts(parts, api).await.ok()?;
+/// A path that cannot be read names somebody: never the platform by default.
+async fn named_in_path(
+    parts: &mut Parts,
+    api: &Api,
+) -> Result<Option<String>, RawPathParamsRejection> {
+    let params = RawPathParams::from_request_parts(parts, api).await?;
     let found = params.iter().find(|(name, _)| *name == "tenant");
-    found.map(|(_, value)| value.to_owned())
+    Ok(found.map(|(_, value)| value.to_owned()))
 }
 
 fn named_in_query(uri: &Uri) -> Option<String> {

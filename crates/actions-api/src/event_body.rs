@@ -9,7 +9,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::json::Json;
 use actions_domain::limits::{
-    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, SCHEDULE_AHEAD_MAX,
+    ATTRIBUTES_BYTES_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, SCHEDULE_AHEAD_MAX,
 };
 use axum::http::HeaderMap;
 use serde::de::DeserializeOwned;
@@ -25,16 +25,13 @@ mod binary;
 mod cloud_event;
 mod plain;
 
-/// Attributes around an event's data, generously.
-const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
-
 /// What a request's body may have, in bytes.
 pub(crate) fn bytes_max(headers: &HeaderMap) -> usize {
     match media_type(headers).as_deref() {
         Some("application/cloudevents-batch+json" | "application/json") => {
-            BATCH_BYTES_MAX + ENVELOPE_BYTES_MAX
+            BATCH_BYTES_MAX + ATTRIBUTES_BYTES_MAX
         }
-        _ => EVENT_BYTES_MAX + ENVELOPE_BYTES_MAX,
+        _ => EVENT_BYTES_MAX + ATTRIBUTES_BYTES_MAX,
     }
 }
 

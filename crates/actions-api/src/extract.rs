@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::problem::{Problem, VERSION_REQUIRED, VERSION_STALE};
 use crate::routes::Api;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The parameters of a path.
 pub(crate) struct Segments<T>(pub(crate) T);
@@ -120,11 +120,13 @@ pub(crate) fn wait_of(wait: Option<&str>) -> Result<Option<Duration>, Problem> {
     Ok(Some(wait))
 }
 
-/// Reads `Idempotency-Key` for a request with this path and body.
+/// Reads `Idempotency-Key` for a request with this path and query. What the key stands for is
+/// everything that decides what is done: not how long the answer is waited for.
 pub(crate) fn idempotency_of(
     headers: &HeaderMap,
     scope: &'static str,
     path: &str,
+    query: Option<&str>,
     body: &[u8],
 ) -> Result<Option<Idempotency>, Problem> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
@@ -137,9 +139,32 @@ pub(crate) fn idempotency_of(
         let message = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters");
         Problem::parameter("Idempotency-Key", message)
     })?;
-    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let body = [path.as_bytes(), media, body].join(&b'\n');
+    let body = [canonical(headers, path, query).as_slice(), body].concat();
     Ok(Some(Idempotency { scope, key: key.to_owned(), body }))
+}
+
+/// What a request says beside its body, in lines. No header's value has a line break, and an
+/// empty line ends them, so no two requests have one text.
+fn canonical(headers: &HeaderMap, path: &str, query: Option<&str>) -> Vec<u8> {
+    let mut query: Vec<_> =
+        url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    // The tenant is in the path that is given here.
+    query.retain(|(name, _)| name != "wait" && name != "tenant");
+    query.sort();
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut lines = [path.as_bytes(), query.as_bytes(), media].join(&b'\n');
+    let is_event = |name: &HeaderName| name.as_str().starts_with("ce-");
+    let mut attributes: Vec<(&[u8], &[u8])> = (headers.iter())
+        .filter(|(name, _)| is_event(name))
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+        .collect();
+    attributes.sort_unstable();
+    for (name, value) in attributes {
+        lines.extend([b"\n", name, b":", value].concat());
+    }
+    lines.extend(b"\n\n");
+    lines
 }
 
 /// Says that the answer is the one of an earlier request.

@@ -5,6 +5,8 @@ mod caller;
 #[doc(hidden)]
 pub mod cli;
 mod config;
+#[doc(hidden)]
+pub mod connections;
 mod definition_file;
 mod event_body;
 mod extract;

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
+use actions_domain::limits::MEMBERS_MAX;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
-
-/// More members than any object of ours has.
-const MEMBERS_MAX: usize = 1_000;
 
 /// Members with distinct names. Borrows from the text.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::members::Members;
-use crate::problem::{CURSOR_INVALID, Problem};
+use crate::problem::{CURSOR_INVALID, FILTER_UNKNOWN_FIELD, Problem};
 use crate::request::RequestContext;
 use crate::routes::Api;
 
@@ -106,6 +106,14 @@ impl ListQuery {
             list.filter.and(name.strip_suffix("_id").unwrap_or(&name), &value);
         }
         Ok(list)
+    }
+
+    /// Refuses a filter of a list that has none.
+    pub(crate) fn check_unfiltered(&self) -> Result<(), Problem> {
+        if self.filter.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::new(&FILTER_UNKNOWN_FIELD, "this list has no filter"))
     }
 
     /// Where to go on from. `None`: from the start.

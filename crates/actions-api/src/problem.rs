@@ -17,6 +17,8 @@ mod from_queries;
 
 pub(crate) use from_commands::field_errors;
 
+/// When to come back while the store is away.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// Places that one problem names.
 const ERRORS_MAX: usize = 100;
 
@@ -53,6 +55,7 @@ kinds! {
     FILTER_INVALID = 400 "filter.invalid" "The filter cannot be read";
     FILTER_UNKNOWN_FIELD = 400 "filter.unknown_field" "The filter names a field that does not exist";
     CURSOR_INVALID = 400 "cursor.invalid" "The cursor is not of this list";
+    IDEMPOTENCY_UNSUPPORTED = 400 "idempotency.unsupported" "The route keeps no idempotency key";
     AUTH_MISSING = 401 "auth.missing" "A credential is needed";
     AUTH_INVALID = 401 "auth.invalid" "The credential is not known";
     AUTH_ROLE = 403 "auth.role" "The credential may not do this";
@@ -135,7 +138,7 @@ pub(crate) struct ProblemView {
     detail: String,
     /// The path that was asked for.
     instance: String,
-    /// Whose fault it is: `engine` or `handler`.
+    /// Whose rule it is: `handler` where the action's handler says what is allowed, else `engine`.
     source: &'static str,
     /// Whether the same request may succeed later.
     retryable: bool,
@@ -234,9 +237,13 @@ impl Problem {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    fn source(&self) -> &'static str {
+        if [&CONFIG_INVALID, &INPUT_INVALID].contains(&self.kind) { "handler" } else { "engine" }
+    }
+
     /// Writes the problem down as the answer to this request.
     pub(crate) fn into_answer(self, context: &RequestContext) -> Response {
-        let status = self.status();
+        let (status, source) = (self.status(), self.source());
         let view = ProblemView {
             kind: format!("urn:actions:error:{}", self.kind.code),
             title: self.kind.title,
@@ -244,7 +251,7 @@ impl Problem {
             code: self.kind.code,
             detail: self.detail,
             instance: context.path.clone(),
-            source: "engine",
+            source,
             retryable: self.kind.retryable,
             errors: self.errors,
             request_id: context.request_id.clone(),

@@ -7,12 +7,9 @@
 use std::borrow::Cow;
 
 use actions_domain::Timestamp;
+use actions_domain::limits::{FILTER_BYTES_MAX, FILTER_TERMS_MAX};
 
 use crate::durations::parse_duration;
-
-/// Longer filters are not written by people.
-const FILTER_BYTES_MAX: usize = 2_000;
-const TERMS_MAX: usize = 30;
 
 /// A filter as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +34,7 @@ enum Compare {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    #[error("a filter has at most {max} bytes and {terms} terms", max = FILTER_BYTES_MAX, terms = TERMS_MAX)]
+    #[error("a filter has at most {max} bytes and {terms} terms", max = FILTER_BYTES_MAX, terms = FILTER_TERMS_MAX)]
     TooLong,
     #[error("expected field:value, field>value or field<value, got {term:?}")]
     Form { term: String },
@@ -79,7 +76,7 @@ impl Filter {
         for word in words(text) {
             terms.push(Term::parse(&word)?);
         }
-        if terms.len() > TERMS_MAX {
+        if terms.len() > FILTER_TERMS_MAX {
             return Err(FilterError::TooLong);
         }
         Ok(Self { terms })
@@ -196,6 +193,11 @@ impl Compiled {
             Test::AnyOf(values) => values.iter().map(String::as_str).collect::<Vec<_>>(),
             Test::Greater(_) | Test::Less(_) => Vec::new(),
         })
+    }
+
+    /// Whether a field like this is asked for.
+    pub fn names(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.terms.iter().any(|term| is_meant(&term.field))
     }
 
     /// Whether something is left to ask of each item.

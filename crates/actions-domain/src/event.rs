@@ -87,6 +87,29 @@ pub struct Attributes {
     pub by_engine: bool,
 }
 
+impl Attributes {
+    /// What a store keeps of them, in bytes.
+    pub fn bytes(&self) -> usize {
+        struct Count(usize);
+
+        impl std::io::Write for Count {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0 += bytes.len();
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let mut count = Count(0);
+        // Attributes are trees with texts as names, and counting never fails.
+        let written = serde_json::to_writer(&mut count, self);
+        if written.is_ok() { count.0 } else { usize::MAX }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_zero(depth: &u8) -> bool {
     *depth == 0

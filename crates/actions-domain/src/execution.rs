@@ -146,6 +146,16 @@ pub struct Execution {
     pub output: Option<Json>,
     pub error: Option<Fault>,
     pub attempts: Vec<Attempt>,
+    /// Empty unless it was read as an item of a list.
+    pub left_out: LeftOut,
+}
+
+/// What an execution in a list does not carry because it exceeds
+/// [`LISTED_BYTES_MAX`](crate::limits::LISTED_BYTES_MAX), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftOut {
+    pub input: Option<usize>,
+    pub output: Option<usize>,
 }
 
 /// One call of a handler, as the history keeps it.

@@ -44,6 +44,29 @@ pub const NAME_BYTES_MAX: usize = 100;
 pub const HANDLER_ID_BYTES_MAX: usize = 500;
 /// A caller's idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Attributes of one event together, as JSON: what stands around its data.
+pub const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
+/// A name of a CloudEvents extension. The specification asks for 20, and many use more.
+pub const EXTENSION_NAME_BYTES_MAX: usize = 64;
+/// Members of an event or of another object that is read member by member: more than any of
+/// ours has.
+pub const MEMBERS_MAX: usize = 1_000;
+/// The body of a request that is neither a batch nor a set: an input or a config, and a few
+/// words around.
+pub const BODY_BYTES_MAX: usize = EVENT_BYTES_MAX + ATTRIBUTES_BYTES_MAX;
+/// Jobs of one bulk request, and their bytes: like a batch of events.
+pub const BULK_JOBS_MAX: usize = BATCH_EVENTS_MAX;
+pub const BULK_BYTES_MAX: usize = BATCH_BYTES_MAX;
+/// Actions and subscriptions that one call may apply or compare, and their bytes.
+pub const DEFINITIONS_PER_CALL_MAX: usize = 5_000;
+pub const DEFINITIONS_BYTES_MAX: usize = BATCH_BYTES_MAX;
+/// Dead letters that one call may run again or discard.
+pub const DEAD_LETTERS_PER_CALL_MAX: u32 = 10_000;
+/// A filter and its terms. Longer filters are not written by people.
+pub const FILTER_BYTES_MAX: usize = 2_000;
+pub const FILTER_TERMS_MAX: usize = 30;
+/// The window of figures.
+pub const WINDOW_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// How long an idempotency key and an event's external id are remembered.
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// An attempt's time limit: default and largest.
@@ -74,8 +97,22 @@ pub const SLUG_BYTES_MAX: usize = 48;
 /// A page of a list: default and largest.
 pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 1_000;
+/// Data, input or output of one item of a list. Larger ones are left out, so that a page of
+/// [`PAGE_MAX`] items fits into memory; reading the item itself shows them.
+pub const LISTED_BYTES_MAX: usize = 16 * 1024;
 /// How long a request may wait for its executions.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Executions that one request may wait for: each is asked for again and again.
+pub const WAIT_EXECUTIONS_MAX: usize = 1_000;
+/// A request from its arrival to its answer: longer than the longest wait, so that only what
+/// hangs is cut.
+pub const REQUEST_MAX: Duration = Duration::from_secs(90);
+/// How long a request's body may take to arrive.
+pub const BODY_ARRIVAL_MAX: Duration = Duration::from_secs(30);
+/// Open connections: half of the 1,024 descriptors that a process ordinarily may have.
+pub const CONNECTIONS_MAX: u32 = 512;
+/// How long a connection may be open without a request being answered on it.
+pub const CONNECTION_QUIET_MAX: Duration = Duration::from_secs(60);
 /// Execution may be scheduled this far ahead.
 pub const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// An action's config.

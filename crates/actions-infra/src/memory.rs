@@ -91,7 +91,7 @@ struct Tables {
     tenants: BTreeMap<TenantId, Tenant>,
     /// All versions, oldest first.
     actions: BTreeMap<ActionId, Vec<Action>>,
-    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    subscriptions: BTreeMap<(TenantId, SubscriptionId), Arc<Subscription>>,
     queue_metrics: Vec<QueueMetric>,
 }
 

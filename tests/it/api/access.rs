@@ -58,11 +58,43 @@ async fn local_development_answers_this_machine_only() {
 #[tokio::test]
 async fn an_unknown_tenant_is_not_found() {
     let app = TestApp::start().await;
-    for path in ["/v1/tenants/nobody/events", "/v1/tenants/%00/actions", "/v1/tenants/a%2Fb/events"]
-    {
+    for path in [
+        "/v1/tenants/nobody/events",
+        "/v1/tenants/%00/actions",
+        "/v1/tenants/%FF/events",
+        "/v1/tenants/a%2Fb/events",
+    ] {
         let answer = app.send(Method::GET, path, &[], "").await;
         assert_eq!(answer.problem(), "404 not_found", "{path}");
     }
+}
+
+#[tokio::test]
+async fn no_route_takes_a_tenant_that_cannot_be_read_for_the_platform() {
+    let app = TestApp::start().await;
+    let document: serde_json::Value = serde_json::from_str(&actions::openapi_json()).unwrap();
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let Some(rest) = path.strip_prefix("/v1/tenants/{tenant}") else { continue };
+        // A name that is one, so that only the tenant is wrong.
+        let rest: String = rest
+            .split('{')
+            .map(|part| {
+                part.split_once('}').map_or_else(|| part.to_owned(), |(_, rest)| format!("x{rest}"))
+            })
+            .collect();
+        for method in operations.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = format!("/v1/tenants/%FF{rest}");
+            let headers = [("content-type", "application/json")];
+            let answer = app.send(method.clone(), &path, &headers, r#"{"type":"a.b"}"#).await;
+            assert_eq!(answer.problem(), "404 not_found", "{method} {path}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 40, "{asked}");
+    let events = app.send(Method::GET, "/v1/admin/events", &[], "").await;
+    assert_eq!(events.body()["items"], serde_json::json!([]));
 }
 
 #[tokio::test]
@@ -95,6 +127,32 @@ async fn nothing_of_another_tenant_is_found() {
         let foreign = app.send(Method::GET, &foreign, &[], "").await;
         assert_eq!(foreign.problem(), "404 not_found", "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_kept_or_refused_never_ignored() {
+    let app = TestApp::start().await;
+    app.given_action("a", "never.matched", serde_json::json!({})).await;
+    let key = [("idempotency-key", "k")];
+    for path in [
+        "actions",
+        "actions:validate",
+        "actions/a:disable",
+        "subscriptions",
+        "dead-letters:requeue",
+    ] {
+        let path = crate::support::app::in_tenant(path);
+        let answer = app.json(Method::POST, &path, &key, serde_json::json!({})).await;
+        assert_eq!(answer.problem(), "400 idempotency.unsupported", "{path}");
+    }
+    let answer = app.json(Method::POST, "/v1/admin/tenants", &key, serde_json::json!({})).await;
+    assert_eq!(answer.problem(), "400 idempotency.unsupported");
+    // What only reads, and what may be repeated by its nature, needs no key.
+    assert_eq!(app.send(Method::GET, EVENTS, &key, "").await.status, 200);
+    // Who may not ask is told nothing else.
+    let with = [("idempotency-key", "k"), ("authorization", "Bearer x")];
+    let answer = app.json(Method::POST, "/v1/admin/tenants", &with, serde_json::json!({})).await;
+    assert_eq!(answer.problem(), "401 auth.invalid");
 }
 
 #[tokio::test]

@@ -257,6 +257,25 @@ async fn a_job_runs_an_action_without_an_event() {
 }
 
 #[tokio::test]
+async fn versions_are_listed_page_by_page() {
+    let app = TestApp::start().await;
+    app.given_action("a", "never.matched", json!({})).await;
+    for _ in 0..2 {
+        app.post("actions/a:disable", json!({})).await;
+        app.post("actions/a:enable", json!({})).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "actions/a/versions?limit=2".to_owned();
+    loop {
+        let page = app.get(&path).await.body();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|one| one["version"].clone()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("actions/a/versions?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+}
+
+#[tokio::test]
 async fn a_job_with_a_key_runs_once() {
     let app = TestApp::start().await;
     app.given_action("a", "never.matched", json!({})).await;

@@ -27,6 +27,24 @@ async fn start() -> TestApp {
 }
 
 #[tokio::test]
+async fn what_a_list_leaves_out_runs_again_whole() {
+    let app = TestApp::start().await;
+    app.given_action("a", "never.matched", json!({})).await;
+    app.engine.script.answer([Told::Reject(Fault::handler("x.y", "no"))]);
+    let input = json!({ "text": "x".repeat(20_000) });
+    app.post("actions/a:execute", json!({ "input": input })).await;
+    app.engine.settle().await;
+    let listed = app.get("executions").await.body()["items"][0].clone();
+    assert_eq!(listed["input"], Value::Null);
+    assert_eq!(listed["input_bytes"], input.to_string().len());
+
+    let requeued = app.post("dead-letters:requeue", json!({ "where": "action:a" })).await;
+    assert_eq!(requeued.status, 200, "{}", requeued.text);
+    app.engine.settle().await;
+    assert_eq!(app.engine.script.calls().last().unwrap().input, input);
+}
+
+#[tokio::test]
 async fn dead_letters_are_grouped_by_cause() {
     let app = start().await;
     given_dead(&app, "http.status", 3).await;

@@ -150,6 +150,109 @@ async fn an_idempotency_key_means_one_request() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_stands_for_all_that_decides_what_is_done() {
+    let app = TestApp::start().await;
+    let send = async |key: &str, query: &str, changes: &[(&str, &str)]| {
+        let mut headers = vec![
+            ("idempotency-key", key),
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-source", "shop"),
+        ];
+        headers.extend_from_slice(changes);
+        app.send(Method::POST, &in_tenant(&format!("events{query}")), &headers, "{}").await
+    };
+    let paid = [("ce-type", "orders.paid"), ("ce-id", "1")];
+    let first = send("k", "", &paid).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    // Waiting changes nothing but the moment of the answer.
+    let again = send("k", "?wait=1s", &[("ce-id", "1"), ("ce-type", "orders.paid")]).await;
+    assert_eq!(again.header("idempotent-replayed"), "true", "{}", again.text);
+    for changed in [
+        send("k", "", &[("ce-type", "orders.refunded"), ("ce-id", "1")]).await,
+        send("k", "", &[("ce-type", "orders.paid"), ("ce-id", "2")]).await,
+        send("k", "?delay=10m", &paid).await,
+        send("k", "?run_at=2026-06-01T00:00:00Z", &paid).await,
+    ] {
+        assert_eq!(changed.problem(), "422 idempotency.mismatch");
+    }
+    let path = in_tenant("events");
+    let plain = [("idempotency-key", "k"), ("content-type", "application/json")];
+    let plain = app.send(Method::POST, &path, &plain, r#"{"type":"orders.paid"}"#).await;
+    assert_eq!(plain.problem(), "422 idempotency.mismatch");
+}
+
+#[tokio::test]
+async fn a_replay_with_a_key_happens_once() {
+    let app = TestApp::start().await;
+    app.given_action("welcome", "users.created", json!({})).await;
+    let sent = app.emit("users.created", json!({})).await;
+    let replay = async |query: &str| {
+        let path = format!("events/{}:replay{query}", sent["id"].as_str().unwrap());
+        let answer =
+            app.send(Method::POST, &in_tenant(&path), &[("idempotency-key", "k")], "").await;
+        app.engine.settle().await;
+        answer
+    };
+    let (first, again) = (replay("").await, replay("").await);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(first.body()["id"], again.body()["id"]);
+    assert_eq!(app.engine.script.calls().len(), 2);
+    assert_eq!(replay("?delay=1m").await.problem(), "422 idempotency.mismatch");
+}
+
+#[tokio::test]
+async fn a_list_leaves_out_large_data_and_still_looks_into_them() {
+    let app = TestApp::start().await;
+    for number in 0..5 {
+        let text = "x".repeat(if number == 2 { 10 } else { 20_000 });
+        app.emit("a.b", json!({ "number": number, "text": text, "tier": "gold" })).await;
+        app.advance(Duration::from_millis(10)).await;
+    }
+    let newest = app.get("events?limit=1").await.body()["items"][0].clone();
+    assert_eq!(newest["data"], serde_json::Value::Null);
+    assert!(newest["data_bytes"].as_u64().unwrap() > 20_000);
+    let whole = app.get(&format!("events/{}", newest["id"].as_str().unwrap())).await.body();
+    assert_eq!(whole["data"]["number"], 4);
+
+    let found = app.get("events?where=data.number:1").await.body();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    // No page loses the item that told that there is another page.
+    let mut seen = 0;
+    let mut path = "events?where=data.tier:gold&limit=2".to_owned();
+    loop {
+        let page = app.get(&path).await.body();
+        seen += page["items"].as_array().unwrap().len();
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("events?where=data.tier:gold&limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, 5);
+}
+
+#[tokio::test]
+async fn all_attributes_together_have_a_limit() {
+    let app = TestApp::start().await;
+    let large = "x".repeat(64 * 1024);
+    let refused = async |name: &str| {
+        let mut event = json!({ "type": "a.b", "specversion": "1.0", "source": "s", "id": name });
+        event[name] = json!(large);
+        app.post("events", event).await.problem()
+    };
+    for name in ["dataschema", "someextension", "traceparent", "tracestate"] {
+        assert_eq!(refused(name).await, "413 body.too_large", "{name}");
+    }
+    for name in ["metadata", "source_version", "aggregate_type", "source_service"] {
+        let event = json!({ "type": "a.b", name: large });
+        assert_eq!(app.post("events", event).await.problem(), "413 body.too_large", "{name}");
+    }
+    let fits = json!({ "type": "a.b", "metadata": "x".repeat(60 * 1024) });
+    assert_eq!(app.post("events", fits.clone()).await.status, 202);
+    let list = json!([fits, { "type": "a.b", "metadata": large }]);
+    assert_eq!(app.post("events", list).await.problem(), "413 body.too_large /1");
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_filtered() {
     let app = TestApp::start().await;
     for number in 0..5 {

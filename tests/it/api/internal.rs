@@ -82,6 +82,28 @@ async fn jobs_are_accepted_in_bulk_each_by_itself() {
 }
 
 #[tokio::test]
+async fn jobs_in_bulk_with_a_key_run_once() {
+    let app = TestApp::start().await;
+    app.given_action("ship", "never.matched", json!({})).await;
+    let send = async |inputs: &[i32]| {
+        let jobs = inputs.iter().map(|input| json!({ "action": "ship", "input": input }));
+        let body = json!({ "executions": jobs.collect::<Vec<_>>() });
+        let path = "/v1/internal/executions:bulk?tenant=acme";
+        let answer = app.json(Method::POST, path, &[("idempotency-key", "k")], body).await;
+        app.engine.settle().await;
+        answer
+    };
+    let (first, again) = (send(&[1, 2]).await, send(&[1, 2]).await);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(first.body(), again.body());
+    assert_eq!(app.engine.script.calls().len(), 2);
+    let other = send(&[1, 3]).await.body();
+    assert_eq!(other["items"][0], first.body()["items"][0]);
+    assert_eq!(other["items"][1]["code"], "idempotency.mismatch");
+}
+
+#[tokio::test]
 async fn a_handler_is_validated_with_a_config() {
     let app = TestApp::start().await;
     let check = async |handler: &str| {

@@ -42,3 +42,52 @@ async fn a_draining_or_joining_process_is_not_ready() {
     app.draining.cancel();
     insta::assert_snapshot!(open(&app, "/readyz").await.problem(), @"503 draining");
 }
+
+#[tokio::test]
+async fn every_code_is_explained_where_its_problem_leads() {
+    let app = TestApp::start().await;
+    let problem = app.get("events?limit=0").await.body();
+    assert_eq!(problem["source"], "engine");
+    let explained = open(&app, problem["doc"].as_str().unwrap()).await;
+    assert!(explained.header("content-type").starts_with("text/markdown"));
+    assert!(explained.text.starts_with("## Problems"), "{}", explained.text);
+    assert!(explained.text.contains("| `parameter.invalid` | 400 |"), "{}", explained.text);
+    for kind in actions::problem::KINDS {
+        let answer = open(&app, &format!("/docs/errors/{}", kind.code)).await;
+        assert_eq!(answer.status, 200, "{}", kind.code);
+    }
+    let both = open(&app, "/docs/errors/store.unavailable").await.text;
+    assert!(both.contains("## Problems") && both.contains("## Faults"), "{both}");
+    assert!(open(&app, "/docs/errors").await.text.starts_with("# Errors"));
+    insta::assert_snapshot!(open(&app, "/docs/errors/no.such").await.problem(), @"404 not_found");
+}
+
+#[tokio::test]
+async fn a_problem_says_whose_rule_it_is() {
+    let app = TestApp::start().await;
+    let action =
+        json!({ "name": "a", "action_type": "custom", "handler": "test.secretive", "config": {} });
+    let refused = app.post("actions", action).await;
+    assert_eq!(refused.body()["code"], "config.invalid", "{}", refused.text);
+    assert_eq!(refused.body()["source"], "handler");
+}
+
+#[tokio::test]
+async fn every_limit_is_published() {
+    // Nobody outside can see how often a node was lost.
+    const UNSEEN: [&str; 1] = ["LOSSES_MAX"];
+    let limits = include_str!("../../../crates/actions-domain/src/limits.rs");
+    let published = include_str!("../../../crates/actions-api/src/routes/process.rs");
+    let names =
+        limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    for name in names.filter(|name| !UNSEEN.contains(name)) {
+        let is_published =
+            [".", ","].iter().any(|end| published.contains(&format!("limits::{name}{end}")));
+        assert!(is_published, "GET /v1/limits does not tell {name}");
+    }
+    let app = TestApp::start().await;
+    let shown = open(&app, "/v1/limits").await.body();
+    for (name, value) in shown.as_object().unwrap() {
+        assert!(value.as_u64().is_some_and(|value| value > 0), "{name}: {value}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Subscriptions over HTTP.
 
+use actions_domain::ports::definitions::Expected;
 use axum::http::Method;
 use serde_json::{Value, json};
 
@@ -42,6 +43,53 @@ async fn a_subscription_leads_events_to_its_action() {
     );
     assert_eq!(app.delete(&path, &[("if-match", "*")]).await.status, 204);
     insta::assert_snapshot!(app.get(&path).await.problem(), @"404 not_found");
+}
+
+#[tokio::test]
+async fn an_id_of_another_tenant_is_like_any_other() {
+    let app = start().await;
+    let theirs = app.post("subscriptions", subscription()).await.body();
+    let other = json!({ "slug": "other" });
+    app.json(Method::POST, "/v1/admin/tenants", &[], other).await;
+    let action = json!({ "name": "ship", "action_type": "custom", "handler": "test.script" });
+    let created = app.json(Method::POST, "/v1/tenants/other/actions", &[], action).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    for id in [theirs["id"].as_str().unwrap(), "01890000-0000-7000-8000-000000000000"] {
+        let path = format!("/v1/tenants/other/subscriptions/{id}");
+        let answer = app.json(Method::PUT, &path, &[], subscription()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        assert_eq!(
+            app.send(Method::GET, &path, &[], "").await.body()["version"],
+            answer.body()["version"]
+        );
+    }
+    let path = format!("subscriptions/{}", theirs["id"].as_str().unwrap());
+    assert_eq!(app.get(&path).await.body()["version"], theirs["version"]);
+}
+
+#[tokio::test]
+async fn a_version_is_compared_with_what_is_stored() {
+    let app = start().await;
+    let created = app.post("subscriptions", subscription()).await.body();
+    let id: uuid::Uuid = created["id"].as_str().unwrap().parse().unwrap();
+    let definitions = &app.engine.app.ports.definitions;
+    let tenant = app.engine.app.catalogue.find_named("acme").unwrap();
+    let known = tenant.subscription(actions_domain::id::SubscriptionId(id)).unwrap();
+    let path = format!("subscriptions/{id}");
+    // Changed through another node, which this one has not heard of.
+    let change = async |priority: u32| {
+        let mut spec = known.spec.clone();
+        spec.priority = priority;
+        let expected = Expected::Anything;
+        let saved =
+            definitions.save_subscription(known.tenant, known.id, known.action, &spec, expected);
+        format!("\"{}\"", saved.await.unwrap().version)
+    };
+    let tag = change(1).await;
+    let replaced = app.put(&path, &[("if-match", &tag)], subscription()).await;
+    assert_eq!(replaced.status, 200, "{}", replaced.text);
+    let tag = change(2).await;
+    assert_eq!(app.delete(&path, &[("if-match", &tag)]).await.status, 204);
 }
 
 #[tokio::test]

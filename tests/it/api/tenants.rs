@@ -30,6 +30,26 @@ async fn a_tenant_can_be_used_at_once() {
 }
 
 #[tokio::test]
+async fn tenants_are_listed_page_by_page() {
+    let app = TestApp::start().await;
+    for slug in ["b", "a", "c"] {
+        app.json(Method::POST, TENANTS, &[], json!({ "slug": slug })).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = format!("{TENANTS}?limit=2");
+    loop {
+        let page = app.send(Method::GET, &path, &[], "").await.body();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|one| one["slug"].clone()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("{TENANTS}?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, ["admin", "acme", "b", "a", "c"]);
+    let path = format!("{TENANTS}?where=slug:a");
+    let filtered = app.send(Method::GET, &path, &[], "").await;
+    insta::assert_snapshot!(filtered.problem(), @"400 filter.unknown_field");
+}
+
+#[tokio::test]
 async fn slugs_and_names_have_rules() {
     let app = TestApp::start().await;
     let create = async |body: Value| app.json(Method::POST, TENANTS, &[], body).await.problem();

@@ -156,7 +156,8 @@ async fn an_equal_specification_changes_nothing(stores: &Stores) {
 
     assert_eq!((again, subscribed_again), (action.clone(), subscription));
     assert_eq!(version(&ports, ADMIN).await, 2);
-    let versions = ports.definitions.action_versions(ADMIN, &action.spec.name).await.unwrap();
+    let versions =
+        ports.definitions.action_versions(ADMIN, &action.spec.name, None, 10).await.unwrap();
     assert_eq!(versions.len(), 1);
 }
 
@@ -252,7 +253,8 @@ async fn actions_of_tenants_are_separate(stores: &Stores) {
         ports.definitions.changes(ADMIN, 0).await.unwrap().actions,
         [Arc::new(ours.clone())]
     );
-    let versions = ports.definitions.action_versions(ADMIN, &ours.spec.name).await.unwrap();
+    let versions =
+        ports.definitions.action_versions(ADMIN, &ours.spec.name, None, 10).await.unwrap();
     assert_eq!(versions, [ours]);
 }
 
@@ -355,14 +357,16 @@ async fn all_versions_of_an_action_are_kept(stores: &Stores) {
     let name = &first.spec.name;
 
     assert_eq!(
-        definitions.action_versions(ADMIN, name).await.unwrap(),
+        definitions.action_versions(ADMIN, name, None, 10).await.unwrap(),
         [third, second, first.clone()]
     );
     definitions.delete_action(ADMIN, name, Expected::Anything).await.unwrap();
-    let versions = definitions.action_versions(ADMIN, name).await.unwrap();
+    let versions = definitions.action_versions(ADMIN, name, None, 10).await.unwrap();
     assert_eq!((versions.len(), versions[0].deleted), (4, true));
+    let last = definitions.action_versions(ADMIN, name, Some(versions[1].version), 1).await;
+    assert_eq!(last.unwrap(), versions[2..3]);
     let unknown = ActionName::parse("never").unwrap();
-    assert_eq!(definitions.action_versions(ADMIN, &unknown).await.unwrap(), []);
+    assert_eq!(definitions.action_versions(ADMIN, &unknown, None, 10).await.unwrap(), []);
 }
 
 async fn an_action_is_found_as_it_was_at_a_version(stores: &Stores) {
@@ -468,15 +472,24 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     let (ours, theirs) = (save(&ports, ADMIN, "a").await, save(&ports, acme, "a").await);
     let subscription = subscribe(&ports, acme, theirs.id, "a.*").await;
 
-    let spec = given::subscription_spec("b.*");
-    let saved = (ports.definitions)
-        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Anything)
-        .await;
     let deleted =
         ports.definitions.delete_subscription(ADMIN, subscription.id, Expected::Anything).await;
-
-    assert!(saved.is_err(), "{saved:?}");
     assert!(matches!(deleted, Err(DefinitionsError::NotFound { .. })), "{deleted:?}");
+
+    // An id that another tenant uses is as free as any other: nothing tells that it is used.
+    let spec = given::subscription_spec("b.*");
+    let saved = (ports.definitions)
+        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Absent)
+        .await
+        .unwrap();
+    assert_eq!((saved.id, saved.tenant, saved.action), (subscription.id, ADMIN, ours.id));
+    let changes = ports.definitions.changes(ADMIN, 0).await.unwrap();
+    assert_eq!(changes.subscriptions, [Arc::new(saved)]);
+
+    (ports.definitions)
+        .delete_subscription(ADMIN, subscription.id, Expected::Anything)
+        .await
+        .unwrap();
     let changes = ports.definitions.changes(acme, 0).await.unwrap();
     assert_eq!(changes.subscriptions, [Arc::new(subscription)]);
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use actions_domain::event::{Event, EventType};
-use actions_domain::execution::{Execution, Fault, Status};
+use actions_domain::execution::{Execution, Fault, LeftOut, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
-    ActionCounts, DeadLetterQuery, EventQuery, ExecutionQuery, QueueMetric,
+    ActionCounts, DeadLetterQuery, EventQuery, ExecutionQuery, ListedEvent, QueueMetric,
 };
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{Commit, Finish, Ingest, Item, Key, KeyMode, Part, Work};
@@ -23,6 +24,7 @@ contract! { History:
     events_are_listed_newest_first,
     events_are_listed_by_type,
     events_are_listed_page_by_page,
+    large_data_of_events_are_left_out_of_lists,
     a_pending_execution_is_found,
     a_delayed_execution_is_found_with_its_time,
     a_retrying_execution_is_found_with_its_attempts,
@@ -32,6 +34,7 @@ contract! { History:
     executions_are_listed_once_wherever_they_live,
     executions_are_listed_by_action_and_status,
     executions_are_listed_page_by_page,
+    large_payloads_of_executions_are_left_out_of_lists,
     executions_of_other_tenants_are_not_listed,
     executions_of_an_event_come_oldest_first,
     dead_letters_are_listed_newest_first,
@@ -97,6 +100,67 @@ async fn events_are_listed_page_by_page(stores: &Stores) {
     assert_eq!(listed, all);
 }
 
+async fn large_data_of_events_are_left_out_of_lists(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let small = Event { data: text_of(LISTED_BYTES_MAX), ..event_at((0, "a.b")) };
+    let large = Event { data: text_of(LISTED_BYTES_MAX + 1), ..event_at((10, "a.b")) };
+    submit_events(&node, [&small, &large]).await;
+    let cut = Event { data: Json::null(), ..large.clone() };
+    let expected = [
+        ListedEvent { event: cut, data_bytes: LISTED_BYTES_MAX + 1 },
+        ListedEvent { event: small, data_bytes: LISTED_BYTES_MAX },
+    ];
+
+    let history = &node.ports.history;
+    assert_eq!(history.list_events(events(ADMIN)).await.unwrap(), expected);
+    let of_type = EventQuery { event_type: Some("a.b".to_owned()), ..events(ADMIN) };
+    assert_eq!(history.list_events(of_type).await.unwrap(), expected);
+    assert_eq!(history.find_event(ADMIN, large.id).await.unwrap(), Some(large));
+}
+
+async fn large_payloads_of_executions_are_left_out_of_lists(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let (small, large) = (text_of(LISTED_BYTES_MAX), text_of(LISTED_BYTES_MAX + 1));
+    let jobs = [&small, &large, &large, &large, &large].into_iter().zip(0..).map(|(input, at)| {
+        let (id, input) = (given::execution_id(at * 10), Some(input.clone()));
+        given::job(PART, Work { id, input, ..rich_work() })
+    });
+    let items = node.enqueue_these(PART, jobs.collect()).await;
+    // One waits with little, one with much, one waits for a time, one ended, one is dead.
+    node.retry(given::retry(&items[2], node.id, Duration::from_secs(60))).await.unwrap();
+    let finish = Finish { output: Some(large.clone()), ..node.end(&items[3]) };
+    node.commit(Commit { finishes: vec![finish], ..node.batch() }).await.unwrap();
+    node.bury(&items[4], "f").await;
+
+    let mut expected = Vec::new();
+    for item in items.iter().rev() {
+        let mut whole = find(&node, item.work.id).await;
+        assert_eq!((whole.left_out, &whole.input), (LeftOut::default(), &item.work.input));
+        for (payload, bytes) in [
+            (&mut whole.input, &mut whole.left_out.input),
+            (&mut whole.output, &mut whole.left_out.output),
+        ] {
+            if payload.as_ref() == Some(&large) {
+                (*payload, *bytes) = (None, Some(LISTED_BYTES_MAX + 1));
+            }
+        }
+        expected.push(whole);
+    }
+
+    assert_eq!(expected[1].left_out.output, Some(LISTED_BYTES_MAX + 1));
+    assert_eq!(list(&node, executions()).await, expected);
+    let of_action = ExecutionQuery { action: Some(ACTION), ..executions() };
+    assert_eq!(list(&node, of_action).await, expected);
+    for fingerprint in [None, Some("f".to_owned())] {
+        let query = DeadLetterQuery { fingerprint, ..letters() };
+        let dead = node.ports.history.list_dead_letters(query).await.unwrap();
+        assert_eq!(dead.len(), 1);
+        assert_eq!(dead[0].execution, expected[0]);
+    }
+    let whole = node.ports.history.find_dead_letter(ADMIN, items[4].work.id).await.unwrap();
+    assert_eq!(whole.unwrap().execution.input, Some(large));
+}
+
 async fn a_pending_execution_is_found(stores: &Stores) {
     let node = stores.owner("node").await;
     let work = rich_work();
@@ -122,6 +186,7 @@ async fn a_pending_execution_is_found(stores: &Stores) {
         output: None,
         error: None,
         attempts: Vec::new(),
+        left_out: LeftOut::default(),
     };
     assert_eq!(found, expected);
     assert_eq!(list(&node, executions()).await, [expected]);
@@ -187,6 +252,7 @@ async fn a_finished_execution_is_found_with_all_that_happened(stores: &Stores) {
         output: finish.output,
         error: finish.error,
         attempts: finish.item.attempts,
+        left_out: LeftOut::default(),
     };
     assert_eq!(found, expected);
     assert_eq!(found.attempts.len(), 2);
@@ -537,7 +603,8 @@ fn letters() -> DeadLetterQuery {
 }
 
 async fn list_events(node: &Node, query: EventQuery) -> Vec<Event> {
-    node.ports.history.list_events(query).await.unwrap()
+    let listed = node.ports.history.list_events(query).await.unwrap();
+    listed.into_iter().map(|listed| listed.event).collect()
 }
 
 async fn list(node: &Node, query: ExecutionQuery) -> Vec<Execution> {
@@ -567,6 +634,12 @@ async fn submit_events<'a>(node: &Node, events: impl IntoIterator<Item = &'a Eve
     let ingests: Vec<Ingest> =
         events.into_iter().map(|event| given::ingest_of(event.clone(), vec![])).collect();
     node.submit(ingests).await;
+}
+
+/// A JSON text of so many bytes, in fewer characters.
+fn text_of(bytes: usize) -> Json {
+    let wide = "ü".repeat(1_000);
+    Json::parse(&format!("\"{wide}{}\"", "x".repeat(bytes - 2_002))).unwrap()
 }
 
 /// A work with all that a work can have.

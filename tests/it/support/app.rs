@@ -57,6 +57,11 @@ impl TestApp {
         Self { engine, draining, router }
     }
 
+    /// The API as it is served.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Asks for a path below the tenant.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, &in_tenant(path), &[], "").await

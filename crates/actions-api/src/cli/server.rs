@@ -1,7 +1,7 @@
 //! The HTTP interface and the node of this process, from start to drained end.
 
 use actions_app::node;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::shutdown::Signals;
 use crate::config::EngineConfig;
+use crate::connections::{self, Bounds};
 use crate::wiring::{self, Engine, WiringError};
 use crate::{Access, Serving};
 
@@ -21,20 +22,16 @@ pub(super) async fn run(
     access: Access,
     mut signals: Signals,
 ) -> Result<Exit, CliError> {
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|error| CliError::failed(format!("figures cannot be recorded: {error}")))?;
+    let metrics = crate::recorder();
     tokio::spawn(tidy(metrics.clone()));
     let closing = CancellationToken::new();
     let serving = Serving { access, metrics, has_node: true, draining: closing.clone() };
     let router = crate::router(engine.app.clone(), serving);
     let node = node::start(engine.app.clone(), wiring::node_config(config));
-    let closed = closing.clone();
-    let http = tokio::spawn(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async move { closed.cancelled().await })
-            .await
-    });
+    let clock = engine.app.ports.clock.clone();
+    let bounds = Bounds::default();
+    let http = connections::serve(listener, router, clock, bounds, closing.clone());
+    let http = tokio::spawn(http);
     signals.next().await;
 
     info!("draining: a second signal ends at once");

@@ -1,5 +1,6 @@
 //! `actions tenant`.
 
+use actions_domain::limits::PAGE_MAX;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -48,8 +49,19 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
     let client = cx.client()?;
     match command {
         Tenant::List => {
-            let answer = client.send(Call::get(&["v1", "admin", "tenants"])).await?.json()?;
-            let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+            let (mut items, mut cursor) = (Vec::new(), None::<String>);
+            loop {
+                let call = Call::get(&["v1", "admin", "tenants"]).query("limit", PAGE_MAX);
+                let call = call.query_if("cursor", cursor.as_deref());
+                let page = client.send(call).await?.json()?;
+                items.extend(
+                    page.get("items").and_then(Value::as_array).into_iter().flatten().cloned(),
+                );
+                cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+                if cursor.is_none() {
+                    break;
+                }
+            }
             cx.output.list(&COLUMNS, "/slug", &items)?;
         }
         Tenant::Create(args) => {

@@ -2,6 +2,7 @@
 
 use actions_app::commands::submit_event::NewEvent;
 use actions_domain::Timestamp;
+use actions_domain::limits::EXTENSION_NAME_BYTES_MAX;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -15,8 +16,6 @@ use crate::problem::Problem;
 
 /// The version of the specification that we read.
 const SPEC_VERSION: &str = "1.0";
-/// A name of an extension. The specification asks for 20, and many use more.
-const NAME_BYTES_MAX: usize = 64;
 
 impl Reader {
     pub(super) fn cloud_event(&self, mut members: Members<'_>) -> Result<NewEvent, Problem> {
@@ -133,12 +132,12 @@ fn required(members: &mut Members<'_>, name: &str) -> Result<String, Problem> {
 
 /// Extensions have names of lower-case letters and digits.
 fn check_extension(name: &str) -> Result<(), Problem> {
-    let is_valid = name.len() <= NAME_BYTES_MAX
+    let is_valid = name.len() <= EXTENSION_NAME_BYTES_MAX
         && !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if is_valid {
         return Ok(());
     }
-    let pointer = format!("/{}", name.chars().take(NAME_BYTES_MAX).collect::<String>());
+    let pointer = format!("/{}", name.chars().take(EXTENSION_NAME_BYTES_MAX).collect::<String>());
     Err(broken(&pointer, "an extension's name has 1 to 64 letters a-z and digits"))
 }

@@ -1,7 +1,5 @@
 //! What the refusals of commands mean in HTTP.
 
-use std::time::Duration;
-
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
@@ -21,12 +19,9 @@ use super::{
     ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CONDITION_INVALID,
     CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
     FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
-    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, STORE_PAUSE, STORE_UNAVAILABLE,
     SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
 };
-
-/// When to come back while the store is away.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 impl From<SubmitEventsError> for Problem {
     fn from(error: SubmitEventsError) -> Self {
@@ -38,6 +33,10 @@ impl From<SubmitEventsError> for Problem {
             SubmitEventsError::BatchSize { .. } => Self::new(&BODY_TOO_LARGE, detail),
             SubmitEventsError::TooLarge { index, .. } => Self::new(&BODY_TOO_LARGE, &detail)
                 .with_error(FieldError::new(format!("/{index}/data"), detail)),
+            SubmitEventsError::AttributesTooLarge { index, .. } => {
+                Self::new(&BODY_TOO_LARGE, &detail)
+                    .with_error(FieldError::new(format!("/{index}"), detail))
+            }
             SubmitEventsError::AttributeTooLong { index, attribute, .. } => {
                 Self::new(&EVENT_INVALID, &detail)
                     .with_error(FieldError::new(format!("/{index}/{attribute}"), detail))

@@ -1,7 +1,5 @@
 //! What unanswered questions mean in HTTP.
 
-use std::time::Duration;
-
 use actions_app::filter::FilterError;
 use actions_app::queries::QueryError;
 use actions_domain::authorization::Forbidden;
@@ -9,11 +7,8 @@ use actions_domain::ports::store::StoreError;
 
 use super::{
     AUTH_ROLE, DATA_REFUSED, FILTER_INVALID, FILTER_UNKNOWN_FIELD, HANDLER_NOT_FOUND, Problem,
-    STORE_UNAVAILABLE,
+    STORE_PAUSE, STORE_UNAVAILABLE,
 };
-
-/// When to come back while the store is away.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 impl From<Forbidden> for Problem {
     fn from(forbidden: Forbidden) -> Self {

@@ -20,7 +20,7 @@ use actions_domain::action::{Action, ActionName};
 use actions_domain::authorization::Permission;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
-use actions_domain::limits::PAGE_MAX;
+use actions_domain::limits::{BODY_BYTES_MAX, PAGE_MAX};
 use actions_domain::ports::definitions::Expected;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -46,9 +46,6 @@ use crate::routes::metrics::{MetricsParams, MetricsView};
 mod view;
 
 pub(crate) use view::{ActionBody, ActionView, DifferenceView, NoteView, pattern_of};
-
-/// The body of a job: its input and a few words around.
-const JOB_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -100,12 +97,6 @@ struct DifferencePath {
 #[derive(Debug, Serialize, ToSchema)]
 struct DifferencesView {
     items: Vec<DifferenceView>,
-}
-
-/// The versions of an action, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-struct VersionsView {
-    items: Vec<ActionView>,
 }
 
 /// What a check of a definition found.
@@ -279,7 +270,7 @@ async fn replace(
             Problem::new(&ACTION_INVALID, detail).with_error(FieldError::new("/name", detail))
         );
     }
-    let current = caller.definitions.action_named(&path.action);
+    let current = caller.current_definitions(&api).await?.action_named(&path.action);
     let expected = precondition.expected(current.map(|action| action.version))?;
     let request = SaveAction { tenant: caller.tenant, spec, expected };
     let saved = save_action(&api.app, &caller.authorization, request).await?;
@@ -295,6 +286,7 @@ async fn delete(
     Segments(path): Segments<ActionPath>,
     precondition: Precondition,
 ) -> Result<StatusCode, Problem> {
+    caller.current_definitions(&api).await?;
     let action = find(&api, &caller, &path.action)?;
     let expected = precondition.expected(Some(action.version))?;
     let (tenant, name) = (caller.tenant, action.spec.name.clone());
@@ -305,17 +297,22 @@ async fn delete(
 
 /// Lists the versions of an action, newest first.
 #[utoipa::path(get, path = "/actions/{action}/versions", tag = "actions",
-    operation_id = "list_action_versions", params(ActionPath),
-    responses((status = 200, body = VersionsView)))]
+    operation_id = "list_action_versions",
+    params(ActionPath, ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("fields" = Option<String>, Query)),
+    responses((status = 200, body = PageView<ActionView>)))]
 async fn versions(
     State(api): State<Api>,
     caller: Caller,
     Segments(path): Segments<ActionPath>,
+    query: ListQuery,
 ) -> Result<Response, Problem> {
+    query.check_unfiltered()?;
     let name = name_of(&path.action)?;
-    let found = list_versions(&api.app, &caller.authorization, caller.tenant, &name).await?;
-    let items = found.iter().map(|action| ActionView::new(&api.app, action)).collect();
-    Ok(json(&VersionsView { items }))
+    let (authorization, tenant) = (&caller.authorization, caller.tenant);
+    let before = query.place(caller.slug())?;
+    let page = list_versions(&api.app, authorization, tenant, &name, before, query.limit).await?;
+    let items = page.items.iter().map(|action| ActionView::new(&api.app, action)).collect();
+    query.answer(caller.slug(), items, page.next)
 }
 
 /// Shows one version of an action.
@@ -457,10 +454,10 @@ async fn execute(
     let wait = wait_of(params.wait.as_deref())?;
     let headers = request.headers().clone();
     require_json(&headers)?;
-    let bytes = read(request, &api, JOB_BYTES_MAX).await?;
+    let bytes = read(request, &api, BODY_BYTES_MAX).await?;
     let body: ExecuteBody = decode_raw(checked(&bytes)?.as_str())?;
     let href = caller.href(&format!("actions/{}:execute", path.action));
-    let idempotency = idempotency_of(&headers, "execute", &href, &bytes)?;
+    let idempotency = idempotency_of(&headers, "execute", &href, None, &bytes)?;
     let is_keyed = idempotency.is_some();
     let now = api.app.ports.clock.now();
     let delay = body.delay_ms.map(|millis| format!("{millis}ms")).or(body.delay);
@@ -504,7 +501,7 @@ async fn test(
     request: Request,
 ) -> Result<Response, Problem> {
     require_json(request.headers())?;
-    let bytes = read(request, &api, JOB_BYTES_MAX).await?;
+    let bytes = read(request, &api, BODY_BYTES_MAX).await?;
     let text = checked(&bytes)?;
     let body: TestBody = decode_raw(text.as_str())?;
     let action = find(&api, &caller, &path.action)?;

@@ -1,15 +1,13 @@
 //! `…/dead-letters`
 
 use actions_app::commands::discard_dead_letters::{DiscardDeadLetters, discard_dead_letters};
-use actions_app::commands::requeue_dead_letters::{
-    DEAD_LETTERS_PER_CALL_MAX, RequeueDeadLetters, requeue_dead_letters,
-};
+use actions_app::commands::requeue_dead_letters::{RequeueDeadLetters, requeue_dead_letters};
 use actions_app::filter::Filter;
 use actions_app::queries::dead_letters::{
     DeadLetterList, Selection, find_dead_letter, find_group, list_dead_letters, list_groups,
 };
 use actions_domain::id::{ExecutionId, TenantId};
-use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use actions_domain::limits::{DEAD_LETTERS_PER_CALL_MAX, PAGE_DEFAULT, PAGE_MAX};
 use actions_domain::ports::history::{DeadLetter, DeadLetterGroup};
 use axum::extract::State;
 use axum::response::Response;

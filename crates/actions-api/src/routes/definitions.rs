@@ -4,7 +4,7 @@ use actions_app::commands::apply_definitions::{
     ApplyDefinitions, DefinitionEntry, DefinitionSet, Plan, apply_definitions, check_definitions,
     compare_definitions, export_definitions,
 };
-use actions_domain::limits::BATCH_BYTES_MAX;
+use actions_domain::limits::DEFINITIONS_BYTES_MAX;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,6 @@ async fn apply(
 
 async fn body_of(api: &Api, request: Request) -> Result<DefinitionsBody, Problem> {
     require_json(request.headers())?;
-    let bytes = read(request, api, BATCH_BYTES_MAX).await?;
+    let bytes = read(request, api, DEFINITIONS_BYTES_MAX).await?;
     decode(&bytes)
 }

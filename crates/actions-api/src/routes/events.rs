@@ -11,9 +11,10 @@ use actions_domain::event::Event;
 use actions_domain::execution::{Execution, Priority};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
-use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WAIT_EXECUTIONS_MAX};
+use actions_domain::ports::history::ListedEvent;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,9 +32,6 @@ use crate::problem::{FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::executions::ExecutionView;
 use crate::time::Time;
-
-/// Data above this size is left out of lists.
-const LISTED_DATA_BYTES_MAX: usize = 64 * 1024;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -57,7 +55,7 @@ pub(crate) struct EventView {
     /// When it happened, as its source says.
     time: Option<Time>,
     accepted_at: Time,
-    /// As it was sent, to the byte. Left out of lists above 64 KB.
+    /// As it was sent, to the byte. Left out of lists above `listed_bytes` of `GET /v1/limits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object)]
     data: Option<Json>,
@@ -208,9 +206,9 @@ impl EventView {
         }
     }
 
-    fn listed(event: &Event) -> Self {
-        let is_small = event.data.as_str().len() <= LISTED_DATA_BYTES_MAX;
-        Self::new(event, is_small.then(|| event.data.clone()))
+    fn listed(listed: &ListedEvent) -> Self {
+        let data = listed.is_whole().then(|| listed.event.data.clone());
+        Self { data_bytes: listed.data_bytes, ..Self::new(&listed.event, data) }
     }
 }
 
@@ -264,6 +262,7 @@ impl ExplainedView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubmitParams {
     /// Holds the answer until everything that the events led to has ended: `30s`, at most `60s`.
+    /// What led to more than 1000 executions is answered at once.
     wait: Option<String>,
     /// What the events lead to starts no earlier than after this pause: `10m`.
     delay: Option<String>,
@@ -330,21 +329,18 @@ pub(crate) async fn submit_request(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = wait_of(params.wait.as_deref())?;
+    let query = request.uri().query().map(str::to_owned);
     let (headers, body) = take_body(api, request).await?;
     let sent = read_events(api, caller, params, &headers, &body)?;
     let path = caller.href("events");
-    let idempotency = idempotency_of(&headers, "events", &path, &body)?;
+    let idempotency = idempotency_of(&headers, "events", &path, query.as_deref(), &body)?;
     let is_keyed = idempotency.is_some();
     let is_batch = sent.is_batch;
     let events = sent.all()?;
     let accepted = accept(api, caller, events, idempotency)
         .await
         .map_err(|problem| if is_batch { problem } else { of_single(problem) })?;
-    let mut response = answer(api, caller, &accepted, is_batch, wait).await?;
-    if is_keyed && !accepted.is_empty() && accepted.iter().all(|event| event.duplicate) {
-        mark_replayed(response.headers_mut());
-    }
-    Ok(response)
+    answer(api, caller, &accepted, Answering { is_batch, is_keyed, wait }).await
 }
 
 /// Lists events, newest first.
@@ -421,13 +417,16 @@ async fn matches(
 
 /// Accepts a stored event once more, as a new one.
 #[utoipa::path(post, path = "/events/{event}/~replay", tag = "events",
-    operation_id = "replay_event", params(EventPath, SubmitParams),
+    operation_id = "replay_event",
+    params(EventPath, SubmitParams, ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, body = AcceptedEventView)))]
 async fn replay(
     State(api): State<Api>,
     caller: Caller,
     Segments(path): Segments<EventPath>,
     Params(params): Params<SubmitParams>,
+    headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, Problem> {
     let wait = wait_of(params.wait.as_deref())?;
     let now = api.app.ports.clock.now();
@@ -442,8 +441,11 @@ async fn replay(
         attributes: event.attributes,
         delay,
     };
-    let accepted = accept(&api, &caller, vec![again], None).await.map_err(of_single)?;
-    answer(&api, &caller, &accepted, false, wait).await
+    let href = caller.href(&format!("events/{}:replay", path.event));
+    let idempotency = idempotency_of(&headers, "replay", &href, uri.query(), &[])?;
+    let is_keyed = idempotency.is_some();
+    let accepted = accept(&api, &caller, vec![again], idempotency).await.map_err(of_single)?;
+    answer(&api, &caller, &accepted, Answering { is_batch: false, is_keyed, wait }).await
 }
 
 /// Reads one event as a sample.
@@ -507,18 +509,28 @@ fn of_single(mut problem: Problem) -> Problem {
     problem
 }
 
+/// How accepted events are answered.
+struct Answering {
+    /// As a list.
+    is_batch: bool,
+    /// The request had a key, so the answer says when it was an earlier one's.
+    is_keyed: bool,
+    wait: Option<Duration>,
+}
+
 async fn answer(
     api: &Api,
     caller: &Caller,
     accepted: &[AcceptedEvent],
-    is_batch: bool,
-    wait: Option<Duration>,
+    Answering { is_batch, is_keyed, wait }: Answering,
 ) -> Result<Response, Problem> {
+    let is_replayed = is_keyed && accepted.iter().all(|event| event.duplicate);
     let ids: Vec<_> = accepted
         .iter()
         .flat_map(|event| event.executions.iter().map(|execution| execution.execution))
         .collect();
     let ended = match wait {
+        Some(_) if ids.len() > WAIT_EXECUTIONS_MAX => Vec::new(),
         Some(wait) => wait_for(&api.app, &caller.authorization, caller.tenant, &ids, wait).await?,
         None => Vec::new(),
     };
@@ -527,14 +539,18 @@ async fn answer(
         && ended.iter().all(|execution| execution.status.is_final());
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut items = accepted.iter().map(|event| view_of(caller, event, &ended));
-    if is_batch {
-        return Ok((status, json(&AcceptedEventsView { items: items.collect() })).into_response());
-    }
-    let view = items.next().ok_or_else(|| Problem::internal("an event without an answer"))?;
-    let location = HeaderValue::from_str(&view.links.own).ok();
-    let mut response = (status, json(&view)).into_response();
-    if let Some(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
+    let mut response = if is_batch {
+        (status, json(&AcceptedEventsView { items: items.collect() })).into_response()
+    } else {
+        let view = items.next().ok_or_else(|| Problem::internal("an event without an answer"))?;
+        let mut response = (status, json(&view)).into_response();
+        if let Ok(location) = HeaderValue::from_str(&view.links.own) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    };
+    if is_replayed {
+        mark_replayed(response.headers_mut());
     }
     Ok(response)
 }

@@ -68,11 +68,17 @@ pub(crate) struct ExecutionView {
     /// From the acceptance to the first start.
     queue_wait_ms: Option<i64>,
     attempt_count: usize,
-    /// A job's input. An event's execution has the event's data.
+    /// A job's input. An event's execution has the event's data. Left out of lists above
+    /// `listed_bytes` of `GET /v1/limits`.
     #[schema(value_type = Option<Object>)]
     input: Option<Json>,
+    /// The size of the input, also where it is left out.
+    input_bytes: Option<usize>,
+    /// Left out of lists like the input.
     #[schema(value_type = Option<Object>)]
     output: Option<Json>,
+    /// The size of the output, also where it is left out.
+    output_bytes: Option<usize>,
     error: Option<FaultView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView>>,
@@ -209,11 +215,17 @@ impl ExecutionView {
             queue_wait_ms: millis(Some(queued_at), started_at),
             attempt_count: execution.attempts.len(),
             input: execution.input.clone(),
+            input_bytes: bytes(execution.input.as_ref(), execution.left_out.input),
             output: execution.output.clone(),
+            output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
             error: execution.error.as_ref().map(FaultView::from),
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
         }
     }
+}
+
+fn bytes(payload: Option<&Json>, left_out: Option<usize>) -> Option<usize> {
+    payload.map(|payload| payload.as_str().len()).or(left_out)
 }
 
 impl From<&Attempt> for AttemptView {

@@ -2,9 +2,11 @@
 //! tenant; without it, it is the platform's own.
 
 use actions_app::commands::execute_action::{ExecuteAction, execute_action};
+use actions_app::commands::submit_event::Idempotency;
 use actions_app::queries::metrics::summary;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
+use actions_domain::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -19,15 +21,11 @@ use super::events::{AcceptedEventView, SubmitParams, submit_request};
 use super::handlers::findings;
 use crate::body::{JsonBody, checked, decode_raw, read, require_json};
 use crate::caller::Caller;
-use crate::extract::Params;
+use crate::extract::{Params, idempotency_of, mark_replayed};
 use crate::page::{ListParams, ListQuery, PageView, json};
 use crate::problem::{FieldError, PARAMETER_INVALID, Problem};
 use crate::routes::Api;
 
-/// Jobs of one bulk request.
-const BULK_MAX: usize = 1_000;
-/// Bytes of one bulk request.
-const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Percentages of healthy actions from which all of it counts as healthy, or as degraded.
 const HEALTHY_FROM: usize = 95;
 const DEGRADED_FROM: usize = 80;
@@ -115,6 +113,16 @@ struct BulkJobView {
     detail: Option<String>,
 }
 
+impl BulkJob {
+    /// The list's key at this job's place, for this job.
+    fn with_key(&self, list: Idempotency, index: usize) -> Idempotency {
+        let priority = self.priority.map(Priority::rank);
+        let job = format!("{}\n{priority:?}\n{}", self.action, self.input.as_str());
+        let body = [list.body.as_slice(), job.as_bytes()].concat();
+        Idempotency { key: format!("{index}:{}", list.key), body, ..list }
+    }
+}
+
 /// Accepts events, like `POST …/events` of the tenant.
 #[utoipa::path(post, path = "/events/~execute", tag = "internal",
     operation_id = "execute_by_event", params(TenantParams, SubmitParams),
@@ -187,34 +195,44 @@ async fn validate_handler(
 }
 
 /// Runs several actions once. Each is accepted or refused by itself.
+///
+/// With an `Idempotency-Key`, a job at a place where the same key brought a job before is that
+/// one.
 #[utoipa::path(post, path = "/executions/~bulk", tag = "internal", operation_id = "execute_bulk",
-    params(TenantParams), request_body = BulkBody, responses((status = 200, body = BulkView)))]
+    params(TenantParams, ("Idempotency-Key" = Option<String>, Header)),
+    request_body = BulkBody, responses((status = 200, body = BulkView)))]
 async fn execute_bulk(
     State(api): State<Api>,
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     require_json(request.headers())?;
+    let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;
     let body: BulkBody = decode_raw(checked(&bytes)?.as_str())?;
-    if body.executions.is_empty() || body.executions.len() > BULK_MAX {
-        let message = format!("expected 1 to {BULK_MAX} executions");
+    if body.executions.is_empty() || body.executions.len() > BULK_JOBS_MAX {
+        let message = format!("expected 1 to {BULK_JOBS_MAX} executions");
         return Err(Problem::new(&PARAMETER_INVALID, &message)
             .with_error(FieldError::new("/executions", message)));
     }
-    let jobs = body.executions.into_iter().map(|job| {
+    let keyed = idempotency_of(&headers, "bulk", &caller.href("executions:bulk"), None, &[])?;
+    let jobs = body.executions.into_iter().enumerate().map(|(index, job)| {
+        let idempotency = keyed.clone().map(|key| job.with_key(key, index));
         let request = ExecuteAction {
             tenant: caller.tenant,
             action: job.action,
             input: job.input,
             priority: job.priority,
             delay: None,
-            idempotency: None,
+            idempotency,
         };
         execute_action(&api.app, &caller.authorization, request)
     });
     // Together, so that they share commits.
     let outcomes = futures_util::future::join_all(jobs).await;
+    let is_replayed = keyed.is_some()
+        && outcomes.iter().any(|outcome| outcome.is_ok())
+        && outcomes.iter().flatten().all(|job| job.duplicate);
     let items: Vec<_> = outcomes
         .into_iter()
         .map(|outcome| match outcome {
@@ -229,5 +247,9 @@ async fn execute_bulk(
         })
         .collect();
     let accepted = items.iter().filter(|item| item.execution_id.is_some()).count();
-    Ok(json(&BulkView { accepted, refused: items.len() - accepted, items }))
+    let mut response = json(&BulkView { accepted, refused: items.len() - accepted, items });
+    if is_replayed {
+        mark_replayed(response.headers_mut());
+    }
+    Ok(response)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actions_app::durations::parse_duration;
 use actions_app::queries::metrics::{ActionMetrics, queues, success_rate, summary, total};
 use actions_domain::action::Action;
-use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX};
+use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WINDOW_MAX};
 use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, QueueMetric};
 use axum::extract::State;
 use axum::response::Response;
@@ -25,7 +25,6 @@ use crate::time::Time;
 
 /// The window of figures unless a caller says: a day.
 const WINDOW_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
-const WINDOW_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()

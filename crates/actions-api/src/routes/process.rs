@@ -1,5 +1,5 @@
-//! `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/v1/limits`: about the
-//! process, not about a tenant.
+//! `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/v1/limits`, `/docs/errors`:
+//! about the process, not about a tenant.
 
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::Operator;
-use crate::extract::Params;
+use crate::extract::{Params, Segments};
 use crate::page::json;
 use crate::problem::{DRAINING, NOT_READY, Problem};
 use crate::routes::Api;
 
+/// What every code means. Problems lead here.
+const ERRORS: &str = include_str!("../../../../docs/errors.md");
 /// How long the store may take to say that it is there.
 const STORE_ANSWER_MAX: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -30,6 +32,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(version))
         .routes(routes!(openapi))
         .routes(routes!(show_limits))
+        .routes(routes!(show_errors))
+        .routes(routes!(show_error))
 }
 
 /// Whether more is told.
@@ -104,6 +108,28 @@ pub(crate) struct LimitsView {
     schedule_ahead_seconds: u64,
     config_bytes: usize,
     subscriptions: usize,
+    attributes_bytes: usize,
+    extension_name_bytes: usize,
+    members: usize,
+    body_bytes: usize,
+    bulk_jobs: usize,
+    bulk_bytes: usize,
+    definitions_per_call: usize,
+    definitions_bytes: usize,
+    dead_letters_per_call: u32,
+    filter_bytes: usize,
+    filter_terms: usize,
+    window_seconds: u64,
+    condition_values: usize,
+    cel_tree_depth: usize,
+    cel_items: usize,
+    cel_copy_bytes: usize,
+    listed_bytes: usize,
+    wait_executions: usize,
+    request_seconds: u64,
+    body_arrival_seconds: u64,
+    connections: u32,
+    connection_quiet_seconds: u64,
 }
 
 pub(crate) fn limits_view() -> LimitsView {
@@ -141,6 +167,28 @@ pub(crate) fn limits_view() -> LimitsView {
         schedule_ahead_seconds: limits::SCHEDULE_AHEAD_MAX.as_secs(),
         config_bytes: limits::CONFIG_BYTES_MAX,
         subscriptions: limits::SUBSCRIPTIONS_MAX,
+        attributes_bytes: limits::ATTRIBUTES_BYTES_MAX,
+        extension_name_bytes: limits::EXTENSION_NAME_BYTES_MAX,
+        members: limits::MEMBERS_MAX,
+        body_bytes: limits::BODY_BYTES_MAX,
+        bulk_jobs: limits::BULK_JOBS_MAX,
+        bulk_bytes: limits::BULK_BYTES_MAX,
+        definitions_per_call: limits::DEFINITIONS_PER_CALL_MAX,
+        definitions_bytes: limits::DEFINITIONS_BYTES_MAX,
+        dead_letters_per_call: limits::DEAD_LETTERS_PER_CALL_MAX,
+        filter_bytes: limits::FILTER_BYTES_MAX,
+        filter_terms: limits::FILTER_TERMS_MAX,
+        window_seconds: limits::WINDOW_MAX.as_secs(),
+        condition_values: limits::CONDITION_VALUES_MAX,
+        cel_tree_depth: limits::CEL_TREE_DEPTH_MAX,
+        cel_items: limits::CEL_ITEMS_MAX,
+        cel_copy_bytes: limits::CEL_COPY_BYTES_MAX,
+        listed_bytes: limits::LISTED_BYTES_MAX,
+        wait_executions: limits::WAIT_EXECUTIONS_MAX,
+        request_seconds: limits::REQUEST_MAX.as_secs(),
+        body_arrival_seconds: limits::BODY_ARRIVAL_MAX.as_secs(),
+        connections: limits::CONNECTIONS_MAX,
+        connection_quiet_seconds: limits::CONNECTION_QUIET_MAX.as_secs(),
     }
 }
 
@@ -225,4 +273,44 @@ async fn openapi(State(api): State<Api>) -> Response {
     responses((status = 200, body = LimitsView)))]
 async fn show_limits() -> Response {
     json(&limits_view())
+}
+
+/// Explains all codes of problems and faults.
+#[utoipa::path(get, path = "/docs/errors", tag = "process", operation_id = "list_errors",
+    responses((status = 200, body = String, content_type = "text/markdown")))]
+async fn show_errors() -> Response {
+    markdown(ERRORS.to_owned())
+}
+
+/// Which code.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct CodePath {
+    /// Of a problem or a fault.
+    code: String,
+}
+
+/// Explains one code. Some are both a problem's and a fault's.
+#[utoipa::path(get, path = "/docs/errors/{code}", tag = "process", operation_id = "get_error",
+    params(CodePath),
+    responses((status = 200, body = String, content_type = "text/markdown")))]
+async fn show_error(Segments(path): Segments<CodePath>) -> Result<Response, Problem> {
+    let row = format!("| `{}` |", path.code);
+    let (mut title, mut found) = ("", String::new());
+    let mut head = Vec::new();
+    for line in ERRORS.lines() {
+        match line {
+            _ if line.starts_with("## ") => (title, head) = (line, Vec::new()),
+            _ if line.starts_with('|') && head.len() < 2 => head.push(line),
+            _ if line.starts_with(&row) => {
+                found.push_str(&format!("{title}\n\n{}\n{line}\n\n", head.join("\n")));
+            }
+            _ => {}
+        }
+    }
+    if found.is_empty() { Err(Problem::not_found("code")) } else { Ok(markdown(found)) }
+}
+
+fn markdown(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response()
 }

@@ -241,7 +241,7 @@ async fn replace(
     precondition: Precondition,
     JsonBody(body): JsonBody<SubscriptionBody>,
 ) -> Result<Response, Problem> {
-    let current = caller.definitions.subscription(path.subscription);
+    let current = caller.current_definitions(&api).await?.subscription(path.subscription);
     let author = current.as_ref().and_then(|current| current.spec.created_by.clone());
     let expected = precondition.expected(current.map(|current| current.version))?;
     let author = author.unwrap_or_else(|| caller.authorization.actor.clone());
@@ -263,6 +263,7 @@ async fn delete(
     precondition: Precondition,
 ) -> Result<StatusCode, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
+    caller.current_definitions(&api).await?;
     let found = find_subscription(&api.app, authorization, tenant, path.subscription)?;
     let expected = precondition.expected(Some(found.version))?;
     delete_subscription(&api.app, authorization, tenant, path.subscription, expected).await?;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::body::JsonBody;
 use crate::caller::Operator;
 use crate::extract::Segments;
-use crate::page::json;
+use crate::page::{ListQuery, PageView, json};
 use crate::problem::{FieldError, Problem, TENANT_INVALID};
 use crate::routes::Api;
 use crate::time::Time;
@@ -23,6 +23,9 @@ use crate::time::Time;
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show))
 }
+
+/// Whose list this is, for its cursors.
+const PLATFORM: &str = "admin";
 
 /// A tenant to create.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -49,12 +52,6 @@ struct TenantView {
     created_at: Time,
 }
 
-/// All tenants, the platform's own first.
-#[derive(Debug, Serialize, ToSchema)]
-struct TenantsView {
-    items: Vec<TenantView>,
-}
-
 /// Which tenant.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -75,12 +72,18 @@ impl From<&Tenant> for TenantView {
     }
 }
 
-/// Lists all tenants.
+/// Lists tenants, the platform's own first.
 #[utoipa::path(get, path = "/tenants", tag = "tenants", operation_id = "list_tenants",
-    responses((status = 200, body = TenantsView)))]
-async fn list(State(api): State<Api>, Operator(caller): Operator) -> Result<Response, Problem> {
-    let tenants = list_tenants(&api.app, &caller).await?;
-    Ok(json(&TenantsView { items: tenants.iter().map(TenantView::from).collect() }))
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("fields" = Option<String>, Query)),
+    responses((status = 200, body = PageView<TenantView>)))]
+async fn list(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    query: ListQuery,
+) -> Result<Response, Problem> {
+    query.check_unfiltered()?;
+    let page = list_tenants(&api.app, &caller, query.place(PLATFORM)?, query.limit).await?;
+    query.answer(PLATFORM, page.items.iter().map(TenantView::from).collect(), page.next)
 }
 
 /// Creates a tenant, which may be used at once.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actions_domain::action::{Action, ActionSpec};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{SubscriptionId, TenantId};
-use actions_domain::limits::SUBSCRIPTIONS_MAX;
+use actions_domain::limits::{DEFINITIONS_PER_CALL_MAX, SUBSCRIPTIONS_MAX};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
@@ -30,9 +30,6 @@ use crate::commands::save_subscription::{
 };
 use crate::queries::definitions::{Difference, compare_actions, shown_config};
 use crate::secrets;
-
-/// Entries of one set.
-pub const DEFINITIONS_PER_CALL_MAX: usize = 5_000;
 
 /// A tenant's definitions, as a file holds them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -2,12 +2,11 @@
 
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
-use actions_domain::limits::ERROR_BYTES_MAX;
+use actions_domain::limits::{DEAD_LETTERS_PER_CALL_MAX, ERROR_BYTES_MAX};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::Discard;
 
 use crate::app::App;
-use crate::commands::requeue_dead_letters::DEAD_LETTERS_PER_CALL_MAX;
 use crate::ingress::IngressError;
 use crate::queries::QueryError;
 use crate::queries::dead_letters::{Reader, Selection};

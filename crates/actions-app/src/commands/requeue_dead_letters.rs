@@ -8,6 +8,7 @@ use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission}
 use actions_domain::event::Event;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::limits::DEAD_LETTERS_PER_CALL_MAX;
 use actions_domain::ports::history::DeadLetter;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Dedupe, Ingest, Ingested, Key, Part, Submission, Submitted, Work};
@@ -19,8 +20,6 @@ use crate::ingress::IngressError;
 use crate::queries::QueryError;
 use crate::queries::dead_letters::{Reader, Selection};
 
-/// Dead letters that one call requeues or discards. Callers with more call again.
-pub const DEAD_LETTERS_PER_CALL_MAX: u32 = 10_000;
 pub struct RequeueDeadLetters {
     pub tenant: TenantId,
     pub selection: Selection,

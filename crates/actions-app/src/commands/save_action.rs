@@ -119,8 +119,9 @@ pub async fn restore_action(
     version: i64,
 ) -> Result<SavedAction, SaveActionError> {
     caller.require(Permission::WriteDefinitions, tenant)?;
-    let versions = app.ports.definitions.action_versions(tenant, name).await?;
-    let older = versions.into_iter().find(|older| older.version == version && !older.deleted);
+    let before = Some(version.saturating_add(1));
+    let older = app.ports.definitions.action_versions(tenant, name, before, 1).await?.pop();
+    let older = older.filter(|older| older.version == version && !older.deleted);
     let spec = older.ok_or(SaveActionError::NotFound)?.spec;
     save_action(app, caller, SaveAction { tenant, spec, expected: Expected::Anything }).await
 }

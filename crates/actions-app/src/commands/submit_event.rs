@@ -11,7 +11,8 @@ use actions_domain::execution::Priority;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::{
-    BATCH_EVENTS_MAX, CHAIN_DEPTH_MAX, EVENT_ATTRIBUTE_BYTES_MAX, EVENT_BYTES_MAX, FAN_OUT_MAX,
+    ATTRIBUTES_BYTES_MAX, BATCH_EVENTS_MAX, CHAIN_DEPTH_MAX, EVENT_ATTRIBUTE_BYTES_MAX,
+    EVENT_BYTES_MAX, FAN_OUT_MAX,
 };
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
@@ -81,6 +82,8 @@ pub enum SubmitEventsError {
     TooLarge { index: usize, bytes: usize },
     #[error("{attribute} of event {index} has {bytes} bytes, allowed are {max}", max = EVENT_ATTRIBUTE_BYTES_MAX)]
     AttributeTooLong { index: usize, attribute: &'static str, bytes: usize },
+    #[error("event {index} has {bytes} bytes of attributes, allowed are {max}", max = ATTRIBUTES_BYTES_MAX)]
+    AttributesTooLarge { index: usize, bytes: usize },
     #[error("event {index} is the {depth}th of a chain of actions that cause one another, allowed are {max}", max = CHAIN_DEPTH_MAX)]
     ChainTooDeep { index: usize, depth: u8 },
     #[error("event {index} matches {matched} actions, allowed are {max}", max = FAN_OUT_MAX)]
@@ -178,6 +181,10 @@ fn check(index: usize, new: &NewEvent) -> Result<(), SubmitEventsError> {
         if bytes > EVENT_ATTRIBUTE_BYTES_MAX {
             return Err(SubmitEventsError::AttributeTooLong { index, attribute, bytes });
         }
+    }
+    let bytes = new.attributes.bytes();
+    if bytes > ATTRIBUTES_BYTES_MAX {
+        return Err(SubmitEventsError::AttributesTooLarge { index, bytes });
     }
     let depth = new.attributes.depth;
     if depth > CHAIN_DEPTH_MAX {

@@ -223,6 +223,17 @@ impl<'a> Reader<'a> {
                 self.ended = chunk.len() < size;
                 *before = chunk.last().map(|letter| letter.execution.id).or(*before);
                 chunk.retain(|letter| plan.keeps(self.app, letter));
+                for letter in &mut chunk {
+                    // What is to run again needs all of its input. What is no dead letter any
+                    // more will be refused.
+                    let id = letter.execution.id;
+                    if letter.execution.left_out.input.is_some()
+                        && let Some(whole) =
+                            self.app.ports.history.find_dead_letter(self.tenant, id).await?
+                    {
+                        *letter = whole;
+                    }
+                }
                 chunk
             }
         };

@@ -138,10 +138,20 @@ pub async fn list_versions(
     caller: &AuthorizationContext,
     tenant: TenantId,
     name: &ActionName,
-) -> Result<Vec<Action>, QueryError> {
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Page<Action, i64>, QueryError> {
     caller.require(Permission::ReadDefinitions, tenant)?;
-    let versions = app.ports.definitions.action_versions(tenant, name).await?;
-    if versions.is_empty() { Err(QueryError::NotFound { what: "action" }) } else { Ok(versions) }
+    // One more than the page, which tells that there is another.
+    let wanted = limit.saturating_add(1);
+    let mut items = app.ports.definitions.action_versions(tenant, name, before, wanted).await?;
+    if items.is_empty() && before.is_none() {
+        return Err(QueryError::NotFound { what: "action" });
+    }
+    let is_last = items.len() <= count(limit);
+    items.truncate(count(limit));
+    let next = items.last().filter(|_| !is_last).map(|action| action.version);
+    Ok(Page { items, next })
 }
 
 /// Finds one version of an action.
@@ -152,9 +162,10 @@ pub async fn find_version(
     name: &ActionName,
     version: i64,
 ) -> Result<Action, QueryError> {
-    let versions = list_versions(app, caller, tenant, name).await?;
-    let found = versions.into_iter().find(|found| found.version == version);
-    found.ok_or(QueryError::NotFound { what: "version" })
+    caller.require(Permission::ReadDefinitions, tenant)?;
+    let before = Some(version.saturating_add(1));
+    let found = app.ports.definitions.action_versions(tenant, name, before, 1).await?.pop();
+    found.filter(|found| found.version == version).ok_or(QueryError::NotFound { what: "version" })
 }
 
 /// Compares two versions of an action. Secrets that differ are told, not shown.

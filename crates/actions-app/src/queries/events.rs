@@ -3,11 +3,12 @@
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, TenantId};
-use actions_domain::ports::history::EventQuery;
+use actions_domain::ports::history::{EventQuery, ListedEvent};
+use actions_domain::ports::store::StoreError;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::filter::{Fact, Filter};
+use crate::filter::{Compiled, Fact, Filter};
 use crate::queries::QueryError;
 use crate::queries::scan::{Page, Scan, Step};
 
@@ -50,7 +51,7 @@ pub async fn list_events(
     app: &App,
     caller: &AuthorizationContext,
     list: EventList,
-) -> Result<Page<Event, EventId>, QueryError> {
+) -> Result<Page<ListedEvent, EventId>, QueryError> {
     caller.require(Permission::ReadEvents, list.tenant)?;
     let mut filter = list.filter.compile(&FIELDS, app.ports.clock.now())?;
     let mut event_type = None;
@@ -67,13 +68,48 @@ pub async fn list_events(
             limit: scan.page(),
         };
         let found = app.ports.history.list_events(query).await?;
-        let keeps = |event: &Event| filter.holds(event.accepted_at, |field| fact(event, field));
+        let found = judged(app, &filter, found, list.limit).await?;
         let is_over = |event: &Event| filter.since.is_some_and(|since| event.accepted_at < since);
-        match scan.take(found, |event| event.id, is_over, keeps) {
+        match scan.take(
+            found,
+            |(listed, _)| listed.event.id,
+            |(listed, _)| is_over(&listed.event),
+            |(_, keeps)| *keeps,
+        ) {
             Step::Read(next) => scan = next,
-            Step::Done(page) => return Ok(page),
+            Step::Done(Page { items, next }) => {
+                let items = items.into_iter().map(|(listed, _)| listed).collect();
+                return Ok(Page { items, next });
+            }
         }
     }
+}
+
+/// Says of each event whether it passes. Data that the list left out are read, one event at a
+/// time, where the filter asks for them. Nothing is said of events beyond a full page.
+async fn judged(
+    app: &App,
+    filter: &Compiled,
+    found: Vec<ListedEvent>,
+    limit: u32,
+) -> Result<Vec<(ListedEvent, bool)>, StoreError> {
+    let asks_for_data = filter.names(|field| field.starts_with("data."));
+    let holds = |event: &Event| filter.holds(event.accepted_at, |field| fact(event, field));
+    let mut judged = Vec::with_capacity(found.len());
+    // One more than the page, which tells that there is another.
+    let mut left = limit.saturating_add(1);
+    for listed in found {
+        let keeps = if listed.is_whole() || !asks_for_data || left == 0 {
+            holds(&listed.event)
+        } else {
+            let Event { tenant, id, .. } = listed.event;
+            let whole = app.ports.history.find_event(tenant, id).await?;
+            whole.as_ref().is_some_and(holds)
+        };
+        left = left.saturating_sub(u32::from(keeps));
+        judged.push((listed, keeps));
+    }
+    Ok(judged)
 }
 
 fn fact<'a>(event: &'a Event, field: &str) -> Fact<'a> {

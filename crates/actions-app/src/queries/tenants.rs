@@ -6,14 +6,30 @@ use actions_domain::tenant::Tenant;
 
 use crate::app::App;
 use crate::queries::QueryError;
+use crate::queries::scan::Page;
 
-/// Lists tenants, the platform's own first, as the store has them.
+/// Lists tenants, the platform's own first, as the store has them. Whoever matches events knows
+/// them all, so only the answer is a page.
 pub async fn list_tenants(
     app: &App,
     caller: &AuthorizationContext,
-) -> Result<Vec<Tenant>, QueryError> {
+    after: Option<i32>,
+    limit: u32,
+) -> Result<Page<Tenant, i32>, QueryError> {
+    let tenants = all(app, caller).await?.into_iter();
+    let mut rest = tenants.filter(|tenant| after.is_none_or(|after| tenant.id.0 > after));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let items: Vec<_> = rest.by_ref().take(limit).collect();
+    let last = items.last().map(|tenant| tenant.id.0);
+    let next = rest.next().and(last);
+    Ok(Page { items, next })
+}
+
+async fn all(app: &App, caller: &AuthorizationContext) -> Result<Vec<Tenant>, QueryError> {
     caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
-    Ok(app.ports.definitions.tenants().await?)
+    let mut tenants = app.ports.definitions.tenants().await?;
+    tenants.sort_by_key(|tenant| tenant.id);
+    Ok(tenants)
 }
 
 /// Finds a tenant by its slug or founding id.
@@ -23,7 +39,7 @@ pub async fn find_tenant(
     name: &str,
 ) -> Result<Tenant, QueryError> {
     let id = name.parse().ok();
-    let mut tenants = list_tenants(app, caller).await?.into_iter();
+    let mut tenants = all(app, caller).await?.into_iter();
     let found = tenants.find(|tenant| tenant.slug.as_str() == name || Some(tenant.uuid) == id);
     found.ok_or(QueryError::NotFound { what: "tenant" })
 }

@@ -101,11 +101,13 @@ pub trait Definitions: Send + Sync {
         health: &Health,
     ) -> Result<Action, DefinitionsError>;
 
-    /// Reads all versions of an action, newest first.
+    /// Reads versions of an action, newest first, at most `limit` that are older than `before`.
     async fn action_versions(
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError>;
 
     /// Reads an action as it was at a version of the tenant's definitions.

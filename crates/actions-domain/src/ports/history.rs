@@ -8,15 +8,18 @@ use crate::Timestamp;
 use crate::event::Event;
 use crate::execution::{Execution, Fault, Status};
 use crate::id::{ActionId, EventId, ExecutionId, TenantId};
+use crate::limits::LISTED_BYTES_MAX;
 use crate::ports::store::StoreError;
 
 /// Lists are ordered by id, newest first: ids are UUIDv7, so that is by time. `before` is the
 /// last id of the page before.
+///
+/// Lists leave out payloads above [`LISTED_BYTES_MAX`] and say how large they are.
 #[async_trait]
 pub trait History: Send + Sync {
     async fn find_event(&self, tenant: TenantId, id: EventId) -> Result<Option<Event>, StoreError>;
 
-    async fn list_events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError>;
+    async fn list_events(&self, query: EventQuery) -> Result<Vec<ListedEvent>, StoreError>;
 
     /// The executions of one event, oldest first, finished or not.
     async fn executions_of_event(
@@ -87,6 +90,20 @@ pub struct EventQuery {
     pub event_type: Option<String>,
     pub before: Option<EventId>,
     pub limit: u32,
+}
+
+/// An event of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedEvent {
+    /// Its data are null when they were left out.
+    pub event: Event,
+    pub data_bytes: usize,
+}
+
+impl ListedEvent {
+    pub fn is_whole(&self) -> bool {
+        self.data_bytes <= LISTED_BYTES_MAX
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -135,13 +135,20 @@ impl Definitions for Memory {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let tables = self.tables();
-        let of_name = |action: &&Action| action.tenant == tenant && action.spec.name == *name;
-        let mut versions: Vec<Action> =
-            tables.actions.values().flatten().filter(of_name).cloned().collect();
+        let is_wanted = |action: &&Action| {
+            action.tenant == tenant
+                && action.spec.name == *name
+                && before.is_none_or(|before| action.version < before)
+        };
+        let mut versions: Vec<&Action> =
+            tables.actions.values().flatten().filter(is_wanted).collect();
         versions.sort_by_key(|action| std::cmp::Reverse(action.version));
-        Ok(versions)
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(versions.into_iter().take(limit).cloned().collect())
     }
 
     async fn action_at(&self, action: ActionId, defs: i64) -> Result<Option<Action>, StoreError> {
@@ -163,10 +170,7 @@ impl Definitions for Memory {
         if tables.current_action(tenant, action).is_none() {
             return Err(not_found("action", &action.to_string()));
         }
-        let known = tables.subscriptions.get(&id).cloned();
-        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
-            return Err(DefinitionsError::Exists { name: id.to_string() });
-        }
+        let known = tables.subscriptions.get(&(tenant, id)).cloned();
         let current = known.filter(|subscription| !subscription.deleted);
         let version = current.as_ref().map(|subscription| subscription.version);
         expect("subscription", &id.to_string(), expected, version)?;
@@ -186,7 +190,7 @@ impl Definitions for Memory {
             updated_at: now,
             deleted: false,
         };
-        tables.subscriptions.insert(id, Arc::new(subscription.clone()));
+        tables.subscriptions.insert((tenant, id), Arc::new(subscription.clone()));
         Ok(subscription)
     }
 
@@ -198,13 +202,13 @@ impl Definitions for Memory {
     ) -> Result<i64, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
-        let current = (tables.subscriptions.get(&id))
-            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
+        let current = (tables.subscriptions.get(&(tenant, id)))
+            .filter(|subscription| !subscription.deleted)
             .map(|subscription| subscription.version)
             .ok_or_else(|| not_found("subscription", &id.to_string()))?;
         expect("subscription", &id.to_string(), expected, Some(current))?;
         let version = tables.next_version(tenant)?;
-        if let Some(subscription) = tables.subscriptions.get_mut(&id) {
+        if let Some(subscription) = tables.subscriptions.get_mut(&(tenant, id)) {
             delete_subscription(Arc::make_mut(subscription), version, now);
         }
         Ok(version)

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
-use actions_domain::execution::{Execution, Status};
+use actions_domain::execution::{Execution, LeftOut, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, QueueMetric,
+    History, ListedEvent, QueueMetric,
 };
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Finish, Item};
@@ -25,7 +27,7 @@ impl History for Memory {
         Ok(event.map(|event| (**event).clone()))
     }
 
-    async fn list_events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+    async fn list_events(&self, query: EventQuery) -> Result<Vec<ListedEvent>, StoreError> {
         let tables = self.tables();
         let events = match query.before {
             Some(before) => tables.events.range(..before),
@@ -36,7 +38,7 @@ impl History for Memory {
                 && query.event_type.as_deref().is_none_or(|kind| kind == event.event_type.as_str())
         };
         let newest = events.rev().map(|(_, event)| &**event).filter(wanted);
-        Ok(newest.take(count(query.limit)).cloned().collect())
+        Ok(newest.take(count(query.limit)).map(listed_event).collect())
     }
 
     async fn executions_of_event(
@@ -71,7 +73,7 @@ impl History for Memory {
                 && (query.statuses.is_empty() || query.statuses.contains(&execution.status))
         };
         let newest = places.rev().filter_map(|(id, _)| tables.execution(*id)).filter(wanted);
-        Ok(newest.take(count(query.limit)).collect())
+        Ok(newest.take(count(query.limit)).map(listed).collect())
     }
 
     async fn list_dead_letters(
@@ -85,7 +87,9 @@ impl History for Memory {
                 && query.before.is_none_or(|before| letter.execution.id < before)
         };
         let letters = tables.dead_letters(query.tenant).filter(wanted);
-        Ok(letters.take(count(query.limit)).collect())
+        let listed =
+            |letter: DeadLetter| DeadLetter { execution: listed(letter.execution), ..letter };
+        Ok(letters.take(count(query.limit)).map(listed).collect())
     }
 
     async fn find_dead_letter(
@@ -241,7 +245,31 @@ fn finished(finish: &Finish) -> Execution {
         output: finish.output.clone(),
         error: finish.error.clone(),
         attempts: finish.item.attempts.clone(),
+        left_out: LeftOut::default(),
     }
+}
+
+fn listed_event(event: &Event) -> ListedEvent {
+    let mut listed = ListedEvent { data_bytes: event.data.as_str().len(), event: event.clone() };
+    if !listed.is_whole() {
+        listed.event.data = Json::null();
+    }
+    listed
+}
+
+fn listed(mut execution: Execution) -> Execution {
+    execution.left_out.input = leave_out(&mut execution.input);
+    execution.left_out.output = leave_out(&mut execution.output);
+    execution
+}
+
+fn leave_out(payload: &mut Option<Json>) -> Option<usize> {
+    let bytes = payload.as_ref()?.as_str().len();
+    if bytes <= LISTED_BYTES_MAX {
+        return None;
+    }
+    *payload = None;
+    Some(bytes)
 }
 
 fn widen(group: &mut DeadLetterGroup, letter: &DeadLetter) {

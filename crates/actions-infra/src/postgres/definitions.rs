@@ -137,11 +137,15 @@ impl Definitions for Postgres {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let rows: Vec<ActionRecord> =
             sqlx::query_as(include_str!("definitions/action_versions.sql"))
                 .bind(tenant.0)
                 .bind(name.as_str())
+                .bind(before)
+                .bind(i64::from(limit))
                 .fetch_all(&self.pool)
                 .await
                 .map_err(read_error)?;
@@ -171,10 +175,7 @@ impl Definitions for Postgres {
         if action_by_id(&mut tx, tenant, action).await?.is_none() {
             return Err(not_found("action", &action.to_string()));
         }
-        let known = subscription(&mut tx, id).await?;
-        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
-            return Err(DefinitionsError::Exists { name });
-        }
+        let known = subscription(&mut tx, tenant, id).await?;
         let current = known.filter(|subscription| !subscription.deleted);
         let version = current.as_ref().map(|subscription| subscription.version);
         expect("subscription", &name, expected, version)?;
@@ -197,9 +198,9 @@ impl Definitions for Postgres {
     ) -> Result<i64, DefinitionsError> {
         let name = id.to_string();
         let mut tx = self.lock_tenant(tenant).await?;
-        let current = subscription(&mut tx, id)
+        let current = subscription(&mut tx, tenant, id)
             .await?
-            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
+            .filter(|subscription| !subscription.deleted)
             .ok_or_else(|| not_found("subscription", &name))?;
         expect("subscription", &name, expected, Some(current.version))?;
         let deleted =
@@ -286,10 +287,12 @@ async fn action_by_id(
 
 async fn subscription(
     tx: &mut PgConnection,
+    tenant: TenantId,
     id: SubscriptionId,
 ) -> Result<Option<Subscription>, StoreError> {
     let row: Option<SubscriptionRecord> =
         sqlx::query_as(include_str!("definitions/subscription.sql"))
+            .bind(tenant.0)
             .bind(id.0)
             .fetch_optional(tx)
             .await

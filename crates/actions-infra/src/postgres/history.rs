@@ -8,9 +8,10 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::Execution;
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
+use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, QueueMetric,
+    History, ListedEvent, QueueMetric,
 };
 use actions_domain::ports::store::StoreError;
 
@@ -30,7 +31,7 @@ impl History for Postgres {
         row.map(EventRecord::into_event).transpose()
     }
 
-    async fn list_events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+    async fn list_events(&self, query: EventQuery) -> Result<Vec<ListedEvent>, StoreError> {
         // Two statements, because each has an index of its own.
         let statement = match &query.event_type {
             Some(_) => sqlx::query_as(include_str!("history/list_events_of_type.sql")),
@@ -44,8 +45,9 @@ impl History for Postgres {
             Some(event_type) => statement.bind(event_type),
             None => statement,
         };
+        let statement = statement.bind(listed_bytes_max());
         let rows: Vec<EventRecord> = statement.fetch_all(&self.pool).await.map_err(read_error)?;
-        rows.into_iter().map(EventRecord::into_event).collect()
+        rows.into_iter().map(EventRecord::into_listed).collect()
     }
 
     async fn executions_of_event(
@@ -95,6 +97,7 @@ impl History for Postgres {
         } else {
             statement
         };
+        let statement = statement.bind(listed_bytes_max());
         let rows: Vec<ExecutionRecord> =
             statement.fetch_all(&self.pool).await.map_err(read_error)?;
         rows.into_iter().map(ExecutionRecord::into_execution).collect()
@@ -111,6 +114,7 @@ impl History for Postgres {
                 .bind(i64::from(query.limit))
                 .bind(query.fingerprint)
                 .bind(query.action.map(|id| id.0))
+                .bind(listed_bytes_max())
                 .fetch_all(&self.pool)
                 .await
                 .map_err(read_error)?;
@@ -215,6 +219,10 @@ impl History for Postgres {
             .map_err(read_error)?;
         Ok(rows.into_iter().map(MetricRecord::into_metric).collect())
     }
+}
+
+fn listed_bytes_max() -> i64 {
+    i64::try_from(LISTED_BYTES_MAX).unwrap_or(i64::MAX)
 }
 
 #[derive(Debug, FromRow)]

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::event::{Event, EventType};
-use actions_domain::execution::{Execution, Fault, Priority, Status};
+use actions_domain::execution::{Execution, Fault, LeftOut, Priority, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::ports::history::ListedEvent;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Home, Item, Key, KeyMode, Later, Part, Seq, Why, Work};
 
@@ -157,11 +158,20 @@ pub(super) struct EventRecord {
     source: String,
     external_id: Option<String>,
     accepted_at: Timestamp,
-    data: String,
+    /// `None` where a list leaves them out.
+    data: Option<String>,
+    /// Only in lists.
+    #[sqlx(default)]
+    data_bytes: i32,
     attributes: String,
 }
 
 impl EventRecord {
+    pub(super) fn into_listed(self) -> Result<ListedEvent, StoreError> {
+        let data_bytes = usize::try_from(self.data_bytes).unwrap_or_default();
+        Ok(ListedEvent { event: self.into_event()?, data_bytes })
+    }
+
     pub(super) fn into_event(self) -> Result<Event, StoreError> {
         Ok(Event {
             id: EventId(self.id),
@@ -171,7 +181,7 @@ impl EventRecord {
             source: self.source,
             external_id: self.external_id,
             accepted_at: self.accepted_at,
-            data: Json::from_record(self.data),
+            data: self.data.map_or_else(Json::null, Json::from_record),
             attributes: from_text("attributes", &self.attributes)?,
         })
     }
@@ -197,6 +207,11 @@ pub(super) struct ExecutionRecord {
     ended_at: Option<Timestamp>,
     input: Option<String>,
     output: Option<String>,
+    /// Only in lists.
+    #[sqlx(default)]
+    input_bytes: Option<i32>,
+    #[sqlx(default)]
+    output_bytes: Option<i32>,
     error: Option<String>,
     attempts: Option<String>,
 }
@@ -213,6 +228,10 @@ impl ExecutionRecord {
             }
             None if attempts.is_empty() => Status::Pending,
             None => Status::Retrying,
+        };
+        let left_out = LeftOut {
+            input: left_out(self.input.as_ref(), self.input_bytes),
+            output: left_out(self.output.as_ref(), self.output_bytes),
         };
         let error: Option<Fault> = self.error.map(|text| from_text("error", &text)).transpose()?;
         Ok(Execution {
@@ -237,6 +256,12 @@ impl ExecutionRecord {
             output: self.output.map(Json::from_record),
             error,
             attempts,
+            left_out,
         })
     }
+}
+
+/// A text that has a size and is not here was left out.
+fn left_out(text: Option<&String>, bytes: Option<i32>) -> Option<usize> {
+    if text.is_some() { None } else { usize::try_from(bytes?).ok() }
 }

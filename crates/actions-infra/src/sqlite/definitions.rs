@@ -154,10 +154,14 @@ impl Definitions for SqliteStore {
         &self,
         tenant: TenantId,
         name: &ActionName,
+        before: Option<i64>,
+        limit: u32,
     ) -> Result<Vec<Action>, StoreError> {
         let rows = sqlx::query(include_str!("definitions/action_versions.sql"))
             .bind(tenant.0)
             .bind(name.as_str())
+            .bind(before)
+            .bind(limit)
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
@@ -187,11 +191,7 @@ impl Definitions for SqliteStore {
         if find_action(&mut tx, tenant, action).await?.is_none() {
             return Err(not_found("action", &action.to_string()));
         }
-        let known = find_subscription(&mut tx, id).await?;
-        if known.as_ref().is_some_and(|subscription| subscription.tenant != tenant) {
-            return Err(DefinitionsError::Exists { name: id.to_string() });
-        }
-        let current = known.filter(|subscription| !subscription.deleted);
+        let current = find_subscription(&mut tx, tenant, id).await?;
         let version = current.as_ref().map(|subscription| subscription.version);
         expect("subscription", &id.to_string(), expected, version)?;
         let is_same = |current: &Subscription| current.action == action && current.spec == *spec;
@@ -223,9 +223,8 @@ impl Definitions for SqliteStore {
     ) -> Result<i64, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
-        let current = find_subscription(&mut tx, id)
+        let current = find_subscription(&mut tx, tenant, id)
             .await?
-            .filter(|subscription| subscription.tenant == tenant && !subscription.deleted)
             .ok_or_else(|| not_found("subscription", &id.to_string()))?;
         expect("subscription", &id.to_string(), expected, Some(current.version))?;
         let version = next_version(&mut tx, tenant).await?;
@@ -286,11 +285,17 @@ async fn find_action(
 
 async fn find_subscription(
     conn: &mut SqliteConnection,
+    tenant: TenantId,
     id: SubscriptionId,
 ) -> Result<Option<Subscription>, StoreError> {
     let text = "select id, tenant, action, spec, version, created_at, updated_at, deleted
-        from engine_subscription where id = ?";
-    let row = sqlx::query(text).bind(id.0).fetch_optional(conn).await.map_err(store_error)?;
+        from engine_subscription where tenant = ? and id = ? and deleted = 0";
+    let row = sqlx::query(text)
+        .bind(tenant.0)
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await
+        .map_err(store_error)?;
     row.as_ref().map(record::subscription).transpose()
 }
 

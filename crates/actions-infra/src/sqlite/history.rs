@@ -5,9 +5,10 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::{Execution, Fault, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
+use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, QueueMetric,
+    History, ListedEvent, QueueMetric,
 };
 use actions_domain::ports::store::StoreError;
 use async_trait::async_trait;
@@ -37,16 +38,17 @@ impl History for SqliteStore {
         row.as_ref().map(record::event).transpose()
     }
 
-    async fn list_events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+    async fn list_events(&self, query: EventQuery) -> Result<Vec<ListedEvent>, StoreError> {
         let rows = sqlx::query(include_str!("history/list_events.sql"))
             .bind(query.tenant.0)
             .bind(query.before.map_or(Uuid::max(), |before| before.0))
             .bind(query.event_type)
             .bind(query.limit)
+            .bind(listed_bytes_max())
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        rows.iter().map(record::event).collect()
+        rows.iter().map(record::listed_event).collect()
     }
 
     async fn executions_of_event(
@@ -89,6 +91,7 @@ impl History for SqliteStore {
             .bind(status_bits(&query.statuses))
             .bind(query.limit)
             .bind(query.action.map(|action| action.0))
+            .bind(listed_bytes_max())
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
@@ -109,6 +112,7 @@ impl History for SqliteStore {
             .bind(query.action.map(|action| action.0))
             .bind(query.limit)
             .bind(query.fingerprint)
+            .bind(listed_bytes_max())
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
@@ -221,6 +225,10 @@ impl History for SqliteStore {
             .map_err(store_error)?;
         rows.iter().map(record::queue_metric).collect()
     }
+}
+
+fn listed_bytes_max() -> i64 {
+    i64::try_from(LISTED_BYTES_MAX).unwrap_or(i64::MAX)
 }
 
 /// One bit for each status that is asked for. None means all.

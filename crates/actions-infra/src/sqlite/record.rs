@@ -6,11 +6,11 @@ use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::{Event, EventType};
 use actions_domain::execution::{
-    Attempt, AttemptOutcome, Cause, Execution, Fault, Priority, Status,
+    Attempt, AttemptOutcome, Cause, Execution, Fault, LeftOut, Priority, Status,
 };
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
-use actions_domain::ports::history::{ActionCounts, QueueMetric};
+use actions_domain::ports::history::{ActionCounts, ListedEvent, QueueMetric};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Tenant, TenantSlug};
@@ -211,9 +211,15 @@ pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
         source: get(row, "source")?,
         external_id: get(row, "external_id")?,
         accepted_at: time(row, "accepted_at")?,
-        data: Json::from_record(get(row, "data")?),
+        // Lists may leave them out.
+        data: optional_json(row, "data")?.unwrap_or_else(Json::null),
         attributes: from_text(row, "attributes")?,
     })
+}
+
+pub(super) fn listed_event(row: &SqliteRow) -> Result<ListedEvent, StoreError> {
+    let data_bytes: i64 = get(row, "data_bytes")?;
+    Ok(ListedEvent { event: event(row)?, data_bytes: usize::try_from(data_bytes).unwrap_or(0) })
 }
 
 /// An execution, finished or not: `status` is null while it is not, and follows from its
@@ -248,7 +254,19 @@ pub(super) fn execution(row: &SqliteRow) -> Result<Execution, StoreError> {
         output: optional_json(row, "output")?,
         error: optional_from_text(row, "error")?,
         attempts,
+        left_out: LeftOut {
+            input: left_out(row, "input", "input_bytes")?,
+            output: left_out(row, "output", "output_bytes")?,
+        },
     })
+}
+
+/// A text that has a size and is not here was left out. Only lists know sizes.
+fn left_out(row: &SqliteRow, text: &str, bytes: &str) -> Result<Option<usize>, StoreError> {
+    if row.try_column(bytes).is_err() || get::<Option<&str>>(row, text)?.is_some() {
+        return Ok(None);
+    }
+    Ok(get::<Option<i64>>(row, bytes)?.and_then(|bytes| usize::try_from(bytes).ok()))
 }
 
 pub(super) fn tenant(row: &SqliteRow) -> Result<Tenant, StoreError> {

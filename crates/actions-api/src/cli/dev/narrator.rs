@@ -131,6 +131,7 @@ impl Narrator {
         let newest = self.app.ports.history.list_events(query).await?;
         let fresh: Vec<Event> = newest
             .into_iter()
+            .map(|listed| listed.event)
             .filter(|event| event.accepted_at >= self.since)
             .filter(|event| self.told.event(event.id))
             .collect();

@@ -4,4 +4,6 @@ select
 from engine.action_version as state
 join engine.action on action.id = state.action
 where state.tenant = $1 and state.name = $2
+  and ($3::int8 is null or state.version < $3)
 order by state.version desc
+limit $4

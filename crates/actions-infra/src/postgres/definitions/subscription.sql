@@ -1,3 +1,3 @@
 select id, tenant, action, spec::text, version, created_at, updated_at, deleted
 from engine.subscription
-where id = $1
+where tenant = $1 and id = $2

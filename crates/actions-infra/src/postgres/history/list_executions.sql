@@ -13,7 +13,14 @@ with finished as materialized (
         (select id from finished where (select count(*) from finished) >= $3 order by id limit 1),
         '00000000-0000-0000-0000-000000000000') as id
 )
-select *
+-- Payloads above $4 bytes stay where they are; their size is known without reading them.
+select
+    id, tenant, action, defs, event, parent, lane, key, mode, status, queued_at, due_at,
+    started_at, ended_at, error, attempts,
+    case when octet_length(input) <= $4 then input end as input,
+    octet_length(input) as input_bytes,
+    case when octet_length(output) <= $4 then output end as output,
+    octet_length(output) as output_bytes
 from (
     select * from finished
     union all

@@ -1,6 +1,13 @@
 -- Executions of one action or with some statuses ($4 action or null, $5 statuses or empty). Of
 -- the logs only the stretches are read that may hold unfinished items.
-select *
+-- Payloads above $6 bytes stay where they are; their size is known without reading them.
+select
+    id, tenant, action, defs, event, parent, lane, key, mode, status, queued_at, due_at,
+    started_at, ended_at, error, attempts,
+    case when octet_length(input) <= $6 then input end as input,
+    octet_length(input) as input_bytes,
+    case when octet_length(output) <= $6 then output end as output,
+    octet_length(output) as output_bytes
 from (
     -- Without the completed ones, the small index of trouble answers.
     (select

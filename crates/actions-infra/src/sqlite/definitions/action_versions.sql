@@ -5,4 +5,6 @@ select
 from engine_action as action
 join engine_action_version as version on version.action = action.id
 where action.tenant = ?1 and action.name = ?2
+    and (?3 is null or version.version < ?3)
 order by version.version desc
+limit ?4
