@@ -138,8 +138,15 @@ pub(crate) fn idempotency_of(
         Problem::parameter("Idempotency-Key", message)
     })?;
     let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let body = [path.as_bytes(), media, body].join(&b'\n');
-    Ok(Some(Idempotency { scope, key: key.to_owned(), body }))
+    let mut said = vec![path.as_bytes(), media, body];
+    // In binary mode an event's attributes are headers, in any order.
+    let mut attributes: Vec<_> =
+        headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-")).collect();
+    attributes.sort_by_key(|(name, _)| name.as_str());
+    for (name, value) in attributes {
+        said.extend([name.as_str().as_bytes(), value.as_bytes()]);
+    }
+    Ok(Some(Idempotency::new(scope, key, &said)))
 }
 
 /// Says that the answer is the one of an earlier request.

@@ -4,6 +4,7 @@
 //! definitions' version it was matched with, and refused when that is old.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use actions_domain::action::Action;
@@ -16,6 +17,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::Tenant;
 use tokio::sync::Mutex;
+use tracing::warn;
 
 /// First words of events that the engine publishes.
 const ENGINE_WORDS: [&str; 2] = ["actions.", "executions."];
@@ -36,6 +38,8 @@ pub struct TenantDefinitions {
     state: RwLock<State>,
     /// One refresh at a time; readers never wait for the store.
     refresh: Mutex<()>,
+    /// The last version that could not be read.
+    failed_at: AtomicI64,
 }
 
 struct State {
@@ -61,15 +65,32 @@ impl Catalogue {
         Self { definitions, matchers, tenants, pinned }
     }
 
-    /// Reads every tenant's changes since the versions that are here.
+    /// Reads every tenant's changes since the versions that are here. A tenant whose changes
+    /// cannot be read keeps what is here and stops nobody else.
+    ///
+    /// # Errors
+    /// When the store is away.
     pub async fn refresh_all(&self) -> Result<(), StoreError> {
+        let mut failed = None;
         for tenant in self.definitions.tenants().await? {
             let known = self.adopt(&tenant);
-            if known.version() < tenant.defs_version {
-                known.refresh(self.definitions.as_ref(), tenant.defs_version).await?;
+            if known.version() >= tenant.defs_version {
+                continue;
+            }
+            match known.refresh(self.definitions.as_ref(), tenant.defs_version).await {
+                Ok(()) => failed = None,
+                // One failure may be the tenant's, two in a row are the store's.
+                Err(error @ StoreError::Unavailable { .. }) if failed.is_some() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    known.tell_failure(tenant.defs_version, &error);
+                    failed =
+                        Some(error).filter(|error| matches!(error, StoreError::Unavailable { .. }));
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads one tenant's changes until at least version `wanted` is here.
@@ -118,6 +139,7 @@ impl Catalogue {
             tenant: tenant.clone(),
             state: RwLock::new(state),
             refresh: Mutex::new(()),
+            failed_at: AtomicI64::new(0),
         });
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         tenants.entry(tenant.id).or_insert(fresh).clone()
@@ -222,6 +244,14 @@ impl TenantDefinitions {
     /// Whether any pattern could match an event of the engine's own.
     pub fn listens_to_engine(&self) -> bool {
         !self.read().listens_to_engine.is_empty()
+    }
+
+    /// One line for each version, not one for each look.
+    fn tell_failure(&self, version: i64, error: &StoreError) {
+        if self.failed_at.swap(version, Ordering::Relaxed) != version {
+            let tenant = self.tenant.slug.as_str();
+            warn!(tenant, version, %error, "a tenant's definitions cannot be read");
+        }
     }
 
     async fn refresh(&self, definitions: &dyn Definitions, wanted: i64) -> Result<(), StoreError> {

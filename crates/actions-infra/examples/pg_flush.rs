@@ -76,8 +76,16 @@ async fn main() {
     let s = start.elapsed().as_secs_f64();
     let pids: Vec<i32> = sqlx::query_scalar("select pid from pg_stat_activity where datname = current_database() and application_name = 'actions'").fetch_all(pg.pool()).await.unwrap();
     let mut ticks = 0.0;
-    for pid in pids { let t = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap(); let f: Vec<&str> = t.rsplit(')').next().unwrap().split_whitespace().collect(); ticks += f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap(); }
-    println!("backend cpu {:.1} us per action, {:.3} ms per flush", ticks / 100.0 / n as f64 * 1e6, ticks / 100.0 / (clients * rounds * 2) as f64 * 1e3);
+    for pid in pids {
+        let t = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let f: Vec<&str> = t.rsplit(')').next().unwrap().split_whitespace().collect();
+        ticks += f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap();
+    }
+    println!(
+        "backend cpu {:.1} us per action, {:.3} ms per flush",
+        ticks / 100.0 / n as f64 * 1e6,
+        ticks / 100.0 / (clients * rounds * 2) as f64 * 1e3
+    );
     println!("{n} actions in {s:.2} s = {:.0}/s", n as f64 / s);
 }
 
@@ -108,21 +116,12 @@ fn ingest(part: Part, n: usize) -> (Vec<Arc<Work>>, Commit) {
             depth: 0,
         });
         works.push(work.clone());
-        let dedupe = std::env::var("DEDUPE").is_ok().then(|| Dedupe {
-            key: id.0.into_bytes(),
-            body: None,
-            subject: id.0,
-        });
-        submissions.push(Submission {
-            tenant: TenantId::ADMIN,
-            defs: Some(0),
-            ingests: vec![Ingest {
-                event: Some(Arc::new(event)),
-                dedupe,
-                works: vec![(part, work)],
-                requeue_of: None,
-            }],
-        });
+        let dedupe = std::env::var("DEDUPE")
+            .is_ok()
+            .then(|| Dedupe { key: id.0.into_bytes(), subject: id.0 });
+        let works = vec![(part, work)];
+        let ingest = Ingest { event: Some(Arc::new(event)), dedupe, works, requeue_of: None };
+        submissions.push(Submission::new(TenantId::ADMIN, Some(0), vec![ingest]));
     }
     (works, Commit { submissions, ..Commit::default() })
 }

@@ -8,11 +8,11 @@ use actions_domain::execution::{Priority, Status};
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::definitions::Expected;
-use actions_domain::ports::store::{DueQuery, StoreError};
+use actions_domain::ports::store::{DueQuery, IntakeRow, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
-    Cancel, Commit, Dedupe, Discard, Home, Ingested, Item, Key, KeyMode, Later, Part, Seq,
-    Submission, Submitted, Why, Work,
+    Cancel, Commit, Discard, Home, Ingest, Ingested, IntakeRefusal, Item, Key, KeyMode, Later,
+    Part, RequestKey, Seq, Submission, Submitted, Why, Work,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -39,7 +39,10 @@ contract! { Store:
     a_repeated_submission_of_an_event_is_harmless,
     a_repeated_submission_of_a_job_is_harmless,
     a_repetition_is_answered_with_the_first_subject,
-    another_body_under_one_key_is_told,
+    a_request_is_accepted_once_and_answered_with_what_it_first_led_to,
+    a_request_with_another_body_is_refused_whole,
+    an_event_is_known_by_its_name_under_any_request_key,
+    of_equal_requests_in_one_batch_the_first_counts,
     of_equal_keys_in_one_batch_the_first_counts,
     keys_of_other_tenants_are_other_keys,
     stale_submissions_are_left_out_alone,
@@ -61,7 +64,8 @@ contract! { Store:
     a_dead_letter_is_discarded_once,
     intake_rows_appear_with_the_commit_of_their_transaction,
     intake_rows_go_with_their_submission_or_not_at_all,
-    intake_rows_stay_when_their_submission_is_stale,
+    an_intake_row_stays_when_its_own_submission_is_stale,
+    refused_intake_rows_are_kept_with_the_reason,
     every_accepted_work_is_in_exactly_one_home,
     an_empty_batch_does_nothing,
 }
@@ -323,13 +327,13 @@ async fn a_repeated_submission_of_an_event_is_harmless(stores: &Stores) {
     let plain = given::ingest(PART);
     let mut keyed = given::ingest(PART);
     let subjects = [&plain, &keyed].map(|ingest| ingest.event.as_ref().unwrap().id.0);
-    keyed.dedupe = Some(Dedupe { body: Some([1; 16]), ..given::dedupe("k", subjects[1]) });
+    keyed.dedupe = Some(given::dedupe("k", subjects[1]));
 
     let first = node.submit(vec![plain.clone(), keyed.clone()]).await;
     let second = node.submit(vec![plain, keyed]).await;
 
     assert_eq!(first, [Ingested::Stored, Ingested::Stored]);
-    assert_eq!(second, subjects.map(|subject| Ingested::Duplicate { subject, same_body: true }));
+    assert_eq!(second, subjects.map(|subject| Ingested::Duplicate { subject }));
     assert_eq!(node.log(PART).await.len(), 2);
 }
 
@@ -344,7 +348,7 @@ async fn a_repeated_submission_of_a_job_is_harmless(stores: &Stores) {
     node.finish(&item).await.unwrap();
     let when_finished = node.submit(vec![job]).await;
 
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!((while_pending, when_finished), (vec![duplicate], vec![duplicate]));
     assert!(node.log(PART).await.is_empty());
 }
@@ -354,38 +358,86 @@ async fn a_repetition_is_answered_with_the_first_subject(stores: &Stores) {
     let [first, second] = [1, 2].map(|_| {
         let ingest = given::ingest(PART);
         let subject = ingest.event.as_ref().unwrap().id.0;
-        (
-            subject,
-            actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest },
-        )
+        (subject, Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest })
     });
 
     node.submit(vec![first.1]).await;
     let repeated = node.submit(vec![second.1.clone()]).await;
 
-    assert_eq!(repeated, [Ingested::Duplicate { subject: first.0, same_body: true }]);
+    assert_eq!(repeated, [Ingested::Duplicate { subject: first.0 }]);
     let event = second.1.event.unwrap().id;
     assert!(node.ports.store.events(&[event]).await.unwrap().is_empty());
     assert_eq!(node.log(PART).await.len(), 1);
 }
 
-async fn another_body_under_one_key_is_told(stores: &Stores) {
+async fn a_request_is_accepted_once_and_answered_with_what_it_first_led_to(stores: &Stores) {
     let node = stores.owner("node").await;
-    let with_body = |body: Option<[u8; 16]>| {
-        let ingest = given::ingest(PART);
-        let subject = ingest.event.as_ref().unwrap().id.0;
-        let dedupe = Some(Dedupe { body, ..given::dedupe("k", subject) });
-        actions_domain::work::Ingest { dedupe, ..ingest }
+    let known = named_event("known");
+    node.submit(vec![known.clone()]).await;
+    // One that is there already, one with a name, one without.
+    let first = || vec![named_event("known"), named_event("new"), given::ingest(PART)];
+    let (sent, again) = (first(), first());
+    let answered = [subject(&known), subject(&sent[1]), subject(&sent[2])];
+
+    let stored = request(&node, [1; 16], sent).await;
+    let repeated = request(&node, [1; 16], again).await;
+
+    let duplicate = |subject| Ingested::Duplicate { subject };
+    let expected = vec![duplicate(answered[0]), Ingested::Stored, Ingested::Stored];
+    assert_eq!(stored, Submitted::Accepted(expected));
+    assert_eq!(repeated, Submitted::Accepted(answered.map(duplicate).to_vec()));
+    assert_eq!(node.log(PART).await.len(), 3);
+}
+
+async fn a_request_with_another_body_is_refused_whole(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let some = |count| (0..count).map(|_| given::ingest(PART)).collect::<Vec<_>>();
+    request(&node, [1; 16], some(2)).await;
+
+    let longer = request(&node, [2; 16], some(3)).await;
+    let miscounted = request(&node, [1; 16], some(3)).await;
+
+    assert_eq!((longer, miscounted), (Submitted::Mismatch, Submitted::Mismatch));
+    assert_eq!(node.log(PART).await.len(), 2, "nothing of them was stored");
+}
+
+async fn an_event_is_known_by_its_name_under_any_request_key(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let (first, second, third) = (named_event("x"), named_event("x"), named_event("x"));
+    let subject = subject(&first);
+
+    request(&node, [1; 16], vec![first]).await;
+    let other_key = Submission {
+        request: Some(RequestKey { key: given::hash("other"), body: [1; 16] }),
+        ..given::submission(vec![second])
     };
-    node.submit(vec![with_body(Some([1; 16]))]).await;
+    let other_key = submit_one(&node, other_key).await;
+    let without = node.submit(vec![third]).await;
 
-    let bodies = [Some([1; 16]), Some([2; 16]), None];
-    let answers = node.submit(bodies.map(with_body).to_vec()).await;
+    assert_eq!(other_key, Submitted::Accepted(vec![Ingested::Duplicate { subject }]));
+    assert_eq!(without, [Ingested::Duplicate { subject }]);
+    assert_eq!(node.log(PART).await.len(), 1);
+}
 
-    let same: Vec<bool> = (answers.iter())
-        .map(|answer| matches!(answer, Ingested::Duplicate { same_body: true, .. }))
-        .collect();
-    assert_eq!(same, [true, false, true], "without a body there is nothing to compare");
+async fn of_equal_requests_in_one_batch_the_first_counts(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let (first, second, third) = (given::ingest(PART), given::ingest(PART), given::ingest(PART));
+    let subject = subject(&first);
+    let of = |body, ingest| Submission {
+        request: Some(RequestKey { key: given::hash("k"), body }),
+        ..given::submission(vec![ingest])
+    };
+    let submissions = vec![of([1; 16], first), of([1; 16], second), of([2; 16], third)];
+
+    let receipt = node.commit(Commit { submissions, ..Commit::default() }).await.unwrap();
+
+    let expected = [
+        Submitted::Accepted(vec![Ingested::Stored]),
+        Submitted::Accepted(vec![Ingested::Duplicate { subject }]),
+        Submitted::Mismatch,
+    ];
+    assert_eq!(receipt.submissions, expected);
+    assert_eq!(places(&node.log(PART).await), [1]);
 }
 
 async fn of_equal_keys_in_one_batch_the_first_counts(stores: &Stores) {
@@ -393,14 +445,14 @@ async fn of_equal_keys_in_one_batch_the_first_counts(stores: &Stores) {
     let keyed = || {
         let ingest = given::ingest(PART);
         let subject = ingest.event.as_ref().unwrap().id.0;
-        actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest }
+        Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest }
     };
     let (first, second) = (keyed(), keyed());
     let subject = first.dedupe.unwrap().subject;
 
     let in_one = node.submit(vec![first, second]).await;
 
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!(in_one, [Ingested::Stored, duplicate]);
     assert_eq!(places(&node.log(PART).await), [1]);
 }
@@ -411,7 +463,7 @@ async fn keys_of_other_tenants_are_other_keys(stores: &Stores) {
     let of = |tenant| {
         let work = Work { tenant, ..given::work(None) };
         let dedupe = Some(given::dedupe("k", work.id.0));
-        let job = actions_domain::work::Ingest { dedupe, ..given::job(PART, work) };
+        let job = Ingest { dedupe, ..given::job(PART, work) };
         Submission { tenant, ..given::submission(vec![job]) }
     };
     let batch = Commit { submissions: vec![of(TenantId::ADMIN), of(acme)], ..Commit::default() };
@@ -661,7 +713,7 @@ async fn a_dead_letter_is_requeued_once(stores: &Stores) {
     assert_eq!(node.submit(vec![first.clone()]).await, [Ingested::Stored]);
     assert_eq!(node.submit(vec![second]).await, [Ingested::NotDead]);
     // The answer was lost, and the same flush comes again.
-    let duplicate = Ingested::Duplicate { subject: repeated.0, same_body: true };
+    let duplicate = Ingested::Duplicate { subject: repeated.0 };
     assert_eq!(node.submit(vec![first]).await, [duplicate]);
     // Two people at once.
     let (third, fourth) = (given::requeue(PART, &items[1]), given::requeue(PART, &items[1]));
@@ -736,8 +788,10 @@ async fn intake_rows_go_with_their_submission_or_not_at_all(stores: &Stores) {
     let row = right.ports.store.intake(10).await.unwrap().remove(0);
     let ingest = given::ingest(PART);
     let moved = |batch: Commit| Commit {
-        submissions: vec![given::submission(vec![ingest.clone()])],
-        intake: vec![row.id],
+        submissions: vec![Submission {
+            intake: Some(row.id),
+            ..given::submission(vec![ingest.clone()])
+        }],
         ..batch
     };
 
@@ -751,18 +805,44 @@ async fn intake_rows_go_with_their_submission_or_not_at_all(stores: &Stores) {
     assert_eq!(right.log(PART).await.len(), 1);
 }
 
-async fn intake_rows_stay_when_their_submission_is_stale(stores: &Stores) {
+async fn an_intake_row_stays_when_its_own_submission_is_stale(stores: &Stores) {
     let node = stores.owner("node").await;
     stores.emit("orders.paid", true).await;
-    let row = node.ports.store.intake(10).await.unwrap().remove(0);
+    stores.emit("orders.sent", true).await;
+    let mut rows = node.ports.store.intake(10).await.unwrap();
     save_action(&node, "new").await;
 
-    let stale = Submission { defs: Some(0), ..given::submission(vec![given::ingest(PART)]) };
-    let batch = Commit { submissions: vec![stale], intake: vec![row.id], ..node.batch() };
-    let receipt = node.commit(batch).await.unwrap();
+    let of = |row: &IntakeRow, defs| Submission {
+        defs,
+        intake: Some(row.id),
+        ..given::submission(vec![given::ingest(PART)])
+    };
+    let submissions = vec![of(&rows[0], None), of(&rows[1], Some(0))];
+    let receipt = node.commit(Commit { submissions, ..node.batch() }).await.unwrap();
 
-    assert!(matches!(receipt.submissions[0], Submitted::Stale { .. }), "{receipt:?}");
-    assert_eq!(node.ports.store.intake(10).await.unwrap(), [row]);
+    assert!(matches!(receipt.submissions[1], Submitted::Stale { .. }), "{receipt:?}");
+    assert_eq!(node.ports.store.intake(10).await.unwrap(), [rows.remove(1)]);
+    assert_eq!(node.log(PART).await.len(), 1);
+}
+
+async fn refused_intake_rows_are_kept_with_the_reason(stores: &Stores) {
+    let node = stores.owner("node").await;
+    stores.emit("orders.paid", true).await;
+    stores.emit("orders.sent", true).await;
+    let rows = node.ports.store.intake(10).await.unwrap();
+    let refuse = |row: &IntakeRow| IntakeRefusal { row: row.id, reason: "too odd".to_owned() };
+
+    let batch = Commit { refusals: rows.iter().map(refuse).collect(), ..node.batch() };
+    node.commit(batch).await.unwrap();
+
+    assert!(node.ports.store.intake(10).await.unwrap().is_empty());
+    let kept = node.ports.history.refused_intake(TenantId::ADMIN, 10).await.unwrap();
+    let newest = node.ports.history.refused_intake(TenantId::ADMIN, 1).await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|one| (one.row, one.reason)).collect();
+    let expected = [1, 0].map(|at: usize| (rows[at].clone(), "too odd".to_owned()));
+    assert_eq!(kept, expected, "newest first");
+    assert_eq!(newest.len(), 1);
+    assert!(node.ports.history.refused_intake(TenantId(404), 10).await.unwrap().is_empty());
 }
 
 async fn every_accepted_work_is_in_exactly_one_home(stores: &Stores) {
@@ -795,6 +875,28 @@ async fn an_empty_batch_does_nothing(stores: &Stores) {
     let node = stores.owner("node").await;
     let receipt = node.commit(Commit::default()).await.unwrap();
     assert_eq!(receipt, actions_domain::work::Receipt::default());
+}
+
+/// An event that is known by its name.
+fn named_event(name: &str) -> Ingest {
+    let ingest = given::ingest(PART);
+    let dedupe = Some(given::dedupe(name, subject(&ingest)));
+    Ingest { dedupe, ..ingest }
+}
+
+fn subject(ingest: &Ingest) -> Uuid {
+    ingest.subject().expect("an event has an id")
+}
+
+/// Submits under the request key "k".
+async fn request(node: &Node, body: [u8; 16], ingests: Vec<Ingest>) -> Submitted {
+    let request = Some(RequestKey { key: given::hash("k"), body });
+    submit_one(node, Submission { request, ..given::submission(ingests) }).await
+}
+
+async fn submit_one(node: &Node, submission: Submission) -> Submitted {
+    let batch = Commit { submissions: vec![submission], ..Commit::default() };
+    node.commit(batch).await.unwrap().submissions.remove(0)
 }
 
 fn places(items: &[Item]) -> Vec<i64> {

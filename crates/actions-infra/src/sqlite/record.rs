@@ -11,7 +11,7 @@ use actions_domain::execution::{
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::history::{ActionCounts, QueueMetric};
-use actions_domain::ports::store::StoreError;
+use actions_domain::ports::store::{IntakeRow, StoreError};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Tenant, TenantSlug};
 use actions_domain::work::{Epoch, Home, Item, Key, KeyMode, Part, Seq, Work};
@@ -299,6 +299,14 @@ pub(super) fn action_counts(row: &SqliteRow) -> Result<ActionCounts, StoreError>
         retries: get(row, "retries")?,
         duration_ms: get(row, "duration_ms")?,
         last_at: optional_time(row, "last_at")?,
+    })
+}
+
+pub(super) fn intake(row: &SqliteRow) -> Result<IntakeRow, StoreError> {
+    Ok(IntakeRow {
+        id: get(row, "id")?,
+        tenant: get(row, "tenant").map(TenantId)?,
+        body: Json::from_record(get(row, "body")?),
     })
 }
 

@@ -97,19 +97,19 @@ async fn a_key_is_remembered_for_its_window_and_then_removed() {
         folder.clock.set(now);
         let mut ingest = event(answers.len() as u128, String::new());
         let subject = ingest.event.as_ref().unwrap().id.0;
-        ingest.dedupe = Some(Dedupe { key: [7; 16], body: None, subject });
+        ingest.dedupe = Some(Dedupe { key: [7; 16], subject });
         let receipt = store.commit(submit(vec![ingest])).await.unwrap();
         let Submitted::Accepted(ingested) = &receipt.submissions[0] else { panic!("{receipt:?}") };
         answers.push(ingested[0]);
     }
 
     let subject = event(0, String::new()).event.unwrap().id.0;
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!(answers, [Ingested::Stored, duplicate, Ingested::Stored]);
 
     folder.clock.set(now + window() * 3);
     let mut ingest = event(9, String::new());
-    ingest.dedupe = Some(Dedupe { key: [8; 16], body: None, subject });
+    ingest.dedupe = Some(Dedupe { key: [8; 16], subject });
     store.commit(submit(vec![ingest])).await.unwrap();
     assert_eq!(count(&store, "select count(*) from engine_dedupe").await, 1);
 }
@@ -253,7 +253,7 @@ async fn count(store: &SqliteStore, text: &'static str) -> i64 {
 }
 
 fn submit(ingests: Vec<Ingest>) -> Commit {
-    let submission = Submission { tenant: TenantId::ADMIN, defs: None, ingests };
+    let submission = Submission::new(TenantId::ADMIN, None, ingests);
     Commit { submissions: vec![submission], ..Commit::default() }
 }
 
