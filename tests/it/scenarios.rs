@@ -1,5 +1,6 @@
 //! What the whole system does, seen from outside.
 
+mod intake;
 mod node_loss;
 mod outage;
 mod restart;

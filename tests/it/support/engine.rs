@@ -107,6 +107,11 @@ impl TestEngine {
         saved
     }
 
+    /// Leaves an event in the intake, as a user's own transaction does.
+    pub fn leave(&self, tenant: TenantId, body: &str) {
+        self.memory.insert_intake(tenant, Json::from_record(body.to_owned()));
+    }
+
     pub async fn emit(&self, event_type: &str, data: Value) -> AcceptedEvent {
         let mut accepted = self.submit(vec![given_event(event_type, data)]).await.unwrap();
         self.settle().await;
