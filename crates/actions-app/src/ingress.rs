@@ -317,7 +317,10 @@ impl Request {
     /// What it holds in memory, roughly: its texts, and something for each thing.
     fn bytes(&self) -> usize {
         const EACH: usize = 512;
-        let event = |event: &Event| EACH + event.data.as_str().len() + event.source.len();
+        let event = |event: &Event| {
+            let metadata = event.attributes.metadata.as_ref();
+            EACH + event.data.as_str().len() + metadata.map_or(0, |json| json.as_str().len())
+        };
         let work = |work: &Work| EACH + work.input.as_ref().map_or(0, |input| input.as_str().len());
         let ingests = self.submissions().iter().flat_map(|submission| &submission.ingests);
         let bytes = ingests.map(|ingest| {
@@ -396,4 +399,23 @@ fn commit_of(waiting: &[Waiting], node: Option<actions_domain::id::NodeId>) -> C
         }
     }
     commit
+}
+
+#[cfg(test)]
+mod tests {
+    use actions_domain::limits::INGRESS_BYTES_MAX;
+
+    use super::Room;
+
+    #[test]
+    fn what_waits_is_limited_by_its_bytes_and_gives_its_room_back() {
+        let admitted = Default::default();
+        let whole = Room::take(&admitted, INGRESS_BYTES_MAX + 1).expect("the first may take more");
+        assert!(Room::take(&admitted, 1).is_none());
+        drop(whole);
+        let half = Room::take(&admitted, INGRESS_BYTES_MAX / 2).expect("there is room again");
+        assert!(Room::take(&admitted, INGRESS_BYTES_MAX).is_none());
+        assert!(Room::take(&admitted, INGRESS_BYTES_MAX / 2).is_some());
+        drop(half);
+    }
 }

@@ -54,7 +54,7 @@ async fn record(app: &App) -> Result<(), StoreError> {
             continue;
         }
         let TenantCounts { completed, failed, duration_ms, .. } =
-            counted.unwrap_or(TenantCounts::of(tenant));
+            counted.unwrap_or_else(|| TenantCounts::of(tenant));
         let ended = completed + failed;
         let share =
             |part: i64, whole: i64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
