@@ -217,8 +217,12 @@ create table engine.dedupe (
     day int4 not null,
     tenant int4 not null,
     key bytea not null,
-    subject uuid not null,
+    -- What a repetition of an event or a job is answered with.
+    subject uuid,
+    -- Of a request: the hash of what it asked for, and what a repetition is answered with. The
+    -- latter is filled in by the same flush.
     body bytea,
+    subjects uuid[],
     primary key (day, tenant, key)
 ) partition by list (day);
 
@@ -261,6 +265,18 @@ create table engine.intake (
     at timestamptz not null default clock_timestamp(),
     body text not null
 );
+
+-- Those of them that can never be accepted, with the reason. Whoever wrote them leaves them again,
+-- corrected.
+create table engine.intake_refused (
+    id int8 primary key,
+    tenant int4 not null,
+    at timestamptz not null,
+    refused_at timestamptz not null default clock_timestamp(),
+    body text not null,
+    reason text not null
+);
+create index intake_refused_tenant on engine.intake_refused (tenant, id);
 
 
 -- Definitions ---------------------------------------------------------------------------------

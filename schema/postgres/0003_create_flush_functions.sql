@@ -2,8 +2,8 @@
 -- no lock is ever held over a round trip. `admit` needs no lease, `settle` writes under leases,
 -- `enqueue` gives places in the logs.
 --
--- Locks, everywhere in this order: deduplication keys, sorted → dead letters → lease rows,
--- ascending → tail rows, ascending. Each statement of these functions sees what was committed
+-- Locks, everywhere in this order: keys of requests, sorted → keys of events and jobs, sorted →
+-- dead letters → lease rows, ascending → tail rows, ascending. Each statement of these functions sees what was committed
 -- when it began (READ COMMITTED), so what a lock protects is read in a statement after it.
 --
 -- Columns of a batch are arrays. Several `unnest` in one select list run side by side and are
@@ -18,26 +18,29 @@
 -- AX003 try again.
 
 -- Decides which ingests are new and stores their events; answers cancels and discards; deletes
--- intake rows that the submissions were made from.
+-- intake rows that the submissions were made from, and sets those aside that are refused.
 --
--- Verdicts: 0 stored, 1 duplicate (of `subjects`, with `sames` telling whether the body is the
--- same), 2 not dead any more, 3 stale.
+-- Verdicts: 0 stored, 1 duplicate of `subjects`, 2 not dead any more, 3 stale, 4 of a request whose
+-- key was used for another body.
 create function engine.admit_v1(
-    sub_tenants int4[], sub_versions int8[],
-    in_subs int4[], in_keys bytea[], in_bodies bytea[], in_subjects uuid[], in_requeues uuid[],
+    sub_tenants int4[], sub_versions int8[], sub_keys bytea[], sub_bodies bytea[],
+    sub_intakes int8[],
+    in_subs int4[], in_keys bytea[], in_subjects uuid[], in_requeues uuid[],
     ev_ingests int4[], ev_ids uuid[], ev_types text[], ev_sources text[], ev_externals text[],
     ev_accepted timestamptz[], ev_data text[], ev_attributes text[], ev_executions text[],
     cancel_tenants int4[], cancel_ids uuid[],
     discard_tenants int4[], discard_ids uuid[], discard_reasons text[],
-    intake_ids int8[],
-    out stales int8[], out verdicts int2[], out subjects uuid[], out sames bool[],
-    out discarded int8
+    refused_ids int8[], refused_reasons text[],
+    out stales int8[], out verdicts int2[], out subjects uuid[], out discarded int8
 )
     language plpgsql
     set plan_cache_mode = force_generic_plan
 as $$
 declare
     ingest_count int4 := cardinality(in_subs);
+    at timestamptz := clock_timestamp();
+    -- For each submission: 0 new or no request, 1 a repetition, 3 stale, 4 another body.
+    requests int2[];
     has_unknown bool;
     has_stale bool;
 begin
@@ -65,12 +68,18 @@ begin
         end if;
     end if;
 
+    if exists (select from unnest(sub_keys) as sub (key) where key is not null) then
+        select found.requests, found.verdicts
+        from engine.admit_requests_v1(
+            at, sub_tenants, sub_keys, sub_bodies, stales, in_subs, verdicts) as found
+        into requests, verdicts;
+    end if;
+
     if exists (select from unnest(in_keys) as ingest (key) where key is not null) then
-        select found.verdicts, found.subjects, found.sames
+        select found.verdicts, found.subjects
         from engine.admit_keys_v1(
-            clock_timestamp(), sub_tenants, in_subs, in_keys, in_bodies, in_subjects, verdicts
-        ) as found
-        into verdicts, subjects, sames;
+            at, sub_tenants, in_subs, in_keys, null, in_subjects, verdicts) as found
+        into verdicts, subjects;
     end if;
 
     if exists (select from unnest(in_requeues) as ingest (id) where id is not null) then
@@ -97,13 +106,21 @@ begin
             when unique_violation then
                 -- An event that is there was stored by an earlier try of this flush, with its
                 -- work.
-                select found.verdicts, found.subjects, found.sames
+                select found.verdicts, found.subjects
                 from engine.admit_repeats_v1(
                     sub_tenants, in_subs, ev_ingests, ev_ids, ev_types, ev_sources, ev_externals,
-                    ev_accepted, ev_data, ev_attributes, ev_executions, verdicts, subjects, sames
+                    ev_accepted, ev_data, ev_attributes, ev_executions, verdicts, subjects
                 ) as found
-                into verdicts, subjects, sames;
+                into verdicts, subjects;
         end;
+    end if;
+
+    if requests is not null then
+        select answered.verdicts, answered.subjects
+        from engine.answer_requests_v1(
+            at, sub_tenants, sub_keys, requests, in_subs, in_subjects, verdicts, subjects
+        ) as answered
+        into verdicts, subjects;
     end if;
 
     if cardinality(cancel_ids) > 0 then
@@ -130,12 +147,111 @@ begin
         get diagnostics discarded = row_count;
     end if;
 
-    -- A stale submission is matched and sent again from its row of the intake; the others' rows
-    -- are repetitions then.
-    if cardinality(intake_ids) > 0 and not coalesce(has_stale, false) then
-        perform from engine.intake where id = any (intake_ids) order by id for update;
-        delete from engine.intake where id = any (intake_ids);
+    -- A stale submission is matched and sent again from its row of the intake.
+    if exists (select from unnest(sub_intakes) as sub (row) where row is not null) then
+        delete from engine.intake
+        using unnest(sub_intakes, stales) as moved (id, stale)
+        where intake.id = moved.id and moved.stale is null;
     end if;
+
+    if cardinality(refused_ids) > 0 then
+        with refused as (
+            delete from engine.intake
+            using unnest(refused_ids, refused_reasons) as given (id, reason)
+            where intake.id = given.id
+            returning intake.id, intake.tenant, intake.at, intake.body, given.reason
+        )
+        insert into engine.intake_refused (id, tenant, at, body, reason)
+        select id, tenant, refused.at, body, reason from refused;
+    end if;
+end
+$$;
+
+-- Finds repetitions of whole requests. All ingests of a request that is not new are left out.
+create function engine.admit_requests_v1(
+    at timestamptz, sub_tenants int4[], sub_keys bytea[], sub_bodies bytea[], stales int8[],
+    in_subs int4[], given_verdicts int2[],
+    out requests int2[], out verdicts int2[]
+)
+    language plpgsql
+    set plan_cache_mode = force_generic_plan
+as $$
+declare
+    numbers int4[];
+    sames bool[];
+begin
+    select array_agg(n order by n), array_agg(case when stale is null then 0 else 3 end::int2 order by n)
+    from unnest(sub_tenants, stales) with ordinality as sub (tenant, stale, n)
+    into numbers, requests;
+
+    select found.verdicts, found.sames
+    from engine.admit_keys_v1(at, sub_tenants, numbers, sub_keys, sub_bodies, null, requests) as found
+    into requests, sames;
+
+    select array_agg(case when request = 1 and not same then 4 else request end::int2 order by n)
+    from unnest(requests, sames) with ordinality as sub (request, same, n)
+    into requests;
+
+    select array_agg(case when verdict = 0 then requests[sub] else verdict end::int2 order by n)
+    from unnest(in_subs, given_verdicts) with ordinality as ingest (sub, verdict, n)
+    into verdicts;
+end
+$$;
+
+-- Writes down what new requests are answered with, and answers repeated ones with that. Last,
+-- because a request may be repeated in its own flush.
+create function engine.answer_requests_v1(
+    at timestamptz, sub_tenants int4[], sub_keys bytea[], requests int2[],
+    in_subs int4[], in_subjects uuid[], given_verdicts int2[], given_subjects uuid[],
+    out verdicts int2[], out subjects uuid[]
+)
+    language plpgsql
+    set plan_cache_mode = force_generic_plan
+    -- Keys are always looked up one by one, however few rows the planner expects.
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set enable_seqscan = off
+as $$
+declare
+    today int4 := engine.day_of(at);
+begin
+    update engine.dedupe
+    set subjects = answered.subjects
+    from (
+        select
+            sub_tenants[sub] as tenant, sub_keys[sub] as key,
+            array_agg(case when verdict = 1 then repeated else subject end order by n) as subjects
+        from unnest(in_subs, in_subjects, given_verdicts, given_subjects)
+            with ordinality as ingest (sub, subject, verdict, repeated, n)
+        where requests[sub] = 0 and sub_keys[sub] is not null
+        group by sub
+    ) as answered
+    where dedupe.day in (today - 1, today)
+      and dedupe.tenant = answered.tenant and dedupe.key = answered.key;
+
+    select
+        array_agg(case when is_repeat and known is null then 4 else verdict end::int2 order by n),
+        array_agg(coalesce(known, subject) order by n)
+    from (
+        select
+            n, verdict, subject, requests[sub] = 1 as is_repeat,
+            case when requests[sub] = 1 then (
+                select dedupe.subjects[place] from engine.dedupe
+                where dedupe.day in (today - 1, today)
+                  and dedupe.tenant = sub_tenants[sub] and dedupe.key = sub_keys[sub]
+                  and cardinality(dedupe.subjects) = ingests
+                order by dedupe.day
+                limit 1
+            ) end as known
+        from (
+            select
+                n, sub, verdict, subject, count(*) over (partition by sub) as ingests,
+                (row_number() over (partition by sub order by n))::int4 as place
+            from unnest(in_subs, given_verdicts, given_subjects)
+                with ordinality as ingest (sub, verdict, subject, n)
+        ) as placed
+    ) as judged
+    into verdicts, subjects;
 end
 $$;
 
@@ -317,8 +433,8 @@ create function engine.admit_repeats_v1(
     sub_tenants int4[], in_subs int4[],
     ev_ingests int4[], ev_ids uuid[], ev_types text[], ev_sources text[], ev_externals text[],
     ev_accepted timestamptz[], ev_data text[], ev_attributes text[], ev_executions text[],
-    given_verdicts int2[], given_subjects uuid[], given_sames bool[],
-    out verdicts int2[], out subjects uuid[], out sames bool[]
+    given_verdicts int2[], given_subjects uuid[],
+    out verdicts int2[], out subjects uuid[]
 )
     language plpgsql
 as $$
@@ -344,13 +460,8 @@ begin
 
     select
         array_agg(case when repeat.id is null then verdict else 1 end::int2 order by n),
-        array_agg(coalesce(repeat.id, subject) order by n),
-        array_agg(repeat.id is not null or same order by n)
-    from unnest(
-        given_verdicts,
-        coalesce(given_subjects, array_fill(null::uuid, array[cardinality(given_verdicts)])),
-        coalesce(given_sames, array_fill(null::bool, array[cardinality(given_verdicts)]))
-    ) with ordinality as ingest (verdict, subject, same, n)
+        array_agg(coalesce(repeat.id, subject) order by n)
+    from unnest(given_verdicts, given_subjects) with ordinality as ingest (verdict, subject, n)
     left join (
         select ingest, id
         from (
@@ -360,7 +471,7 @@ begin
         ) as counted
         where nth > 1 or not id = any (stored)
     ) as repeat on repeat.ingest = ingest.n
-    into verdicts, subjects, sames;
+    into verdicts, subjects;
 end
 $$;
 

@@ -291,6 +291,29 @@ begin
 end
 $$;
 
+-- All that the program asks of a pattern but the syntax of a regular expression, which is another
+-- one here.
+create function engine.check_pattern(pattern text) returns void
+    language plpgsql
+as $$
+begin
+    if pattern is null or octet_length(pattern) not between 1 and 255 then
+        perform engine.refuse('a pattern has 1 to 255 bytes');
+    end if;
+    if pattern ~ '^/.*/$' then
+        if length(pattern) < 3 or octet_length(pattern) <> length(pattern) then
+            perform engine.refuse(format('a regular expression between slashes has ASCII characters, and at least one; got %s', pattern));
+        end if;
+    elsif left(pattern, 1) = '^' or right(pattern, 1) = '$' then
+        if octet_length(pattern) <> length(pattern) then
+            perform engine.refuse(format('a regular expression has ASCII characters; got %s', pattern));
+        end if;
+    elsif pattern !~ '^[A-Za-z0-9_*?]+(\.[A-Za-z0-9_*?]+)*$' or pattern ~ '\*\*' then
+        perform engine.refuse(format('a pattern is words of letters, digits, ''_'', ''*'' and ''?'' joined by single dots, without ''**''; got %s', pattern));
+    end if;
+end
+$$;
+
 create function engine.check_action_spec(spec json) returns void
     language plpgsql
 as $$
@@ -325,9 +348,7 @@ begin
         perform engine.refuse('event_patterns needs at least one pattern');
     end if;
     for part in select json_array_elements_text(spec -> 'event_patterns') as pattern loop
-        if part.pattern is null or octet_length(part.pattern) not between 1 and 255 then
-            perform engine.refuse('a pattern has 1 to 255 bytes');
-        end if;
+        perform engine.check_pattern(part.pattern);
     end loop;
     if not spec ->> 'priority' = any (array['low', 'normal', 'high', 'very_high', 'critical']) then
         perform engine.refuse(format('there is no priority %s', spec ->> 'priority'));
@@ -481,9 +502,7 @@ begin
     if not found then
         perform engine.refuse(format('there is no action %s', new.action_id));
     end if;
-    if new.event_pattern is null or octet_length(new.event_pattern) not between 1 and 255 then
-        perform engine.refuse('a pattern has 1 to 255 bytes');
-    end if;
+    perform engine.check_pattern(new.event_pattern);
     if coalesce(new.priority, 0) < 0 then
         perform engine.refuse('priority is 0 or more');
     end if;
@@ -595,6 +614,91 @@ select engine.create_schema_v1('tenant_template', 0);
 
 create schema actions;
 
+-- Checks what the engine could only set aside later: the caller can still mend it.
+create function engine.check_emitted(data text, attributes json) returns void
+    language plpgsql
+as $$
+declare
+    part record;
+    rest text;
+begin
+    -- A '/' cannot stand in a bare number or word, so what is left of strings cannot join others.
+    if length(data) - length(translate(data, '[{', '')) > 64
+        or data ~ '[eE][+]?[0-9]{3}|[0-9]{200}' then
+        rest := regexp_replace(data, '"(\\.|[^"\\])*"', '/', 'g');
+        -- A number that no double holds is refused by the cast.
+        perform number[1]::float8
+        from regexp_matches(rest, '-?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?', 'g') as number
+        where length(number[1]) >= 309 or number[1] ~ '[eE][+]?[0-9]{3}';
+        rest := regexp_replace(rest, '[^][{}]', '', 'g');
+        for level in 1..64 loop
+            exit when rest = '';
+            rest := regexp_replace(rest, '\[\]|\{\}', '', 'g');
+        end loop;
+        if rest <> '' then
+            perform engine.refuse('JSON is nested deeper than 64 levels');
+        end if;
+    end if;
+
+    if json_typeof(attributes) <> 'object' then
+        perform engine.refuse('attributes are a JSON object');
+    end if;
+    for part in
+        select key, json_typeof(value) as kind, value #>> '{}' as value from json_each(attributes)
+    loop
+        case
+            when part.key = 'by_engine' then
+                if part.value is distinct from 'false' then
+                    perform engine.refuse('only the engine sets by_engine');
+                end if;
+            when part.key = 'depth' then
+                if part.kind <> 'number' or part.value !~ '^[0-9]{1,2}$' or part.value::int4 > 16 then
+                    perform engine.refuse('depth is 0 to 16: longer chains of actions are loops');
+                end if;
+            when part.key = 'extensions' then
+                if part.kind <> 'object' then
+                    perform engine.refuse('extensions are a JSON object');
+                end if;
+            when part.kind = 'null' then
+                null;
+            when part.key in ('aggregate_id', 'correlation_id', 'causation_id', 'caused_by',
+                              'tenant_id', 'organization_id', 'user_id') then
+                if part.kind <> 'string'
+                    or part.value !~* '^([0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$' then
+                    perform engine.refuse(format('%s is a UUID, not %s', part.key, part.value));
+                end if;
+            when part.key in ('subject', 'content_type', 'data_schema', 'partition_key',
+                              'aggregate_type', 'source_service', 'source_version', 'traceparent',
+                              'tracestate') then
+                if part.kind <> 'string' then
+                    perform engine.refuse(format('%s is a text', part.key));
+                end if;
+                if part.key in ('subject', 'partition_key') and octet_length(part.value) > 1024 then
+                    perform engine.refuse(format('%s has at most 1024 bytes', part.key));
+                end if;
+            when part.key = 'priority' then
+                if part.kind <> 'string' or not part.value = any (
+                    array['low', 'normal', 'high', 'very_high', 'critical']) then
+                    perform engine.refuse(format('there is no priority %s', part.value));
+                end if;
+            when part.key = 'event_version' then
+                if part.kind <> 'number' or part.value !~ '^-?[0-9]{1,10}$'
+                    or part.value::int8 not between -2147483648 and 2147483647 then
+                    perform engine.refuse('event_version is a 32-bit integer');
+                end if;
+            when part.key = 'time' then
+                if part.kind <> 'string'
+                    or part.value !~* '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' then
+                    perform engine.refuse('time is written like 2026-01-31T12:00:00Z');
+                end if;
+                perform part.value::timestamptz;
+            else
+                null;
+        end case;
+    end loop;
+end
+$$;
+
 -- Leaves an event for the engine, inside the caller's transaction: it exists if that commits.
 -- Inserts one row into the intake and takes no other lock. Answers the event's id. `data` and
 -- `attributes` are JSON and are kept byte for byte.
@@ -618,6 +722,14 @@ begin
     if octet_length(data) > 1048576 then
         raise exception 'an event has at most 1048576 bytes' using errcode = 'check_violation';
     end if;
+    if octet_length(attributes) > 1048576 then
+        raise exception 'attributes have at most 1048576 bytes' using errcode = 'check_violation';
+    end if;
+    if octet_length(source) > 1024 or octet_length(external_id) > 1024 then
+        raise exception 'source and external_id have at most 1024 bytes'
+            using errcode = 'check_violation';
+    end if;
+    perform engine.check_emitted(data, coalesce(attributes, '{}')::json);
     select t.id from engine.tenant as t where t.slug = tenant into tenant_id;
     if not found then
         raise exception 'there is no tenant %', tenant using errcode = 'AX004';

@@ -134,14 +134,28 @@ create table engine_intake (
     body text not null
 ) strict;
 
+-- Those of them that can never be accepted, with the reason. Whoever wrote them leaves them again,
+-- corrected.
+create table engine_intake_refused (
+    id integer primary key,
+    tenant integer not null,
+    body text not null,
+    reason text not null,
+    refused_at integer not null
+) strict;
+
+create index engine_intake_refused_by_tenant on engine_intake_refused (tenant, id);
+
 -- What two submissions have in common when they mean the same. The day leads, so that old days
 -- are removed from one end; a look-up asks for two of them.
 create table engine_dedupe (
     day integer not null,
     tenant integer not null,
     k blob not null,
+    -- Of a request: the hash of what it asked for.
     body blob,
-    subject blob not null,
+    -- What a repetition is answered with, one id after the other.
+    subjects blob not null,
     at integer not null,
     primary key (day, tenant, k)
 ) strict, without rowid;

@@ -1,6 +1,7 @@
 //! What the whole system does, seen from outside.
 
 mod full_disk;
+mod intake;
 mod node_loss;
 mod outage;
 mod restart;

@@ -139,8 +139,8 @@ pub(crate) fn idempotency_of(
         let message = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters");
         Problem::parameter("Idempotency-Key", message)
     })?;
-    let body = [canonical(headers, path, query).as_slice(), body].concat();
-    Ok(Some(Idempotency { scope, key: key.to_owned(), body }))
+    let beside = canonical(headers, path, query);
+    Ok(Some(Idempotency::new(scope, key, &[&beside, body])))
 }
 
 /// What a request says beside its body, in lines. No header's value has a line break, and an

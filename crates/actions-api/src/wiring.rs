@@ -81,7 +81,7 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
 
     let backend = open(config, &clock).await?;
     let ports = ports(&backend, clock, &handlers);
-    let app = App::new(ports, handlers);
+    let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
     Ok(Engine { app, functions, backend })
 }

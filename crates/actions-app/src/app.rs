@@ -9,7 +9,7 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::schemas::Schemas;
-use actions_domain::ports::store::Store;
+use actions_domain::ports::store::{Store, StoreError};
 
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
@@ -48,11 +48,16 @@ pub struct App {
 impl App {
     /// Puts the engine together and starts its way in. Work is accepted from now on; it runs
     /// once [`crate::node::start`] was called, here or in another process.
-    pub fn new(ports: Ports, handlers: Arc<Handlers>) -> Self {
+    ///
+    /// # Errors
+    /// When the store cannot say how many partitions there are: without that, nobody knows where
+    /// a key belongs.
+    pub async fn start(ports: Ports, handlers: Arc<Handlers>) -> Result<Self, StoreError> {
+        let part_count = ports.leases.part_count().await?;
         let catalogue = Arc::new(Catalogue::new(ports.definitions.clone(), ports.matchers.clone()));
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live::new(part_count));
         let ingress = Ingress::start(ports.clone(), live.clone());
         let completions = Arc::new(Completions::default());
-        Self { ports, handlers, catalogue, ingress, completions, live }
+        Ok(Self { ports, handlers, catalogue, ingress, completions, live })
     }
 }

@@ -4,7 +4,7 @@
 //! definitions' version it was matched with, and refused when that is old.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use actions_domain::action::Action;
@@ -17,6 +17,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::Tenant;
 use tokio::sync::Mutex;
+use tracing::warn;
 
 /// First words of events that the engine publishes.
 const ENGINE_WORDS: [&str; 2] = ["actions.", "executions."];
@@ -39,6 +40,8 @@ pub struct TenantDefinitions {
     /// One refresh at a time; readers never wait for the store.
     refresh: Mutex<()>,
     changes: Arc<AtomicU64>,
+    /// The last version that could not be read.
+    failed_at: AtomicI64,
 }
 
 struct State {
@@ -64,15 +67,32 @@ impl Catalogue {
         Self { definitions, matchers, tenants, pinned, changes: Arc::default() }
     }
 
-    /// Reads every tenant's changes since the versions that are here.
+    /// Reads every tenant's changes since the versions that are here. A tenant whose changes
+    /// cannot be read keeps what is here and stops nobody else.
+    ///
+    /// # Errors
+    /// When the store is away.
     pub async fn refresh_all(&self) -> Result<(), StoreError> {
+        let mut failed = None;
         for tenant in self.definitions.tenants().await? {
             let known = self.adopt(&tenant);
-            if known.version() < tenant.defs_version {
-                known.refresh(self.definitions.as_ref(), tenant.defs_version).await?;
+            if known.version() >= tenant.defs_version {
+                continue;
+            }
+            match known.refresh(self.definitions.as_ref(), tenant.defs_version).await {
+                Ok(()) => failed = None,
+                // One failure may be the tenant's, two in a row are the store's.
+                Err(error @ StoreError::Unavailable { .. }) if failed.is_some() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    known.tell_failure(tenant.defs_version, &error);
+                    failed =
+                        Some(error).filter(|error| matches!(error, StoreError::Unavailable { .. }));
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads one tenant's changes until at least version `wanted` is here.
@@ -127,6 +147,7 @@ impl Catalogue {
             state: RwLock::new(state),
             refresh: Mutex::new(()),
             changes: self.changes.clone(),
+            failed_at: AtomicI64::new(0),
         });
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         tenants.entry(tenant.id).or_insert(fresh).clone()
@@ -231,6 +252,14 @@ impl TenantDefinitions {
     /// Whether any pattern could match an event of the engine's own.
     pub fn listens_to_engine(&self) -> bool {
         !self.read().listens_to_engine.is_empty()
+    }
+
+    /// One line for each version, not one for each look.
+    fn tell_failure(&self, version: i64, error: &StoreError) {
+        if self.failed_at.swap(version, Ordering::Relaxed) != version {
+            let tenant = self.tenant.slug.as_str();
+            warn!(tenant, version, %error, "a tenant's definitions cannot be read");
+        }
     }
 
     async fn refresh(&self, definitions: &dyn Definitions, wanted: i64) -> Result<(), StoreError> {

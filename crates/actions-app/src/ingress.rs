@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
+use actions_domain::event::Event;
+use actions_domain::limits::{FLUSH_BYTES_MAX, INGRESS_BYTES_MAX};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{
-    Cancel, Commit, Discard, Fence, Home, Ingested, Item, Part, Receipt, Seq, Submission, Submitted,
+    Cancel, Commit, Discard, Fence, Home, Ingested, IntakeRefusal, Item, Part, Receipt, Seq,
+    Submission, Submitted, Work,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -22,7 +26,8 @@ use crate::node::live::Live;
 /// Events and work items of one flush: a sync to disk is shared by that many, and a commit of
 /// them takes some tens of milliseconds.
 const FLUSH_WORKS_MAX: usize = 2_000;
-/// Callers that may wait for a flush. More are refused at the door.
+/// Callers that may wait for a flush, beside the limit of their bytes. More are refused at the
+/// door.
 const QUEUE_MAX: usize = 20_000;
 /// How often a flush with an unknown outcome is sent again before its callers are told.
 const UNKNOWN_RETRIES_MAX: u32 = 5;
@@ -32,15 +37,20 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Ingress {
     queue: mpsc::Sender<Waiting>,
+    /// Bytes of everything that was admitted and not answered yet.
+    admitted: Arc<AtomicUsize>,
 }
 
-/// Why something was not accepted. Nothing of it was stored.
+/// Why something was not accepted. Nothing of it was stored, unless it says otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IngressError {
     #[error("the store refuses the data: {reason}")]
     Refused { reason: String },
     #[error("the store is unavailable")]
     Unavailable,
+    /// It may be stored or not. With the same id or key it is safe to send it again.
+    #[error("the store did not say whether it was written")]
+    Unknown,
     #[error("too many callers are waiting already")]
     Full,
 }
@@ -51,17 +61,42 @@ enum Request {
     Submit(Submission),
     Cancel(Cancel),
     Discard(Vec<Discard>),
-    /// Submissions made from intake rows, written under the intake's fence.
+    /// Submissions made from intake rows, and rows that are set aside, written under the intake's
+    /// fence.
     Intake {
         fence: Fence,
-        rows: Vec<i64>,
         submissions: Vec<Submission>,
+        refusals: Vec<IntakeRefusal>,
     },
+}
+
+/// A share of the bytes that may wait. Given back when it is dropped.
+#[derive(Debug)]
+struct Room {
+    bytes: usize,
+    admitted: Arc<AtomicUsize>,
+}
+
+impl Room {
+    /// `None` when there is none left.
+    fn take(admitted: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let before = admitted.fetch_add(bytes, Ordering::Relaxed);
+        let room = Self { bytes, admitted: admitted.clone() };
+        // Whoever comes first may take more, so that nothing waits for ever.
+        (before == 0 || before.saturating_add(bytes) <= INGRESS_BYTES_MAX).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.admitted.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
 struct Waiting {
     request: Request,
+    room: Room,
     answer: oneshot::Sender<Result<Answer, IngressError>>,
 }
 
@@ -76,7 +111,7 @@ impl Ingress {
     pub fn start(ports: Ports, live: Arc<Live>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(Flusher { ports, live, next_part: 0 }.run(waiting));
-        Self { queue }
+        Self { queue, admitted: Arc::default() }
     }
 
     /// Has a submission accepted, all of it or nothing.
@@ -102,15 +137,15 @@ impl Ingress {
         }
     }
 
-    /// Accepts what was made from intake rows and removes these, under the fence of the
+    /// Accepts what was made from intake rows and sets others aside, under the fence of the
     /// partition whose owner moves the intake.
     pub async fn move_intake(
         &self,
         fence: Fence,
-        rows: Vec<i64>,
         submissions: Vec<Submission>,
+        refusals: Vec<IntakeRefusal>,
     ) -> Result<Vec<Submitted>, IngressError> {
-        match self.ask(Request::Intake { fence, rows, submissions }).await? {
+        match self.ask(Request::Intake { fence, submissions, refusals }).await? {
             Answer::Submitted(submitted) => Ok(submitted),
             Answer::Discarded(_) => Err(IngressError::Unavailable),
         }
@@ -118,8 +153,9 @@ impl Ingress {
 
     async fn ask(&self, request: Request) -> Result<Answer, IngressError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { request, answer }).map_err(|_| IngressError::Full)?;
-        answered.await.unwrap_or(Err(IngressError::Unavailable))
+        let room = Room::take(&self.admitted, request.bytes()).ok_or(IngressError::Full)?;
+        self.queue.try_send(Waiting { request, room, answer }).map_err(|_| IngressError::Full)?;
+        answered.await.unwrap_or(Err(IngressError::Unknown))
     }
 }
 
@@ -141,12 +177,15 @@ impl Flusher {
             };
             let mut batch = vec![next];
             let mut works = batch[0].request.work_count();
+            let mut bytes = batch[0].room.bytes;
             while works < FLUSH_WORKS_MAX
                 && let Ok(next) = waiting.try_recv()
             {
                 works += next.request.work_count();
+                bytes += next.room.bytes;
                 // The intake is moved under a fence that must not endanger its neighbours.
-                if next.request.needs_own_flush() || batch[0].request.needs_own_flush() {
+                let is_alone = next.request.needs_own_flush() || batch[0].request.needs_own_flush();
+                if is_alone || bytes > FLUSH_BYTES_MAX {
                     first = Some(next);
                     break;
                 }
@@ -156,18 +195,16 @@ impl Flusher {
         }
     }
 
-    async fn flush(&mut self, batch: Vec<Waiting>) {
+    async fn flush(&mut self, mut batch: Vec<Waiting>) {
         let part = self.choose_part();
-        let (mut requests, mut answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        for request in &mut requests {
-            request.place_keyless(part);
+        for waiting in &mut batch {
+            waiting.request.place_keyless(part);
         }
-        match self.commit(&requests).await {
+        match self.commit(&batch).await {
             Ok(receipt) => {
-                self.hand_over(&requests, &receipt);
+                self.hand_over(&batch, &receipt);
                 let mut submitted = receipt.submissions.into_iter();
-                for (request, answer) in requests.iter().zip(answers) {
+                for Waiting { request, answer, room: _ } in batch {
                     let count = request.submissions().len();
                     let reply = match request {
                         Request::Discard(_) => Answer::Discarded(receipt.discarded),
@@ -179,15 +216,19 @@ impl Flusher {
                     let _ = answer.send(Ok(reply));
                 }
             }
-            // One of them is bad: the others must not suffer, so each is written alone.
-            Err(StoreError::Refused { .. }) if requests.len() > 1 => {
-                for (request, answer) in requests.into_iter().zip(answers.drain(..)) {
-                    Box::pin(self.flush(vec![Waiting { request, answer }])).await;
-                }
+            // One of them is bad: it is searched for by halves, and the others do not suffer.
+            Err(StoreError::Refused { .. }) if batch.len() > 1 => {
+                let second = batch.split_off(batch.len() / 2);
+                Box::pin(self.flush(batch)).await;
+                Box::pin(self.flush(second)).await;
             }
             Err(error) => {
                 let reply = match error {
                     StoreError::Refused { reason } => IngressError::Refused { reason },
+                    StoreError::Unavailable { unknown: true, source } => {
+                        warn!(%source, "whether a flush was written is unknown");
+                        IngressError::Unknown
+                    }
                     StoreError::Fenced { .. }
                     | StoreError::Conflict { .. }
                     | StoreError::Unavailable { .. }
@@ -196,8 +237,8 @@ impl Flusher {
                         IngressError::Unavailable
                     }
                 };
-                for answer in answers {
-                    let _ = answer.send(Err(reply.clone()));
+                for waiting in batch {
+                    let _ = waiting.answer.send(Err(reply.clone()));
                 }
             }
         }
@@ -205,10 +246,10 @@ impl Flusher {
 
     /// Commits, and sends the same batch again while nobody can say whether it was written. The
     /// ids are the same, so a batch that was written is found to be there.
-    async fn commit(&self, requests: &[Request]) -> Result<Receipt, StoreError> {
+    async fn commit(&self, waiting: &[Waiting]) -> Result<Receipt, StoreError> {
         let mut tries = 0;
         loop {
-            let batch = commit_of(requests, self.live.node());
+            let batch = commit_of(waiting, self.live.node());
             match self.ports.store.commit(batch).await {
                 Err(StoreError::Unavailable { unknown: true, .. })
                     if tries < UNKNOWN_RETRIES_MAX =>
@@ -223,9 +264,9 @@ impl Flusher {
 
     /// Tells the node of this process what it may start at once. A hint: a lost one is found by
     /// reading the log.
-    fn hand_over(&self, requests: &[Request], receipt: &Receipt) {
+    fn hand_over(&self, waiting: &[Waiting], receipt: &Receipt) {
         let mut submissions = Vec::new();
-        for request in requests {
+        for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::Cancel(cancel.execution));
             }
@@ -248,7 +289,7 @@ impl Flusher {
         self.next_part = self.next_part.wrapping_add(1);
         match own.len() {
             0 => {
-                let all = usize::from(self.live.part_count().max(1));
+                let all = usize::from(self.live.part_count());
                 Part(u16::try_from(self.next_part % all).unwrap_or(0))
             }
             count => own[self.next_part % count],
@@ -271,6 +312,22 @@ impl Request {
             .flat_map(|submission| &submission.ingests)
             .map(|ingest| ingest.works.len() + 1)
             .sum()
+    }
+
+    /// What it holds in memory, roughly: its texts, and something for each thing.
+    fn bytes(&self) -> usize {
+        const EACH: usize = 512;
+        let event = |event: &Event| {
+            let metadata = event.attributes.metadata.as_ref();
+            EACH + event.data.as_str().len() + metadata.map_or(0, |json| json.as_str().len())
+        };
+        let work = |work: &Work| EACH + work.input.as_ref().map_or(0, |input| input.as_str().len());
+        let ingests = self.submissions().iter().flat_map(|submission| &submission.ingests);
+        let bytes = ingests.map(|ingest| {
+            ingest.event.as_deref().map_or(0, event)
+                + ingest.works.iter().map(|(_, one)| work(one)).sum::<usize>()
+        });
+        EACH + bytes.sum::<usize>()
     }
 
     fn needs_own_flush(&self) -> bool {
@@ -327,19 +384,38 @@ fn after(seq: Seq, count: usize) -> Seq {
     Seq(seq.0 + i64::try_from(count).unwrap_or(0))
 }
 
-fn commit_of(requests: &[Request], node: Option<actions_domain::id::NodeId>) -> Commit {
+fn commit_of(waiting: &[Waiting], node: Option<actions_domain::id::NodeId>) -> Commit {
     let mut commit = Commit { node, ..Commit::default() };
-    for request in requests {
+    for Waiting { request, .. } in waiting {
         match request {
             Request::Submit(submission) => commit.submissions.push(submission.clone()),
             Request::Cancel(cancel) => commit.cancels.push(cancel.clone()),
             Request::Discard(discards) => commit.discards.extend_from_slice(discards),
-            Request::Intake { fence, rows, submissions } => {
+            Request::Intake { fence, submissions, refusals } => {
                 commit.fences.push(*fence);
-                commit.intake.extend_from_slice(rows);
                 commit.submissions.extend_from_slice(submissions);
+                commit.refusals.extend_from_slice(refusals);
             }
         }
     }
     commit
+}
+
+#[cfg(test)]
+mod tests {
+    use actions_domain::limits::INGRESS_BYTES_MAX;
+
+    use super::Room;
+
+    #[test]
+    fn what_waits_is_limited_by_its_bytes_and_gives_its_room_back() {
+        let admitted = Default::default();
+        let whole = Room::take(&admitted, INGRESS_BYTES_MAX + 1).expect("the first may take more");
+        assert!(Room::take(&admitted, 1).is_none());
+        drop(whole);
+        let half = Room::take(&admitted, INGRESS_BYTES_MAX / 2).expect("there is room again");
+        assert!(Room::take(&admitted, INGRESS_BYTES_MAX).is_none());
+        assert!(Room::take(&admitted, INGRESS_BYTES_MAX / 2).is_some());
+        drop(half);
+    }
 }

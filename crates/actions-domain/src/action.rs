@@ -11,8 +11,8 @@ use crate::Timestamp;
 use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
-    CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, NAME_BYTES_MAX, RATE_MAX,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX,
+    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
@@ -152,7 +152,8 @@ pub enum ActionSpecError {
     #[error("config is a JSON object of at most {max} bytes", max = CONFIG_BYTES_MAX)]
     Config,
     #[error(
-        "an affinity key has two or more tokens joined by ':', like order:{{data.id}}; got {given:?}"
+        "an affinity key has 2 to {tokens} tokens joined by ':', like order:{{data.id}}, and at most {bytes} bytes; got {given:?}",
+        tokens = KEY_TOKENS_MAX, bytes = KEY_BYTES_MAX
     )]
     Affinity { given: String },
 }
@@ -206,9 +207,12 @@ impl ActionSpec {
             errors.push(ActionSpecError::Config);
         }
         if let Some(affinity) = &self.affinity
-            && (affinity.key.split(':').count() < 2 || affinity.key.split(':').any(str::is_empty))
+            && (!(2..=KEY_TOKENS_MAX).contains(&affinity.key.split(':').count())
+                || affinity.key.split(':').any(str::is_empty)
+                || affinity.key.len() > KEY_BYTES_MAX)
         {
-            errors.push(ActionSpecError::Affinity { given: affinity.key.clone() });
+            let given = affinity.key.chars().take(KEY_BYTES_MAX).collect();
+            errors.push(ActionSpecError::Affinity { given });
         }
         errors
     }

@@ -8,6 +8,13 @@ pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Bytes of one batch.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one flush: what a store should hold in memory at once. A larger submission is a flush
+/// of its own.
+pub const FLUSH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of everything that waits for a flush. Callers beyond are asked to come back.
+pub const INGRESS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of the intake that are moved at once.
+pub const INTAKE_BYTES_MAX: usize = FLUSH_BYTES_MAX;
 /// Nesting of any JSON that we accept. Deeper input has only ever been an attack.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// An event type, and a pattern for one: the width of the founding columns.
@@ -92,6 +99,10 @@ pub const ERROR_DETAILS_BYTES_MAX: usize = 32 * 1024;
 pub const LOSSES_MAX: u8 = 4;
 /// An affinity key.
 pub const KEY_BYTES_MAX: usize = 255;
+/// Tokens of an affinity key, and bytes of each: together they fit into a key, and a UUID fits into
+/// a token. Of a longer token the end is replaced by a hash.
+pub const KEY_TOKENS_MAX: usize = 6;
+pub const KEY_TOKEN_BYTES_MAX: usize = 41;
 /// A tenant's slug. Its schema name stays below PostgreSQL's 63 bytes.
 pub const SLUG_BYTES_MAX: usize = 48;
 /// A page of a list: default and largest.

@@ -203,9 +203,8 @@ pub struct Commit {
     pub cancels: Vec<Cancel>,
     /// Dead letters that somebody decided to forget.
     pub discards: Vec<Discard>,
-    /// Rows of the intake that `submissions` were made from. They stay when any of these is
-    /// stale.
-    pub intake: Vec<i64>,
+    /// Rows of the intake that can never be accepted. They are set aside with the reason.
+    pub refusals: Vec<IntakeRefusal>,
 }
 
 impl Commit {
@@ -216,7 +215,7 @@ impl Commit {
             && self.finishes.is_empty()
             && self.cancels.is_empty()
             && self.discards.is_empty()
-            && self.intake.is_empty()
+            && self.refusals.is_empty()
     }
 }
 
@@ -227,7 +226,28 @@ pub struct Submission {
     /// The definitions' version that its works were matched with. `None` when nothing was
     /// matched, as for a job.
     pub defs: Option<i64>,
+    /// The caller's promise that two submissions are one request. A repetition is answered with
+    /// what the first one led to, another body is refused whole.
+    pub request: Option<RequestKey>,
+    /// The row of the intake that it was made from. It goes with the submission, and stays when
+    /// that is stale.
+    pub intake: Option<i64>,
     pub ingests: Vec<Ingest>,
+}
+
+impl Submission {
+    pub fn new(tenant: TenantId, defs: Option<i64>, ingests: Vec<Ingest>) -> Self {
+        Self { tenant, defs, request: None, intake: None, ingests }
+    }
+}
+
+/// What names a request inside its tenant, and what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey {
+    /// BLAKE3, 128 bits, of the caller's key and what it is unique in.
+    pub key: [u8; 16],
+    /// BLAKE3, 128 bits, of the body: a different one is a mistake.
+    pub body: [u8; 16],
 }
 
 /// An event with the work that it leads to, or a job alone.
@@ -242,13 +262,19 @@ pub struct Ingest {
     pub requeue_of: Option<ExecutionId>,
 }
 
-/// What two submissions have in common when they mean the same thing.
+impl Ingest {
+    /// The event or execution that a repetition is answered with.
+    pub fn subject(&self) -> Option<Uuid> {
+        let event = || self.event.as_ref().map(|event| event.id.0);
+        self.dedupe.map(|dedupe| dedupe.subject).or_else(event)
+    }
+}
+
+/// What two ingests have in common when they mean the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dedupe {
-    /// BLAKE3, 128 bits, of what names the submission inside its tenant.
+    /// BLAKE3, 128 bits, of what names the ingest inside its tenant.
     pub key: [u8; 16],
-    /// BLAKE3, 128 bits, of the body, when a different body is a mistake.
-    pub body: Option<[u8; 16]>,
     /// The event or execution that a repetition is answered with.
     pub subject: Uuid,
 }
@@ -284,6 +310,13 @@ pub struct Discard {
     pub reason: String,
 }
 
+/// A row of the intake that can never be accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntakeRefusal {
+    pub row: i64,
+    pub reason: String,
+}
+
 /// What a commit did. `submissions` has one entry for each submission, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Receipt {
@@ -302,15 +335,16 @@ pub enum Submitted {
     Accepted(Vec<Ingested>),
     /// The definitions have changed: match again with at least this version.
     Stale { defs: i64 },
+    /// Its request key was used for another body. Nothing of it was stored.
+    Mismatch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ingested {
     Stored,
-    /// It was there before. `same_body` is false when the caller reused a key by mistake.
+    /// It was there before.
     Duplicate {
         subject: Uuid,
-        same_body: bool,
     },
     /// The dead letter to requeue is none any more.
     NotDead,

@@ -6,3 +6,4 @@ pub mod postgres;
 pub mod schemas;
 pub mod sqlite;
 pub mod system;
+mod unreadable;

@@ -14,7 +14,7 @@ use actions_domain::execution::Attempt;
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
-use actions_domain::ports::history::QueueMetric;
+use actions_domain::ports::history::{QueueMetric, RefusedIntake};
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Tenant, TenantSlug};
@@ -87,6 +87,7 @@ struct Tables {
     dedupe_order: VecDeque<(Timestamp, TenantId, [u8; 16])>,
     intake: BTreeMap<i64, IntakeRow>,
     intake_next: i64,
+    refused_intake: Vec<RefusedIntake>,
 
     tenants: BTreeMap<TenantId, Tenant>,
     /// All versions, oldest first.
@@ -133,8 +134,10 @@ struct LaterRow {
 }
 
 struct DedupeRow {
+    /// Of a request.
     body: Option<[u8; 16]>,
-    subject: Uuid,
+    /// What a repetition is answered with: one of an ingest, one for each ingest of a request.
+    subjects: Vec<Uuid>,
     until: Timestamp,
 }
 
@@ -161,6 +164,7 @@ impl Tables {
             dedupe_order: VecDeque::new(),
             intake: BTreeMap::new(),
             intake_next: 0,
+            refused_intake: Vec::new(),
             tenants: BTreeMap::from([(admin.id, admin)]),
             actions: BTreeMap::new(),
             subscriptions: BTreeMap::new(),

@@ -143,25 +143,26 @@ async fn a_check_stores_nothing_and_warns() {
     let app = TestApp::start().await;
     let mut body = webhook("hook");
     body["config"]["url"] = json!("http://example.com");
-    body["event_patterns"] = json!(["*", "internal.x", "users.a", "users.b", "users.c", "users.a"]);
+    body["event_patterns"] =
+        json!(["*", "internal.x", "users.a", "users.b", "users.c", "users.a", "users.d"]);
     let found = app.post("actions:validate", body.clone()).await.body();
     assert_eq!(found["valid"], true);
     insta::assert_json_snapshot!(found["warnings"], @r#"
     [
       {
-        "message": "* is very broad",
+        "message": "* is very broad: it matches most events",
         "pointer": "/event_patterns/0"
       },
       {
-        "message": "events of internal come from the platform",
+        "message": "internal.x asks for events of the platform: internal is a reserved word",
         "pointer": "/event_patterns/1"
       },
       {
-        "message": "users.a is there twice",
+        "message": "users.a stands there more than once",
         "pointer": "/event_patterns/5"
       },
       {
-        "message": "4 patterns begin with users; consider users.*",
+        "message": "4 patterns start with users: users.* would do",
         "pointer": "/event_patterns"
       },
       {

@@ -86,6 +86,19 @@ async fn a_requeued_dead_letter_is_a_new_execution() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_of_an_action_that_cannot_run_stays_one() {
+    let app = start().await;
+    given_dead(&app, "http.status", 1).await;
+    let dead = items(&app, "dead-letters").await[0]["id"].clone();
+    app.post("actions/ship:disable", json!({})).await;
+    let requeued = app.post("dead-letters:requeue", json!({ "ids": [dead] })).await.body();
+    assert_eq!(requeued["requeued"], 0, "{requeued}");
+    assert!(requeued.to_string().contains("switched off"), "{requeued}");
+    app.engine.settle().await;
+    assert_eq!(items(&app, "dead-letters").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_group_is_requeued_in_portions() {
     let app = start().await;
     given_dead(&app, "http.status", 5).await;

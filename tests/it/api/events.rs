@@ -253,6 +253,31 @@ async fn all_attributes_together_have_a_limit() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_leaves_the_names_of_events_in_force() {
+    let app = TestApp::start().await;
+    app.given_action("welcome", "users.created", json!({})).await;
+    let body = json!({ "type": "users.created", "source": "shop", "id": "1" });
+    for headers in [&[("idempotency-key", "k1")][..], &[("idempotency-key", "k2")], &[]] {
+        app.json(Method::POST, &in_tenant("events"), headers, body.clone()).await;
+        app.engine.settle().await;
+    }
+    assert_eq!(app.engine.script.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_was_used_for_other_events_accepts_none_of_these() {
+    let app = TestApp::start().await;
+    let send = async |count: usize| {
+        let events = vec![json!({ "type": "a.b" }); count];
+        let headers = [("idempotency-key", "k"), ("content-type", "application/json")];
+        app.send(Method::POST, &in_tenant("events"), &headers, json!(events).to_string()).await
+    };
+    assert_eq!(send(2).await.status, 202);
+    insta::assert_snapshot!(send(3).await.problem(), @"422 idempotency.mismatch");
+    assert_eq!(app.get("events").await.body()["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_filtered() {
     let app = TestApp::start().await;
     for number in 0..5 {

@@ -33,6 +33,11 @@ async fn queues_show_what_waits_and_runs() {
     let queues = app.get("queues").await.body();
     assert_eq!(queues["here"]["running"], 1);
     assert!(queues["items"].is_array());
+    app.engine.leave(app.engine.tenant, r#"{"id":"7","type":"orders"}"#);
+    app.engine.advance(std::time::Duration::from_secs(1)).await;
+    let refused = app.get("queues").await.body()["refused"].clone();
+    assert_eq!(refused[0]["id"], "7");
+    assert!(refused[0]["reason"].as_str().unwrap().contains("unreadable"), "{refused}");
     insta::assert_snapshot!(app.get("queues?limit=1001").await.problem(), @"400 parameter.invalid");
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn job(part: Part, work: Work) -> Ingest {
 }
 
 pub(crate) fn dedupe(key: &str, subject: Uuid) -> Dedupe {
-    Dedupe { key: hash(key), body: None, subject }
+    Dedupe { key: hash(key), subject }
 }
 
 /// Sixteen bytes that differ when the word does.
@@ -104,7 +104,7 @@ pub(crate) fn hash(word: &str) -> [u8; 16] {
 }
 
 pub(crate) fn submission(ingests: Vec<Ingest>) -> Submission {
-    Submission { tenant: TenantId::ADMIN, defs: None, ingests }
+    Submission::new(TenantId::ADMIN, None, ingests)
 }
 
 pub(crate) fn log_item(part: Part, seq: i64, work: Arc<Work>) -> Item {

@@ -9,9 +9,10 @@ use actions_domain::json::Json;
 use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetterQuery, EventQuery, ExecutionQuery, ListedEvent, QueueMetric,
+    TenantCounts,
 };
 use actions_domain::tenant::TenantSlug;
-use actions_domain::work::{Commit, Finish, Ingest, Item, Key, KeyMode, Part, Work};
+use actions_domain::work::{Commit, Finish, Ingest, Item, Key, KeyMode, Part, Submission, Work};
 use chrono::TimeDelta;
 
 use super::given::{self, ACTION, OTHER_PART, PART};
@@ -41,6 +42,7 @@ contract! { History:
     a_dead_letter_is_found_by_its_own_tenant,
     dead_letters_are_grouped_by_cause,
     every_end_is_counted_for_its_action,
+    ends_are_counted_per_tenant,
     ends_are_counted_since_an_instant,
     recent_durations_are_those_of_the_newest_executions,
     samples_of_the_queues_are_read_newest_first,
@@ -504,6 +506,46 @@ async fn every_end_is_counted_for_its_action(stores: &Stores) {
     let one = history.action_counts(ADMIN, Some(ActionId(2)), None).await.unwrap();
     assert_eq!(one, [*second]);
     assert_eq!(history.action_counts(acme, None, None).await.unwrap(), []);
+}
+
+async fn ends_are_counted_per_tenant(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let acme = create_tenant(&node, "acme").await;
+    let items = spread(&node, 3).await;
+    let now = given::now();
+    let ended = |item: &Item, ago: i64, status| {
+        let ended_at = now - TimeDelta::minutes(ago);
+        let started_at = Some(ended_at - TimeDelta::milliseconds(40));
+        Finish { started_at, ended_at, status, ..node.end(item) }
+    };
+    let finishes = [
+        ended(&items[0], 30, Status::Completed),
+        ended(&items[1], 1, Status::Completed),
+        ended(&items[2], 1, Status::Failed),
+    ];
+    for finish in finishes {
+        node.commit(Commit { finishes: vec![finish], ..node.batch() }).await.unwrap();
+    }
+    let other = Work { tenant: acme, ..given::work(None) };
+    let job = Submission { tenant: acme, ..given::submission(vec![given::job(PART, other)]) };
+    node.commit(Commit { submissions: vec![job], ..Commit::default() }).await.unwrap();
+    let item = node.log(PART).await.pop().unwrap();
+    let of = |tenant, completed, failed, duration_ms| TenantCounts {
+        tenant,
+        completed,
+        failed,
+        duration_ms,
+    };
+
+    let lately = now - TimeDelta::minutes(5);
+    let before = node.ports.history.counts_by_tenant(lately).await.unwrap();
+    node.commit(Commit { finishes: vec![ended(&item, 0, Status::Completed)], ..node.batch() })
+        .await
+        .unwrap();
+    let after = node.ports.history.counts_by_tenant(lately).await.unwrap();
+
+    assert_eq!(before, [of(ADMIN, 1, 1, 80)]);
+    assert_eq!(after, [of(ADMIN, 1, 1, 80), of(acme, 1, 0, 40)]);
 }
 
 async fn ends_are_counted_since_an_instant(stores: &Stores) {

@@ -158,10 +158,10 @@ pub(super) fn submission_of(
         input: None,
         depth: 0,
     });
-    let dedupe = key.map(|key| Dedupe { key, body: None, subject: event.id.0 });
+    let dedupe = key.map(|key| Dedupe { key, subject: event.id.0 });
     let works = vec![(part, Arc::clone(&work))];
     let ingest = Ingest { event: Some(Arc::new(event)), dedupe, works, requeue_of: None };
-    let submission = Submission { tenant, defs: None, ingests: vec![ingest] };
+    let submission = Submission::new(tenant, None, vec![ingest]);
     let item = Item {
         work,
         part,

@@ -100,7 +100,7 @@ async fn keys_of_yesterday_are_still_known() {
     let receipt = database.store.commit(second).await.unwrap();
 
     let Submitted::Accepted(ingested) = &receipt.submissions[0] else { panic!("stale") };
-    assert!(matches!(ingested[0], Ingested::Duplicate { same_body: true, .. }), "{ingested:?}");
+    assert!(matches!(ingested[0], Ingested::Duplicate { .. }), "{ingested:?}");
 }
 
 #[tokio::test]

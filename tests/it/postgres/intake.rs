@@ -1,6 +1,6 @@
 //! Events out of users' own transactions.
 
-use actions_domain::event::EventType;
+use actions_domain::event::{Attributes, EventType};
 use actions_domain::id::TenantId;
 use actions_domain::json::Json;
 use actions_domain::ports::store::Store;
@@ -73,4 +73,49 @@ async fn a_role_of_an_application_may_emit_and_nothing_else() {
     assert_eq!(rows[0].body.to_value()["id"], Value::from(emitted.unwrap().to_string()));
     assert!(malformed.unwrap_err().to_string().contains("joined by dots"));
     assert!(peeked.unwrap_err().to_string().contains("permission denied"));
+}
+
+#[tokio::test]
+async fn what_the_engine_could_not_accept_is_refused_in_the_transaction() {
+    let database = open().await;
+    let mut connection = outsider(&database).await;
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let brackets = format!(r#"{{"text": "{}"}}"#, "[\\\"".repeat(100));
+    let id = "0190a5c4-0000-7000-8000-000000000000";
+    let good = [
+        (deep(64), "{}".to_owned()),
+        (brackets, "{}".to_owned()),
+        ("[1e308, \"1e999\"]".to_owned(), "{}".to_owned()),
+        ("{}".to_owned(), format!(r#"{{"correlation_id": "{id}", "depth": 3, "user_id": null}}"#)),
+        ("{}".to_owned(), r#"{"time": "2026-01-31T12:00:00.5Z", "priority": "high"}"#.to_owned()),
+    ];
+    let bad = [
+        (deep(65), "{}"),
+        ("[1e999]".to_owned(), "{}"),
+        ("[-1E+400]".to_owned(), "{}"),
+        ("{}".to_owned(), "[]"),
+        ("{}".to_owned(), r#"{"correlation_id": "abc"}"#),
+        ("{}".to_owned(), r#"{"by_engine": true}"#),
+        ("{}".to_owned(), r#"{"depth": 17}"#),
+        ("{}".to_owned(), r#"{"priority": "urgent"}"#),
+        ("{}".to_owned(), r#"{"event_version": 1.5}"#),
+        ("{}".to_owned(), r#"{"time": "yesterday"}"#),
+        ("{}".to_owned(), r#"{"extensions": []}"#),
+    ];
+    const EMIT: &str = "select actions.emit_text('orders.paid', $1, attributes => $2)";
+
+    for (data, attributes) in &good {
+        let emitted = sqlx::query(EMIT).bind(data).bind(attributes).execute(&mut connection).await;
+        emitted.unwrap_or_else(|error| panic!("{data} {attributes}: {error}"));
+    }
+    for (data, attributes) in &bad {
+        let emitted = sqlx::query(EMIT).bind(data).bind(attributes).execute(&mut connection).await;
+        assert!(emitted.is_err(), "{data} {attributes}");
+    }
+
+    for row in database.store.intake(100).await.unwrap() {
+        let body = row.body.to_value();
+        Json::parse(&body["data"].to_string()).unwrap();
+        serde_json::from_value::<Attributes>(body["attributes"].clone()).unwrap();
+    }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use actions_domain::execution::AttemptOutcome;
 use actions_domain::id::TenantId;
-use actions_domain::ports::definitions::Definitions;
+use actions_domain::matching::pattern::Pattern;
+use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::store::Store;
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{Home, Item, Part};
@@ -143,8 +144,15 @@ async fn what_the_program_could_not_read_cannot_be_written() {
         "insert into tenant_acme.event_subscriptions (action_id, event_pattern)
          values (gen_random_uuid(), 'x.*')",
     ];
+    let patterns = ["a..b", ".a", "a b", "**", "a.**", "//", "ü.x", "/ü/", "^ü"];
+    let bad = bad.map(str::to_owned).into_iter().chain(patterns.map(|pattern| {
+        format!(
+            "insert into tenant_acme.actions (name, action_type, handler_class, event_patterns)
+             values ('a', 'webhook', 'webhook.http', array['{pattern}'])"
+        )
+    }));
     for statement in bad {
-        let refused = run(&database, statement).await;
+        let refused = run(&database, &statement).await;
         let code = refused
             .unwrap_err()
             .as_database_error()
@@ -152,6 +160,45 @@ async fn what_the_program_could_not_read_cannot_be_written() {
         assert_eq!(code.as_deref(), Some("23514"), "{statement}");
     }
     assert_eq!(database.store.changes(tenant, 0).await.unwrap().version, 0);
+}
+
+#[tokio::test]
+async fn a_pattern_that_the_program_can_read_can_be_written() {
+    let database = open().await;
+    let tenant = acme(&database).await;
+    let good = ["*", "users.created", "Users.*", "a?.b*.c", "/^a[.]b$/", "^a", "b$", "x"];
+    for (at, pattern) in good.iter().enumerate() {
+        Pattern::parse(pattern).unwrap();
+        let statement = format!(
+            "insert into tenant_acme.actions (name, action_type, handler_class, event_patterns)
+             values ('a{at}', 'webhook', 'webhook.http', array['{pattern}'])"
+        );
+        run(&database, &statement).await.unwrap();
+    }
+    let changes = database.store.changes(tenant, 0).await.unwrap();
+    let written = changes.actions.iter().map(|action| action.spec.event_patterns[0].as_str());
+    assert_eq!(written.collect::<Vec<_>>(), good);
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
+    let database = open().await;
+    let tenant = acme(&database).await;
+    let broken = database.define(tenant, "broken").await;
+    let sound = database.define(tenant, "sound").await;
+    let statement = r#"update engine.action set spec = '{"name": "broken", "handler": 7}'
+        where name = 'broken'"#;
+    run(&database, statement).await.unwrap();
+
+    let changes = database.store.changes(tenant, 0).await.unwrap();
+    let found = |id| changes.actions.iter().find(|action| action.id == id).unwrap();
+    assert_eq!(found(sound.id).spec, sound.spec);
+    assert!(!found(broken.id).health.is_healthy);
+    assert!(found(broken.id).health.error.as_ref().unwrap().contains("cannot be read"));
+
+    let mended = database.store.save_action(tenant, broken.uuid, &broken.spec, Expected::Anything);
+    let saved = mended.await.unwrap();
+    assert_eq!((saved.id, saved.spec), (broken.id, broken.spec));
 }
 
 #[tokio::test]
@@ -187,6 +234,9 @@ async fn a_role_of_a_tenant_sees_that_tenant_alone() {
     assert_eq!(changed.actions[0].spec.description.as_deref(), Some("mine"));
 }
 
-async fn run(database: &Database, statement: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(statement).execute(database.store.pool()).await.map(|_| ())
+async fn run(database: &Database, statement: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()))
+        .execute(database.store.pool())
+        .await
+        .map(|_| ())
 }

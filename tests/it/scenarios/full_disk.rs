@@ -64,5 +64,5 @@ async fn fill(server: &Server) -> BTreeSet<String> {
 }
 
 fn id(event: &Value) -> String {
-    event["id"].as_str().or(event["event_id"].as_str()).unwrap().to_owned()
+    event["id"].as_str().unwrap().to_owned()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution};
 use actions_app::commands::submit_event::SubmitEventsError;
+use actions_app::ingress::IngressError;
 use actions_domain::execution::{Cause, Status};
 use serde_json::json;
 
@@ -43,12 +44,15 @@ async fn a_takeover_that_fails_anywhere_is_tried_again() {
 async fn an_event_that_cannot_be_stored_is_not_acknowledged() {
     let engine = TestEngine::start().await;
     engine.define("quick", "orders.*", json!({})).await;
-    for fails in [Fails::Before, Fails::After] {
+    // Whether it was written is known in the one case and unknown in the other.
+    for (fails, is_known) in [(Fails::Before, true), (Fails::After, false)] {
         engine.faults.plan("commit", fails, usize::MAX);
         let events = vec![given_event("orders.paid", json!({}))];
         let patience = engine.advance(Duration::from_secs(10));
         let (submitted, ()) = tokio::join!(engine.submit(events), patience);
-        assert!(matches!(submitted, Err(SubmitEventsError::Ingress(_))), "{submitted:?}");
+        let Err(SubmitEventsError::Ingress(error)) = submitted else { panic!("{submitted:?}") };
+        assert_eq!(matches!(error, IngressError::Unavailable), is_known, "{error:?}");
+        assert_eq!(matches!(error, IngressError::Unknown), !is_known, "{error:?}");
         engine.faults.plan("commit", fails, 0);
     }
 }

@@ -128,3 +128,20 @@ async fn a_receiver_that_is_gone_for_good_switches_its_action_off() {
 
     assert!(next.executions.is_empty());
 }
+
+#[tokio::test]
+async fn an_action_that_was_mended_meanwhile_stays_on() {
+    let engine = TestEngine::start().await;
+    engine.define("gone", "orders.*", json!({})).await;
+    let fault = Fault { disables: true, ..Fault::handler("http.gone", "410") };
+    let again = Fault::handler("http.status", "503");
+    engine.script.answer([Answer::Retry(again), Answer::Reject(fault)]);
+    engine.emit("orders.paid", json!({})).await;
+    engine.define("gone", "orders.*", json!({ "description": "to the new address" })).await;
+    engine.advance(Duration::from_secs(10)).await;
+    assert_eq!(engine.script.calls().len(), 2);
+
+    let next = engine.emit("orders.paid", json!({})).await;
+
+    assert_eq!(next.executions.len(), 1);
+}

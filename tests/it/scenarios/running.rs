@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use actions_app::commands::submit_event::{NewEvent, SubmitEventsError};
 use actions_domain::execution::Status;
+use actions_domain::limits::SCHEDULE_AHEAD_MAX;
 use actions_domain::work::Cancel;
 use serde_json::json;
 
@@ -157,4 +159,27 @@ async fn the_engine_tells_about_its_own_work_to_those_who_ask_by_name() {
     let actions: Vec<_> = engine.script.calls().iter().map(|call| call.action.clone()).collect();
     assert_eq!(actions, ["everything", "mourner"]);
     assert_eq!(engine.script.calls()[1].input["action"], "everything");
+}
+
+#[tokio::test]
+async fn an_event_cannot_be_delayed_for_ever() {
+    let engine = TestEngine::start().await;
+    engine.define("late", "orders.*", json!({})).await;
+    for delay in [SCHEDULE_AHEAD_MAX + Duration::from_secs(1), Duration::MAX] {
+        let event = NewEvent { delay: Some(delay), ..given_event("orders.paid", json!({})) };
+        let refused = engine.submit(vec![event]).await;
+        assert!(matches!(refused, Err(SubmitEventsError::TooFarAhead { .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_with_a_long_key_run_one_at_a_time() {
+    let engine = TestEngine::start().await;
+    engine.define("ship", "orders.*", json!({ "affinity": { "key": "o:{a}:{b}:{c}:{d}" } })).await;
+    engine.script.answer([Answer::Hang]);
+    let long = "\u{1F980}".repeat(64);
+    let data = json!({ "a": long, "b": long, "c": long, "d": long });
+    engine.emit("orders.paid", data.clone()).await;
+    engine.emit("orders.paid", data).await;
+    assert_eq!(engine.script.calls().len(), 1);
 }

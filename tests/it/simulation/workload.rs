@@ -65,7 +65,7 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
 /// The commit that accepts an order. Sent again after an unknown outcome, it changes nothing.
 pub(super) fn submission(order: &Order) -> Commit {
     let id = order.work.id;
-    let dedupe = Dedupe { key: *id.0.as_bytes(), body: None, subject: id.0 };
+    let dedupe = Dedupe { key: *id.0.as_bytes(), subject: id.0 };
     let ingest = Ingest {
         event: None,
         dedupe: Some(dedupe),
@@ -73,7 +73,7 @@ pub(super) fn submission(order: &Order) -> Commit {
         requeue_of: None,
     };
     let tenant = order.work.tenant;
-    let submissions = vec![Submission { tenant, defs: None, ingests: vec![ingest] }];
+    let submissions = vec![Submission::new(tenant, None, vec![ingest])];
     Commit { submissions, ..Commit::default() }
 }
 

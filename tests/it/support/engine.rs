@@ -51,7 +51,7 @@ impl TestEngine {
         let memory = Arc::new(Memory::new(clock.clone(), 4));
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
-        let app = app_over(&memory, &faults, &clock, &script);
+        let app = app_over(&memory, &faults, &clock, &script).await;
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
         let mut engine = Self { app, clock, script, tenant: tenant.id, faults, memory, node: None };
@@ -81,7 +81,7 @@ impl TestEngine {
     pub async fn crash_and_restart(&mut self) {
         self.node.take().expect("a node runs").kill();
         self.settle().await;
-        self.app = app_over(&self.memory, &self.faults, &self.clock, &self.script);
+        self.app = app_over(&self.memory, &self.faults, &self.clock, &self.script).await;
         self.start_node().await;
     }
 
@@ -107,6 +107,11 @@ impl TestEngine {
         let definitions = &self.app.ports.definitions;
         let uuid = Uuid::from_u128(u128::from(name.len() as u64));
         definitions.save_action(self.tenant, uuid, &spec, Expected::Anything).await.unwrap()
+    }
+
+    /// Leaves an event in the intake, as a user's own transaction does.
+    pub fn leave(&self, tenant: TenantId, body: &str) {
+        self.memory.insert_intake(tenant, Json::from_record(body.to_owned()));
     }
 
     pub async fn emit(&self, event_type: &str, data: Value) -> AcceptedEvent {
@@ -195,7 +200,7 @@ fn config() -> NodeConfig {
     NodeConfig { name: "test-node".to_owned(), slots: 8, ..NodeConfig::default() }
 }
 
-fn app_over(
+async fn app_over(
     memory: &Arc<Memory>,
     faults: &Arc<Faults>,
     clock: &Arc<HeldClock>,
@@ -215,7 +220,7 @@ fn app_over(
             installed.is_installed(id)
         }))),
     };
-    App::new(ports, handlers)
+    App::start(ports, handlers).await.unwrap()
 }
 
 /// A handler that answers as it was told, and writes down every call.

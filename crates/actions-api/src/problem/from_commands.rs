@@ -45,6 +45,8 @@ impl From<SubmitEventsError> for Problem {
                 .with_error(FieldError::new(format!("/{index}"), detail)),
             SubmitEventsError::FanOut { index, .. } => Self::new(&FAN_OUT_EXCEEDED, &detail)
                 .with_error(FieldError::new(format!("/{index}"), detail)),
+            SubmitEventsError::TooFarAhead { index } => Self::new(&EVENT_INVALID, &detail)
+                .with_error(FieldError::new(format!("/{index}/delay"), detail)),
             SubmitEventsError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
             SubmitEventsError::Busy => Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE),
             SubmitEventsError::Ingress(error) => error.into(),
@@ -64,6 +66,11 @@ impl From<IngressError> for Problem {
                 Self::new(&STORE_UNAVAILABLE, "nothing was stored; it is safe to try again")
                     .with_retry_after(STORE_PAUSE)
             }
+            IngressError::Unknown => Self::new(
+                &STORE_UNAVAILABLE,
+                "it may be stored or not; with the same id or Idempotency-Key it is safe to try again",
+            )
+            .with_retry_after(STORE_PAUSE),
             IngressError::Full => {
                 Self::new(&OVERLOADED, error.to_string()).with_retry_after(STORE_PAUSE)
             }

@@ -118,8 +118,7 @@ impl BulkJob {
     fn with_key(&self, list: Idempotency, index: usize) -> Idempotency {
         let priority = self.priority.map(Priority::rank);
         let job = format!("{}\n{priority:?}\n{}", self.action, self.input.as_str());
-        let body = [list.body.as_slice(), job.as_bytes()].concat();
-        Idempotency { key: format!("{index}:{}", list.key), body, ..list }
+        list.of_part(&index.to_string(), job.as_bytes())
     }
 }
 
@@ -217,7 +216,7 @@ async fn execute_bulk(
     }
     let keyed = idempotency_of(&headers, "bulk", &caller.href("executions:bulk"), None, &[])?;
     let jobs = body.executions.into_iter().enumerate().map(|(index, job)| {
-        let idempotency = keyed.clone().map(|key| job.with_key(key, index));
+        let idempotency = keyed.map(|key| job.with_key(key, index));
         let request = ExecuteAction {
             tenant: caller.tenant,
             action: job.action,

@@ -6,7 +6,7 @@ use actions_app::durations::parse_duration;
 use actions_app::queries::metrics::{ActionMetrics, queues, success_rate, summary, total};
 use actions_domain::action::Action;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WINDOW_MAX};
-use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, QueueMetric};
+use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, QueueMetric, RefusedIntake};
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,26 @@ struct QueuesView {
     here: Option<DepthsView>,
     /// Recorded samples, newest first.
     items: Vec<QueueMetricView>,
+    /// Events out of transactions of your own that could not be accepted, newest first. Leave
+    /// them again, corrected.
+    refused: Vec<RefusedView>,
+}
+
+/// An event out of a transaction that could not be accepted.
+#[derive(Debug, Serialize, ToSchema)]
+struct RefusedView {
+    /// The id that it was given. Missing when not even that can be read.
+    id: Option<String>,
+    refused_at: Time,
+    reason: String,
+}
+
+impl RefusedView {
+    fn new(refused: &RefusedIntake) -> Self {
+        let body = refused.row.body.to_value();
+        let id = body["id"].as_str().map(str::to_owned);
+        Self { id, refused_at: refused.refused_at.into(), reason: refused.reason.clone() }
+    }
 }
 
 /// The tenant's part of this node's queues, and all of them.
@@ -307,7 +327,8 @@ async fn show_queues(
         }
     });
     let items = found.samples.iter().map(QueueMetricView::from).collect();
-    Ok(json(&QueuesView { here, items }))
+    let refused = found.refused.iter().map(RefusedView::new).collect();
+    Ok(json(&QueuesView { here, items, refused }))
 }
 
 /// Shows the limits that hold for the tenant, with what it uses.

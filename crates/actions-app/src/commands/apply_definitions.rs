@@ -23,13 +23,12 @@ use crate::commands::check_definition::{
 };
 use crate::commands::delete_action::{DeleteAction, DeleteActionError, delete_action};
 use crate::commands::save_action::{
-    Change, SaveAction, SaveActionError, current_definitions, save_action,
+    Change, SaveAction, SaveActionError, current_definitions, save_action, with_stored_secrets,
 };
 use crate::commands::save_subscription::{
     SaveSubscription, SaveSubscriptionError, delete_subscription, save_subscription,
 };
 use crate::queries::definitions::{Difference, compare_actions, shown_config};
-use crate::secrets;
 
 /// A tenant's definitions, as a file holds them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -343,21 +342,6 @@ async fn apply_entry(
         plan.changes.push(change("subscription", name, EntryChange::Deleted));
     }
     Ok(())
-}
-
-fn with_stored_secrets(
-    app: &App,
-    spec: &ActionSpec,
-    before: Option<&Action>,
-) -> Result<ActionSpec, Finding> {
-    let handler = app.handlers.find(&spec.handler);
-    let schema = handler.as_ref().map(|handler| &handler.descriptor().config_schema);
-    let stored = before.map(|before| &before.spec.config);
-    let config = secrets::unmasked(schema, &spec.config, stored).map_err(|missing| {
-        let pointer = format!("/config{}", missing.pointer);
-        Finding::new(FindingKind::Config, pointer, missing.to_string())
-    })?;
-    Ok(ActionSpec { config, ..spec.clone() })
 }
 
 /// Two descriptions of one subscription: the same pattern, and the same name when they have one.

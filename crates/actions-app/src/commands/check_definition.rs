@@ -1,23 +1,17 @@
 //! Judges definitions before they are stored, by the same code that will run them.
 
-use std::collections::BTreeMap;
-
 use actions_domain::action::{ActionSpec, ActionType};
 use actions_domain::id::TenantId;
 use actions_domain::limits::RATE_MAX;
 use actions_domain::matching::condition::Condition;
 use actions_domain::matching::pattern::Pattern;
+use actions_domain::matching::pattern::warnings::{PatternWarning, warnings};
 use actions_domain::ports::handler::{FieldNote, Handler};
 use actions_domain::ports::matcher::MatchError;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::Value;
 
 use crate::app::App;
-
-/// First words of event types that only platforms use.
-const RESERVED_WORDS: [&str; 4] = ["admin", "system", "internal", "debug"];
-/// More patterns of one domain than this are better written as one.
-const PATTERNS_OF_A_DOMAIN_MAX: usize = 3;
 
 /// What is wrong with a definition, and what is only doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -124,7 +118,10 @@ pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) 
             findings.errors.push(Finding::new(FindingKind::Limit, format!("/{field}"), message));
         }
     }
-    findings.warnings.extend(doubtful_patterns(tenant, std::slice::from_ref(&spec.event_pattern)));
+    let own = std::slice::from_ref(&spec.event_pattern);
+    let notes = doubtful_patterns(tenant, own);
+    let place = |note: FieldNote| FieldNote::new("/event_pattern", note.message);
+    findings.warnings.extend(notes.into_iter().map(place));
     findings.warnings.extend(unenforced_rates(rates.map(|(_, rate)| rate)));
     findings
 }
@@ -172,27 +169,23 @@ fn check_match(
 
 fn doubtful_patterns(tenant: TenantId, patterns: &[Pattern]) -> Vec<FieldNote> {
     let mut notes = Vec::new();
-    let mut domains: BTreeMap<String, usize> = BTreeMap::new();
-    for (index, pattern) in patterns.iter().enumerate() {
-        let place = format!("/event_patterns/{index}");
-        let raw = pattern.as_str().to_ascii_lowercase();
-        let first = raw.split('.').next().unwrap_or_default().to_owned();
-        if first == "*" {
-            notes.push(FieldNote::new(&place, format!("{raw} is very broad")));
-        }
-        if tenant != TenantId::ADMIN && RESERVED_WORDS.contains(&first.as_str()) {
-            notes.push(FieldNote::new(&place, format!("events of {first} come from the platform")));
-        }
-        if patterns[..index].iter().any(|other| other.as_str().eq_ignore_ascii_case(&raw)) {
-            notes.push(FieldNote::new(&place, format!("{raw} is there twice")));
-        }
-        *domains.entry(first).or_default() += 1;
-    }
-    for (domain, count) in domains {
-        if count > PATTERNS_OF_A_DOMAIN_MAX && domain != "*" {
-            let message = format!("{count} patterns begin with {domain}; consider {domain}.*");
-            notes.push(FieldNote::new("/event_patterns", message));
-        }
+    for warning in warnings(patterns) {
+        let about = match &warning {
+            // The platform may ask for its own events.
+            PatternWarning::Reserved { .. } if tenant == TenantId::ADMIN => continue,
+            PatternWarning::Broad { pattern }
+            | PatternWarning::Reserved { pattern, .. }
+            | PatternWarning::Never { pattern } => patterns.iter().position(|one| one == pattern),
+            PatternWarning::Duplicate { pattern } => {
+                patterns.iter().rposition(|one| one == pattern)
+            }
+            PatternWarning::OneDomain { .. } => None,
+        };
+        let place = match about {
+            Some(index) => format!("/event_patterns/{index}"),
+            None => "/event_patterns".to_owned(),
+        };
+        notes.push(FieldNote::new(place, warning.to_string()));
     }
     notes
 }

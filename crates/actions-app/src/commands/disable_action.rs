@@ -1,5 +1,8 @@
 //! Switches an action off because its other side is gone for good.
 
+use std::sync::Arc;
+
+use actions_domain::action::Action;
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::ports::definitions::Expected;
 use tracing::{info, warn};
@@ -8,9 +11,13 @@ use crate::app::App;
 
 /// Switches an action off after its receiver said that it will never be there again. A hint that
 /// fails does no harm: the next execution is answered the same.
-pub(crate) async fn disable_gone(app: &App, tenant: TenantId, action: ActionId) {
+///
+/// `defs` is the version that the execution ran with: an action that was changed since then may be
+/// sent somewhere else by now.
+pub(crate) async fn disable_gone(app: &App, tenant: TenantId, action: ActionId, defs: i64) {
     let Some(known) = app.catalogue.find(tenant) else { return };
-    let Some(action) = known.action(action).filter(|action| action.spec.is_active) else { return };
+    let is_same = |action: &Arc<Action>| action.spec.is_active && action.version <= defs;
+    let Some(action) = known.action(action).filter(is_same) else { return };
     let mut spec = action.spec.clone();
     spec.is_active = false;
     let expected = Expected::Version(action.version);

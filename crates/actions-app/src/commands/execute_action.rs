@@ -17,7 +17,7 @@ use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted
 use crate::app::App;
 use crate::commands::key::key_for_job;
 use crate::commands::save_action::current_definitions;
-use crate::commands::submit_event::{Idempotency, hash, hash_texts};
+use crate::commands::submit_event::{Idempotency, after, hash_texts};
 use crate::ingress::IngressError;
 
 /// How often a job is accepted again because definitions changed at the same moment.
@@ -100,15 +100,18 @@ pub async fn execute_action(
         let id = work.id;
         let ingest = Ingest {
             event: None,
-            dedupe: Some(dedupe_of(id, request.idempotency.as_ref())),
+            dedupe: Some(dedupe_of(id)),
             works: vec![(part, Arc::new(work))],
             requeue_of: None,
         };
-        let submission =
-            Submission { tenant: request.tenant, defs: Some(defs), ingests: vec![ingest] };
+        let submission = Submission {
+            request: request.idempotency.as_ref().map(Idempotency::request),
+            ..Submission::new(request.tenant, Some(defs), vec![ingest])
+        };
         match app.ingress.submit(submission).await? {
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
-            Submitted::Accepted(ingested) => return answer(id, ingested.first()),
+            Submitted::Mismatch => return Err(ExecuteActionError::IdempotencyMismatch),
+            Submitted::Accepted(ingested) => return Ok(answer(id, ingested.first())),
         }
     }
     Err(ExecuteActionError::Busy)
@@ -141,10 +144,9 @@ fn check(app: &App, action: &Action, input: &Json) -> Result<(), ExecuteActionEr
 fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (Part, Work) {
     let now = app.ports.clock.now();
     let delay = request.delay.filter(|delay| !delay.is_zero());
-    let due = now + chrono::TimeDelta::from_std(delay.unwrap_or_default()).unwrap_or_default();
+    let due = delay.map_or(now, |delay| after(now, delay));
     let key = key_for_job(action, &request.input);
-    let part_count = app.live.part_count().max(1);
-    let part = key.as_ref().map_or(Part(0), |key| key.part(request.tenant, part_count));
+    let part = app.live.part_of(request.tenant, key.as_ref());
     let work = Work {
         // An id's time is the time at which it may first start.
         id: ExecutionId::mint(due, app.ports.dice.bytes()),
@@ -163,32 +165,19 @@ fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (P
     (part, work)
 }
 
-/// What names a job: the caller's idempotency key, else the job itself, so that a flush that is
-/// sent twice finds itself.
-fn dedupe_of(id: ExecutionId, idempotency: Option<&Idempotency>) -> Dedupe {
-    match idempotency {
-        Some(idempotency) => Dedupe {
-            key: hash_texts(&[idempotency.scope, &idempotency.key]),
-            body: Some(hash(&[&idempotency.body])),
-            subject: id.0,
-        },
-        None => Dedupe { key: hash_texts(&["job", &id.to_string()]), body: None, subject: id.0 },
-    }
+/// A job names itself, so that a flush that is sent twice finds it.
+fn dedupe_of(id: ExecutionId) -> Dedupe {
+    Dedupe { key: hash_texts(&["job", &id.to_string()]), subject: id.0 }
 }
 
-fn answer(id: ExecutionId, ingested: Option<&Ingested>) -> Result<AcceptedJob, ExecuteActionError> {
+fn answer(id: ExecutionId, ingested: Option<&Ingested>) -> AcceptedJob {
     match ingested {
-        Some(Ingested::Duplicate { subject, .. }) if *subject == id.0 => {
-            Ok(AcceptedJob { execution: id, duplicate: false })
-        }
-        Some(Ingested::Duplicate { same_body: false, .. }) => {
-            Err(ExecuteActionError::IdempotencyMismatch)
-        }
-        Some(Ingested::Duplicate { subject, .. }) => {
-            Ok(AcceptedJob { execution: ExecutionId(*subject), duplicate: true })
+        Some(Ingested::Duplicate { subject }) => {
+            let execution = ExecutionId(*subject);
+            AcceptedJob { execution, duplicate: execution != id }
         }
         Some(Ingested::Stored | Ingested::NotDead) | None => {
-            Ok(AcceptedJob { execution: id, duplicate: false })
+            AcceptedJob { execution: id, duplicate: false }
         }
     }
 }

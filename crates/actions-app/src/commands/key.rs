@@ -3,6 +3,7 @@
 use actions_domain::action::Action;
 use actions_domain::event::Event;
 use actions_domain::json::Json;
+use actions_domain::limits::{KEY_TOKEN_BYTES_MAX, KEY_TOKENS_MAX};
 use actions_domain::work::{Key, KeyMode};
 use serde_json::Value;
 
@@ -13,11 +14,11 @@ use serde_json::Value;
 /// themselves instead of not at all.
 pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Key> {
     if let Some(affinity) = &action.spec.affinity {
-        return Key::parse(&rendered(&affinity.key, data), affinity.mode).ok();
+        return Some(named(&rendered(&affinity.key, data), affinity.mode));
     }
     if let Some(partition_key) = &event.attributes.partition_key {
         let name = format!("partition-{}:{}", action.id, token(partition_key));
-        return Key::parse(&name, KeyMode::Mutate).ok();
+        return Some(named(&name, KeyMode::Mutate));
     }
     key_alone(action)
 }
@@ -25,9 +26,7 @@ pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Ke
 /// The key of a job: as for an event whose data is the job's input.
 pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
     match &action.spec.affinity {
-        Some(affinity) => {
-            Key::parse(&rendered(&affinity.key, &input.to_value()), affinity.mode).ok()
-        }
+        Some(affinity) => Some(named(&rendered(&affinity.key, &input.to_value()), affinity.mode)),
         None => key_alone(action),
     }
 }
@@ -35,7 +34,38 @@ pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
 /// The key that makes `max_concurrent_executions = 1` exact over all nodes.
 pub(crate) fn key_alone(action: &Action) -> Option<Key> {
     let is_alone = action.spec.max_concurrent_executions == Some(1);
-    is_alone.then(|| Key::parse(&format!("action:{}", action.id), KeyMode::Mutate).ok()).flatten()
+    is_alone.then(|| named(&format!("action:{}", action.id), KeyMode::Mutate))
+}
+
+/// The key with this name, whatever it is: work that asked for a key never runs without one.
+///
+/// A long token is cut, and ends with a hash of all of it. That is done token by token and always
+/// the same way, so that long keys keep their places in the hierarchy.
+fn named(name: &str, mode: KeyMode) -> Key {
+    let mut tokens: Vec<String> = name.split(':').map(fitted).collect();
+    if tokens.len() > KEY_TOKENS_MAX {
+        // Only a template of before the limit: the end of the hierarchy becomes one token.
+        let rest = tokens.split_off(KEY_TOKENS_MAX - 1);
+        tokens.push(format!("~{}", digest(&rest.join(":"))));
+    }
+    if tokens.len() == 1 {
+        tokens.insert(0, "key".to_owned());
+    }
+    Key { name: tokens.join(":").into(), mode }
+}
+
+fn fitted(token: &str) -> String {
+    if token.len() <= KEY_TOKEN_BYTES_MAX {
+        return if token.is_empty() { "-".to_owned() } else { token.to_owned() };
+    }
+    let digest = digest(token);
+    let kept = token.floor_char_boundary(KEY_TOKEN_BYTES_MAX - digest.len() - 1);
+    format!("{}~{digest}", &token[..kept])
+}
+
+/// 64 bits: a collision makes two events wait for each other, which is safe.
+fn digest(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
 }
 
 fn rendered(template: &str, data: &Value) -> String {
@@ -66,18 +96,22 @@ fn value_at(path: &str, data: &Value) -> String {
     }
 }
 
-/// A value as one token of a key. Long values are cut: their events share a key, which is safe.
+/// A value as one token of a key.
 fn token(value: &str) -> String {
-    let value: String =
-        value.chars().map(|c| if c == ':' || c.is_control() { '_' } else { c }).take(64).collect();
-    if value.is_empty() { "-".to_owned() } else { value }
+    if value.is_empty() {
+        return "-".to_owned();
+    }
+    value.chars().map(|c| if c == ':' || c.is_control() { '_' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::rendered;
+    use actions_domain::limits::KEY_BYTES_MAX;
+    use actions_domain::work::{Key, KeyMode};
+
+    use super::{named, rendered};
 
     #[test]
     fn values_become_tokens() {
@@ -87,5 +121,26 @@ mod tests {
         assert_eq!(rendered("order:{data.none}:{data.gone}", &data), "order:-:-");
         assert_eq!(rendered("order:{event.data.list.0}", &data), "order:x");
         assert_eq!(rendered("order:{open", &data), "order:{open");
+    }
+
+    #[test]
+    fn a_long_value_makes_a_key_of_its_own() {
+        let key = |name: &str| named(name, KeyMode::Mutate).name.to_string();
+        let (one, other) = ("ä".repeat(60) + "1", "ä".repeat(60) + "2");
+        assert_eq!(key(&format!("order:{one}")), key(&format!("order:{one}")));
+        assert_ne!(key(&format!("order:{one}")), key(&format!("order:{other}")));
+        assert!(key(&format!("order:{one}:line")).starts_with(&key(&format!("order:{one}"))));
+        assert_eq!(key("order:9"), "order:9");
+    }
+
+    #[test]
+    fn whatever_the_values_are_there_is_a_valid_key() {
+        let long = "x".repeat(5_000);
+        let many = vec![long.as_str(); 200].join(":");
+        for name in [long.as_str(), &many, "", ":", "a:", &format!("{long}:{long}")] {
+            let key = named(name, KeyMode::Mutate);
+            assert!(key.name.len() <= KEY_BYTES_MAX, "{}", key.name);
+            assert_eq!(Key::parse(&key.name, KeyMode::Mutate), Ok(key));
+        }
     }
 }

@@ -11,10 +11,12 @@ use actions_domain::json::Json;
 use actions_domain::limits::DEAD_LETTERS_PER_CALL_MAX;
 use actions_domain::ports::history::DeadLetter;
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{Dedupe, Ingest, Ingested, Key, Part, Submission, Submitted, Work};
+use actions_domain::work::{Dedupe, Ingest, Ingested, Key, Submission, Submitted, Work};
 
 use crate::app::App;
+use crate::commands::execute_action::why_blocked;
 use crate::commands::key::{key_alone, key_for, key_for_job};
+use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::hash_texts;
 use crate::ingress::IngressError;
 use crate::queries::QueryError;
@@ -64,6 +66,8 @@ pub async fn requeue_dead_letters(
     let is_single = matches!(&request.selection, Selection::Ids(ids) if ids.len() == 1);
     let max = request.max.min(DEAD_LETTERS_PER_CALL_MAX);
     let mut reader = Reader::new(app, request.tenant, request.selection, max)?;
+    // Whoever requeues has usually just mended the action, maybe on another node.
+    current_definitions(app, request.tenant).await?;
     let mut done = Requeued::default();
     while let Some(letters) = reader.next().await? {
         requeue(app, request.tenant, &letters, &mut done).await?;
@@ -84,11 +88,8 @@ async fn requeue(
     let mut drafts = Vec::with_capacity(letters.len());
     for letter in letters {
         match draft(app, tenant, letter).await? {
-            Some(draft) => drafts.push((letter.execution.id, draft)),
-            None => {
-                let reason = "its action was deleted".to_owned();
-                done.refused.push((letter.execution.id, reason));
-            }
+            Ok(draft) => drafts.push((letter.execution.id, draft)),
+            Err(reason) => done.refused.push((letter.execution.id, reason)),
         }
     }
     if drafts.is_empty() {
@@ -96,7 +97,7 @@ async fn requeue(
     }
     let (dead, ingests): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
     let fresh: Vec<_> = ingests.iter().map(|ingest| ingest.works[0].1.id).collect();
-    let submission = Submission { tenant, defs: None, ingests };
+    let submission = Submission::new(tenant, None, ingests);
     let Submitted::Accepted(ingested) = app.ingress.submit(submission).await? else {
         // Nothing was matched, so nothing can be stale.
         return Ok(());
@@ -104,7 +105,7 @@ async fn requeue(
     for ((dead, fresh), outcome) in dead.into_iter().zip(fresh).zip(ingested) {
         match outcome {
             Ingested::Stored => done.executions.push((dead, fresh)),
-            Ingested::Duplicate { subject, .. } => {
+            Ingested::Duplicate { subject } => {
                 done.executions.push((dead, ExecutionId(subject)));
             }
             Ingested::NotDead => {
@@ -115,27 +116,30 @@ async fn requeue(
     Ok(())
 }
 
-/// The work that repeats a dead letter. `None`: its action was deleted.
+/// The work that repeats a dead letter, or why it would only die again. Then it stays what it is:
+/// an execution that is cancelled leaves no dead letter behind.
 async fn draft(
     app: &App,
     tenant: TenantId,
     letter: &DeadLetter,
-) -> Result<Option<Ingest>, StoreError> {
+) -> Result<Result<Ingest, String>, StoreError> {
     let dead = &letter.execution;
     let definitions = app.catalogue.find(tenant);
     let Some((action, defs)) =
         definitions.and_then(|known| Some((known.action(dead.action)?, known.version())))
     else {
-        return Ok(None);
+        return Ok(Err("its action was deleted".to_owned()));
     };
+    if let Some(reason) = why_blocked(app, &action) {
+        return Ok(Err(format!("its action cannot run: {reason}")));
+    }
     let now = app.ports.clock.now();
     let event = match dead.event {
         Some(event) => app.ports.history.find_event(tenant, event).await?,
         None => None,
     };
     let key = key_of(&action, event.as_ref(), dead.input.as_ref());
-    let part_count = app.live.part_count().max(1);
-    let part = key.as_ref().map_or(Part(0), |key| key.part(tenant, part_count));
+    let part = app.live.part_of(tenant, key.as_ref());
     let work = Work {
         id: ExecutionId::mint(now, app.ports.dice.bytes()),
         tenant,
@@ -151,12 +155,8 @@ async fn draft(
         depth: event.map_or(0, |event| event.attributes.depth),
     };
     // An execution dies once, so its id names the requeue.
-    let dedupe = Dedupe {
-        key: hash_texts(&["requeue", &dead.id.to_string()]),
-        body: None,
-        subject: work.id.0,
-    };
-    Ok(Some(Ingest {
+    let dedupe = Dedupe { key: hash_texts(&["requeue", &dead.id.to_string()]), subject: work.id.0 };
+    Ok(Ok(Ingest {
         event: None,
         dedupe: Some(dedupe),
         works: vec![(part, Arc::new(work))],

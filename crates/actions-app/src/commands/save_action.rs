@@ -81,7 +81,8 @@ pub async fn save_action(
     let definitions =
         current_definitions(app, request.tenant).await?.ok_or(SaveActionError::UnknownTenant)?;
     let before = definitions.action_named(request.spec.name.as_str());
-    let spec = with_stored_secrets(app, request.spec, before.as_deref())?;
+    let spec = with_stored_secrets(app, &request.spec, before.as_deref())
+        .map_err(|missing| SaveActionError::Invalid(vec![missing]))?;
     let findings = check_action(app, request.tenant, &spec);
     if !findings.errors.is_empty() {
         return Err(SaveActionError::Invalid(findings.errors));
@@ -139,22 +140,20 @@ pub(crate) async fn current_definitions(
     Ok(app.catalogue.find(tenant))
 }
 
-fn with_stored_secrets(
+/// The specification with the stored values of the secrets that it only masks.
+pub(crate) fn with_stored_secrets(
     app: &App,
-    spec: ActionSpec,
+    spec: &ActionSpec,
     before: Option<&Action>,
-) -> Result<ActionSpec, SaveActionError> {
+) -> Result<ActionSpec, Finding> {
     let handler = app.handlers.find(&spec.handler);
     let schema = handler.as_ref().map(|handler| &handler.descriptor().config_schema);
     let stored = before.map(|before| &before.spec.config);
-    match secrets::unmasked(schema, &spec.config, stored) {
-        Ok(config) => Ok(ActionSpec { config, ..spec }),
-        Err(missing) => {
-            let pointer = format!("/config{}", missing.pointer);
-            let finding = Finding::new(FindingKind::Config, pointer, missing.to_string());
-            Err(SaveActionError::Invalid(vec![finding]))
-        }
-    }
+    let config = secrets::unmasked(schema, &spec.config, stored).map_err(|missing| {
+        let pointer = format!("/config{}", missing.pointer);
+        Finding::new(FindingKind::Config, pointer, missing.to_string())
+    })?;
+    Ok(ActionSpec { config, ..spec.clone() })
 }
 
 /// Stores a checked specification and makes it known here.

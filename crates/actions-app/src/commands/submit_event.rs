@@ -12,10 +12,12 @@ use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::{
     ATTRIBUTES_BYTES_MAX, BATCH_EVENTS_MAX, CHAIN_DEPTH_MAX, EVENT_ATTRIBUTE_BYTES_MAX,
-    EVENT_BYTES_MAX, FAN_OUT_MAX,
+    EVENT_BYTES_MAX, FAN_OUT_MAX, SCHEDULE_AHEAD_MAX,
 };
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
+use actions_domain::work::{
+    Dedupe, Ingest, Ingested, Part, RequestKey, Submission, Submitted, Work,
+};
 use serde_json::Value;
 
 use crate::app::App;
@@ -40,13 +42,29 @@ pub struct NewEvent {
 }
 
 /// A caller's promise that two requests mean the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Idempotency {
-    /// What the key is unique in, beside the tenant: the route.
-    pub scope: &'static str,
-    pub key: String,
-    /// The request's body, to notice that a key was used twice.
-    pub body: Vec<u8>,
+    request: RequestKey,
+}
+
+impl Idempotency {
+    /// `scope` is what the key is unique in, beside the tenant: the route. `body` is all that the
+    /// request says, to notice that a key was used twice.
+    pub fn new(scope: &str, key: &str, body: &[&[u8]]) -> Self {
+        Self { request: RequestKey { key: hash_texts(&["request", scope, key]), body: hash(body) } }
+    }
+
+    /// The promise for one part of the request, which is a submission of its own.
+    #[must_use]
+    pub fn of_part(&self, name: &str, body: &[u8]) -> Self {
+        let RequestKey { key, body: whole } = self.request;
+        let key = hash(&[b"part", &key, name.as_bytes()]);
+        Self { request: RequestKey { key, body: hash(&[&whole, body]) } }
+    }
+
+    pub(crate) fn request(&self) -> RequestKey {
+        self.request
+    }
 }
 
 pub struct SubmitEvents {
@@ -86,6 +104,8 @@ pub enum SubmitEventsError {
     AttributesTooLarge { index: usize, bytes: usize },
     #[error("event {index} is the {depth}th of a chain of actions that cause one another, allowed are {max}", max = CHAIN_DEPTH_MAX)]
     ChainTooDeep { index: usize, depth: u8 },
+    #[error("event {index} may be delayed by {max} s at most", max = SCHEDULE_AHEAD_MAX.as_secs())]
+    TooFarAhead { index: usize },
     #[error("event {index} matches {matched} actions, allowed are {max}", max = FAN_OUT_MAX)]
     FanOut { index: usize, matched: usize },
     /// The idempotency key was used before, for another body.
@@ -119,15 +139,19 @@ pub async fn submit_events(
         events.push((new.delay, Arc::new(event_of(app, caller, request.tenant, new, now))));
     }
 
-    for _ in 0..MATCH_AGAIN_MAX {
-        let drafts = match_all(app, &definitions, &events, request.idempotency.as_ref())?;
-        let defs = drafts.defs;
-        let submission =
-            Submission { tenant: request.tenant, defs: Some(defs), ingests: drafts.ingests };
+    for round in 0..MATCH_AGAIN_MAX {
+        let drafts = match_all(app, &definitions, &events)?;
+        let submission = Submission {
+            request: request.idempotency.as_ref().map(Idempotency::request),
+            ..Submission::new(request.tenant, Some(drafts.defs), drafts.ingests)
+        };
         match app.ingress.submit(submission).await? {
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
+            Submitted::Mismatch => return Err(SubmitEventsError::IdempotencyMismatch),
             Submitted::Accepted(ingested) => {
-                return answers(app, request.tenant, &events, drafts.executions, &ingested).await;
+                // An earlier round may have been written all the same, with other executions.
+                let own = (round == 0).then_some(drafts.executions);
+                return answers(app, request.tenant, &events, own, &ingested).await;
             }
         }
     }
@@ -140,10 +164,10 @@ pub(crate) async fn republish(app: &App, event: Arc<Event>) -> Result<(), Submit
     let definitions = definitions_of(app, tenant).await?;
     let events = [(None, event)];
     for _ in 0..MATCH_AGAIN_MAX {
-        let Drafts { defs, ingests, .. } = match_all(app, &definitions, &events, None)?;
-        match app.ingress.submit(Submission { tenant, defs: Some(defs), ingests }).await? {
+        let Drafts { defs, ingests, .. } = match_all(app, &definitions, &events)?;
+        match app.ingress.submit(Submission::new(tenant, Some(defs), ingests)).await? {
             Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
-            Submitted::Accepted(_) => return Ok(()),
+            Submitted::Accepted(_) | Submitted::Mismatch => return Ok(()),
         }
     }
     Err(SubmitEventsError::Busy)
@@ -154,10 +178,6 @@ async fn definitions_of(
     app: &App,
     tenant: TenantId,
 ) -> Result<Arc<TenantDefinitions>, SubmitEventsError> {
-    // A process that only accepts work has no node that would have asked.
-    if app.live.part_count() == 0 {
-        app.live.set_part_count(app.ports.leases.part_count().await?);
-    }
     if let Some(known) = app.catalogue.find(tenant) {
         return Ok(known);
     }
@@ -165,7 +185,8 @@ async fn definitions_of(
     app.catalogue.find(tenant).ok_or(SubmitEventsError::UnknownTenant)
 }
 
-fn check(index: usize, new: &NewEvent) -> Result<(), SubmitEventsError> {
+/// Checks what holds for every event, whichever way it comes in.
+pub(crate) fn check(index: usize, new: &NewEvent) -> Result<(), SubmitEventsError> {
     let bytes = new.data.as_str().len();
     if bytes > EVENT_BYTES_MAX {
         return Err(SubmitEventsError::TooLarge { index, bytes });
@@ -185,6 +206,9 @@ fn check(index: usize, new: &NewEvent) -> Result<(), SubmitEventsError> {
     let bytes = new.attributes.bytes();
     if bytes > ATTRIBUTES_BYTES_MAX {
         return Err(SubmitEventsError::AttributesTooLarge { index, bytes });
+    }
+    if new.delay.is_some_and(|delay| delay > SCHEDULE_AHEAD_MAX) {
+        return Err(SubmitEventsError::TooFarAhead { index });
     }
     let depth = new.attributes.depth;
     if depth > CHAIN_DEPTH_MAX {
@@ -212,6 +236,13 @@ fn event_of(
     }
 }
 
+pub(crate) fn check_fan_out(index: usize, matched: &Matched) -> Result<(), SubmitEventsError> {
+    match matched.actions.len() {
+        0..=FAN_OUT_MAX => Ok(()),
+        matched => Err(SubmitEventsError::FanOut { index, matched }),
+    }
+}
+
 struct Drafts {
     defs: i64,
     ingests: Vec<Ingest>,
@@ -222,15 +253,11 @@ fn match_all(
     app: &App,
     definitions: &TenantDefinitions,
     events: &[(Option<Duration>, Arc<Event>)],
-    idempotency: Option<&Idempotency>,
 ) -> Result<Drafts, SubmitEventsError> {
     let mut drafts = Drafts { defs: 0, ingests: Vec::new(), executions: Vec::new() };
     for (index, (delay, event)) in events.iter().enumerate() {
         let matched = definitions.matches(event);
-        if matched.actions.len() > FAN_OUT_MAX {
-            let matched = matched.actions.len();
-            return Err(SubmitEventsError::FanOut { index, matched });
-        }
+        check_fan_out(index, &matched)?;
         // Definitions may change between two events of a batch; the oldest version tells.
         drafts.defs = if index == 0 { matched.defs } else { drafts.defs.min(matched.defs) };
         let works = works_of(app, event, &matched, *delay);
@@ -246,7 +273,7 @@ fn match_all(
         );
         drafts.ingests.push(Ingest {
             event: Some(event.clone()),
-            dedupe: dedupe_of(event, idempotency, index),
+            dedupe: dedupe_of(event),
             works,
             requeue_of: None,
         });
@@ -264,16 +291,13 @@ pub(crate) fn works_of(
     // Parsed only when some action wants a key from it.
     let wants_data = matched.actions.iter().any(|(_, action)| action.spec.affinity.is_some());
     let data = if wants_data { event.data.to_value() } else { Value::Null };
-    let part_count = app.live.part_count();
     matched
         .actions
         .iter()
         .map(|(_, action)| {
             let key = key_for(action, event, &data);
-            let part =
-                key.as_ref().map_or(Part(0), |key| key.part(event.tenant, part_count.max(1)));
-            let due = event.accepted_at
-                + chrono::TimeDelta::from_std(delay.unwrap_or_default()).unwrap_or_default();
+            let part = app.live.part_of(event.tenant, key.as_ref());
+            let due = delay.map_or(event.accepted_at, |delay| after(event.accepted_at, delay));
             let work = Work {
                 // An id's time is the time at which it may first start.
                 id: ExecutionId::mint(due, app.ports.dice.bytes()),
@@ -294,27 +318,24 @@ pub(crate) fn works_of(
         .collect()
 }
 
+/// The instant after a pause, or the end of time.
+pub(crate) fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    chrono::TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| now.checked_add_signed(pause))
+        .unwrap_or(Timestamp::MAX_UTC)
+}
+
 /// The more urgent of the action's and the event's own priority.
 fn lane_of(action: &Action, event: &Event) -> Priority {
     action.spec.priority.max(event.attributes.priority.unwrap_or(Priority::Low))
 }
 
-/// What names a submission: the caller's idempotency key, else the event's source and id. An
-/// event without either is a new one each time.
-pub(crate) fn dedupe_of(
-    event: &Event,
-    idempotency: Option<&Idempotency>,
-    index: usize,
-) -> Option<Dedupe> {
-    if let Some(idempotency) = idempotency {
-        let index = index.to_string();
-        let name = [idempotency.scope, idempotency.key.as_str(), index.as_str()];
-        let body = Some(hash(&[&idempotency.body]));
-        return Some(Dedupe { key: hash_texts(&name), body, subject: event.id.0 });
-    }
+/// What names an event: its source and id. An event without an id is a new one each time.
+pub(crate) fn dedupe_of(event: &Event) -> Option<Dedupe> {
     let external_id = event.external_id.as_deref()?;
     let key = hash_texts(&["event", &event.source, external_id]);
-    Some(Dedupe { key, body: None, subject: event.id.0 })
+    Some(Dedupe { key, subject: event.id.0 })
 }
 
 pub(crate) fn hash_texts(texts: &[&str]) -> [u8; 16] {
@@ -339,28 +360,24 @@ async fn answers(
     app: &App,
     tenant: TenantId,
     events: &[(Option<Duration>, Arc<Event>)],
-    executions: Vec<Vec<AcceptedExecution>>,
+    own: Option<Vec<Vec<AcceptedExecution>>>,
     ingested: &[Ingested],
 ) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
+    let mut own = own.unwrap_or_default().into_iter();
     let mut answers = Vec::with_capacity(events.len());
-    for (((_, event), executions), outcome) in events.iter().zip(executions).zip(ingested) {
-        answers.push(match outcome {
-            Ingested::Stored | Ingested::NotDead => {
-                AcceptedEvent { event: event.id, duplicate: false, executions }
-            }
-            // A flush that was sent twice finds itself.
-            Ingested::Duplicate { subject, .. } if *subject == event.id.0 => {
-                AcceptedEvent { event: event.id, duplicate: false, executions }
-            }
-            Ingested::Duplicate { same_body: false, .. } => {
-                return Err(SubmitEventsError::IdempotencyMismatch);
-            }
-            Ingested::Duplicate { subject, .. } => {
-                let first = EventId(*subject);
-                let executions = executions_of(app, tenant, first).await?;
-                AcceptedEvent { event: first, duplicate: true, executions }
-            }
-        });
+    for ((_, event), outcome) in events.iter().zip(ingested) {
+        let drafted = own.next();
+        let first = match outcome {
+            Ingested::Stored | Ingested::NotDead => event.id,
+            Ingested::Duplicate { subject } => EventId(*subject),
+        };
+        // A flush that was sent twice finds itself.
+        let duplicate = first != event.id;
+        let executions = match drafted.filter(|_| !duplicate) {
+            Some(drafted) => drafted,
+            None => executions_of(app, tenant, first).await?,
+        };
+        answers.push(AcceptedEvent { event: first, duplicate, executions });
     }
     Ok(answers)
 }

@@ -101,7 +101,7 @@ fn publish(
         }
     }
     let ingest = Ingest { event: Some(Arc::new(event)), dedupe: None, works, requeue_of: None };
-    Some(Submission { tenant: item.work.tenant, defs: Some(matched.defs), ingests: vec![ingest] })
+    Some(Submission::new(item.work.tenant, Some(matched.defs), vec![ingest]))
 }
 
 fn event(

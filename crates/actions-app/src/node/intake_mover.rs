@@ -1,4 +1,7 @@
 //! Moves events that users' own transactions left in the intake to the ordinary way in.
+//!
+//! A row is removed only together with the submission that was made from it. One that can never
+//! be accepted is set aside with the reason, where people find it, and stops nobody.
 
 use std::sync::Arc;
 
@@ -6,12 +9,17 @@ use actions_domain::event::{Attributes, Event, EventType};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
 use actions_domain::ports::store::{IntakeRow, StoreError};
-use actions_domain::work::{Fence, Ingest, Part, Submission, Submitted};
+use actions_domain::work::{Fence, Ingest, IntakeRefusal, Part, Submission, Submitted};
+use metrics::counter;
 use serde::Deserialize;
 use tracing::warn;
 
+use super::NodeConfig;
+use super::writer::Lost;
 use crate::app::App;
-use crate::commands::submit_event::{dedupe_of, works_of};
+use crate::commands::submit_event::{
+    NewEvent, SubmitEventsError, check, check_fan_out, dedupe_of, works_of,
+};
 use crate::ingress::IngressError;
 
 /// Rows of one commit.
@@ -32,70 +40,141 @@ struct Body {
     attributes: Attributes,
 }
 
-/// Moves what is there, oldest first, and stops when nothing is left or somebody else owns the
-/// intake now.
-pub(crate) async fn run_once(app: &App) -> Result<(), StoreError> {
-    loop {
+/// A loop of its own: a steady producer must not keep others waiting.
+pub(crate) struct IntakeMover {
+    pub(crate) app: App,
+    pub(crate) config: NodeConfig,
+}
+
+impl IntakeMover {
+    pub(crate) async fn run(self) -> Lost {
+        let mut is_away = false;
+        loop {
+            let outcome = self.turn().await;
+            // One line per change of state, not one per turn.
+            if let Err(error) = &outcome
+                && !is_away
+            {
+                warn!(%error, "the intake waits");
+            }
+            is_away = outcome.is_err();
+            if !matches!(outcome, Ok(1..)) {
+                self.app.ports.clock.sleep(self.config.poll).await;
+            }
+        }
+    }
+
+    /// Moves what is there, up to one batch, when this node owns the first partition. Answers how
+    /// many rows have gone.
+    async fn turn(&self) -> Result<usize, StoreError> {
+        let app = &self.app;
         let Some(fence) = app.live.fences().into_iter().find(|fence| fence.part == Part(0)) else {
-            return Ok(());
+            return Ok(0);
         };
         let rows = app.ports.store.intake(ROWS_MAX).await?;
-        if rows.is_empty() || !move_rows(app, fence, &rows).await? {
-            return Ok(());
+        if rows.iter().any(|row| app.catalogue.find(row.tenant).is_none()) {
+            app.catalogue.refresh_all().await?;
         }
+        move_rows(app, fence, &rows).await
     }
 }
 
-/// Answers whether the rows were moved. Rows that were not are found again.
-async fn move_rows(app: &App, fence: Fence, rows: &[IntakeRow]) -> Result<bool, StoreError> {
-    let submissions: Vec<Submission> = rows.iter().filter_map(|row| submission(app, row)).collect();
-    let ids = rows.iter().map(|row| row.id).collect();
-    match app.ingress.move_intake(fence, ids, submissions).await {
+/// Answers how many rows have gone. Those that have not are found again.
+async fn move_rows(app: &App, fence: Fence, rows: &[IntakeRow]) -> Result<usize, StoreError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let (mut submissions, mut refusals) = (Vec::new(), Vec::new());
+    for row in rows {
+        match submission(app, row) {
+            Ok(submission) => submissions.push(submission),
+            Err(reason) => refusals.push(IntakeRefusal { row: row.id, reason }),
+        }
+    }
+    let tenants: Vec<_> = submissions.iter().map(|submission| submission.tenant).collect();
+    let refused = refusals.len();
+    match app.ingress.move_intake(fence, submissions, refusals.clone()).await {
         Ok(submitted) => {
-            let mut moved = true;
-            for outcome in submitted {
-                if let Submitted::Stale { .. } = outcome {
-                    moved = false;
+            tell(&refusals);
+            let mut moved = refused;
+            for (tenant, outcome) in tenants.into_iter().zip(submitted) {
+                match outcome {
+                    Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
+                    Submitted::Accepted(_) | Submitted::Mismatch => moved += 1,
                 }
-            }
-            if !moved {
-                app.catalogue.refresh_all().await?;
             }
             Ok(moved)
         }
-        Err(
-            error @ (IngressError::Refused { .. } | IngressError::Unavailable | IngressError::Full),
-        ) => {
-            warn!(%error, "the intake waits");
-            Ok(false)
+        // One row is bad: it is searched for by halves.
+        Err(IngressError::Refused { reason }) => match rows {
+            [row] => set_aside(app, fence, row, reason).await,
+            _ => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                let moved = Box::pin(move_rows(app, fence, first)).await?;
+                Ok(moved + Box::pin(move_rows(app, fence, second)).await?)
+            }
+        },
+        Err(IngressError::Unavailable | IngressError::Unknown | IngressError::Full) => Ok(0),
+    }
+}
+
+async fn set_aside(
+    app: &App,
+    fence: Fence,
+    row: &IntakeRow,
+    reason: String,
+) -> Result<usize, StoreError> {
+    let refusals = vec![IntakeRefusal { row: row.id, reason }];
+    match app.ingress.move_intake(fence, Vec::new(), refusals.clone()).await {
+        Ok(_) => {
+            tell(&refusals);
+            Ok(1)
+        }
+        Err(error) => {
+            warn!(row = row.id, %error, "a bad row of the intake cannot be set aside");
+            Ok(0)
         }
     }
 }
 
-/// A row as a submission. One that cannot be read is left out, so that it is removed: the public
-/// functions write only what can be read, and one bad row must not hold up the others.
-fn submission(app: &App, row: &IntakeRow) -> Option<Submission> {
-    let body: Body = match row.body.to() {
-        Ok(body) => body,
-        Err(error) => {
-            warn!(row = row.id, %error, "an intake row is unreadable and dropped");
-            return None;
-        }
+fn tell(refusals: &[IntakeRefusal]) {
+    for IntakeRefusal { row, reason } in refusals {
+        counter!("actions_intake_refused_total").increment(1);
+        warn!(row, reason, "an event of a transaction cannot be accepted and is set aside");
+    }
+}
+
+/// A row as a submission, or why it can never be one.
+fn submission(app: &App, row: &IntakeRow) -> Result<Submission, String> {
+    let body: Body = row.body.to().map_err(|error| format!("it is unreadable: {error}"))?;
+    let known = app.catalogue.find(row.tenant);
+    let definitions = known.ok_or_else(|| format!("there is no tenant {}", row.tenant))?;
+    let new = NewEvent {
+        event_type: body.event_type,
+        source: body.source,
+        external_id: body.external_id,
+        data: body.data,
+        // Only the engine speaks for itself.
+        attributes: Attributes { by_engine: false, ..body.attributes },
+        delay: None,
     };
-    let definitions = app.catalogue.find(row.tenant)?;
+    let refused = |error: SubmitEventsError| error.to_string();
+    check(0, &new).map_err(refused)?;
     let event = Event {
         id: body.id,
         tenant: row.tenant,
-        event_type: body.event_type,
-        source: body.source.unwrap_or_else(|| "intake".to_owned()),
-        external_id: body.external_id,
+        event_type: new.event_type,
+        source: new.source.unwrap_or_else(|| "intake".to_owned()),
+        external_id: new.external_id,
         accepted_at: app.ports.clock.now(),
-        data: body.data,
-        attributes: body.attributes,
+        data: new.data,
+        attributes: new.attributes,
     };
     let matched = definitions.matches(&event);
+    check_fan_out(0, &matched).map_err(refused)?;
     let works = works_of(app, &event, &matched, None);
-    let dedupe = dedupe_of(&event, None, 0);
+    let dedupe = dedupe_of(&event);
     let ingest = Ingest { event: Some(Arc::new(event)), dedupe, works, requeue_of: None };
-    Some(Submission { tenant: row.tenant, defs: Some(matched.defs), ingests: vec![ingest] })
+    let submission = Submission::new(row.tenant, Some(matched.defs), vec![ingest]);
+    Ok(Submission { intake: Some(row.id), ..submission })
 }

@@ -1,12 +1,11 @@
 //! What runs on this node right now, for the parts of the process that are not the node.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use actions_domain::dispatch::{Depths, Input, Waiting};
-use actions_domain::id::{ExecutionId, NodeId};
-use actions_domain::work::{Epoch, Fence, Part};
+use actions_domain::id::{ExecutionId, NodeId, TenantId};
+use actions_domain::work::{Epoch, Fence, Key, Part};
 use tokio::sync::{mpsc, oneshot};
 
 /// A message to the scheduler's loop.
@@ -18,12 +17,11 @@ pub(crate) enum Message {
 }
 
 /// The current session of this process's node, if there is one.
-#[derive(Default)]
 pub struct Live {
     session: RwLock<Option<Session>>,
     /// What earlier sessions owned last.
     former: RwLock<BTreeMap<Part, Epoch>>,
-    part_count: AtomicU16,
+    part_count: u16,
 }
 
 struct Session {
@@ -33,13 +31,22 @@ struct Session {
 }
 
 impl Live {
-    /// The partitions of the installation. Zero before the first session.
-    pub fn part_count(&self) -> u16 {
-        self.part_count.load(Ordering::Relaxed)
+    pub(crate) fn new(part_count: u16) -> Self {
+        Self {
+            session: RwLock::default(),
+            former: RwLock::default(),
+            part_count: part_count.max(1),
+        }
     }
 
-    pub fn set_part_count(&self, count: u16) {
-        self.part_count.store(count, Ordering::Relaxed);
+    /// The partitions of the installation.
+    pub fn part_count(&self) -> u16 {
+        self.part_count
+    }
+
+    /// Where work with this key belongs. The way in puts work without one where it likes.
+    pub(crate) fn part_of(&self, tenant: TenantId, key: Option<&Key>) -> Part {
+        key.map_or(Part(0), |key| key.part(tenant, self.part_count))
     }
 
     pub fn node(&self) -> Option<NodeId> {

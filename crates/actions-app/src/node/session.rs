@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::intake_mover::IntakeMover;
 use super::lease_keeper::LeaseKeeper;
 use super::live::Message;
 use super::loader::Loader;
+use super::queue_metrics::QueueSampler;
 use super::scheduler::{Scheduler, SchedulerStatus};
 use super::watcher::Watcher;
 use super::writer::{Lost, Writer};
@@ -29,7 +31,6 @@ pub(super) async fn run(
     config: &NodeConfig,
     stop: &CancellationToken,
 ) -> Result<Result<(), DrainTimeout>, Lost> {
-    app.live.set_part_count(app.ports.leases.part_count().await.map_err(Lost::Store)?);
     app.catalogue.refresh_all().await.map_err(Lost::Store)?;
     let node = app.ports.leases.join(&config.name).await.map_err(Lost::Store)?;
     info!(node = node.0, name = config.name, "joined");
@@ -77,6 +78,8 @@ fn start_loops(
         scheduler: messages.clone(),
         stop: stop.clone(),
     };
+    let mover = IntakeMover { app: app.clone(), config: config.clone() };
+    let sampler = QueueSampler { app: app.clone() };
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -90,6 +93,8 @@ fn start_loops(
     loops.spawn(loader.run(to_load));
     loops.spawn(keeper.run());
     loops.spawn(watcher.run());
+    loops.spawn(mover.run());
+    loops.spawn(sampler.run());
     loops
 }
 

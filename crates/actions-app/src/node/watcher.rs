@@ -1,22 +1,21 @@
-//! Asks the store for what nobody told: changed definitions, work that other nodes accepted,
-//! cancels, and events in the intake. Hints make it quick, this makes it sure.
+//! Asks the store for what nobody told: changed definitions, work that other nodes accepted, and
+//! cancels. Hints make it quick, this makes it sure.
 
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::Part;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use super::NodeConfig;
 use super::live::Message;
 use super::scheduler::SchedulerStatus;
 use super::writer::Lost;
-use super::{NodeConfig, intake_mover, queue_metrics};
 use crate::app::App;
 
-/// How often loading hints and queue samples are written.
+/// How often loading hints are written.
 const RECORD_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) struct Watcher {
@@ -44,7 +43,7 @@ impl Watcher {
             if (now - recorded_at).to_std().unwrap_or_default() >= RECORD_EVERY {
                 recorded_at = now;
                 if let Err(error) = self.record().await {
-                    warn!(%error, "hints and samples are not written");
+                    warn!(%error, "loading hints are not written");
                 }
             }
             self.app.ports.clock.sleep(self.config.poll).await;
@@ -52,7 +51,8 @@ impl Watcher {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        self.app.catalogue.refresh_all().await?;
+        // Work goes on with the definitions that are here.
+        let refreshed = self.app.catalogue.refresh_all().await;
         let own = self.app.live.parts();
         for (part, tail) in self.app.ports.store.tails().await? {
             if own.contains(&part) {
@@ -62,17 +62,12 @@ impl Watcher {
         for cancel in self.app.ports.store.cancels().await? {
             self.send(Input::Cancel(cancel.execution));
         }
-        // The intake has one mover: the owner of the first partition.
-        if own.contains(&Part(0)) {
-            intake_mover::run_once(&self.app).await?;
-        }
-        Ok(())
+        refreshed
     }
 
     async fn record(&self) -> Result<(), StoreError> {
         let lows = self.status.borrow().lows.clone();
-        self.app.ports.leases.note_low(self.node, &lows).await?;
-        queue_metrics::record(&self.app).await
+        self.app.ports.leases.note_low(self.node, &lows).await
     }
 
     fn send(&self, input: Input) {

@@ -235,7 +235,8 @@ impl Writer {
                 Write::Finish { finish, .. } => {
                     count(&finish);
                     if finish.error.as_ref().is_some_and(|fault| fault.disables) {
-                        gone_actions.push((finish.item.work.tenant, finish.item.work.action));
+                        let work = &finish.item.work;
+                        gone_actions.push((work.tenant, work.action, work.defs));
                     }
                     committed.push(finish.item.work.id);
                     ended.push(finish.item.work.id);
@@ -250,8 +251,8 @@ impl Writer {
             self.send(input);
         }
         self.republish(submissions, receipt).await;
-        for (tenant, action) in gone_actions {
-            crate::commands::disable_action::disable_gone(&self.app, tenant, action).await;
+        for (tenant, action, defs) in gone_actions {
+            crate::commands::disable_action::disable_gone(&self.app, tenant, action, defs).await;
         }
     }
 

@@ -8,7 +8,9 @@ use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Depths;
 use actions_domain::execution::{Execution, Status};
 use actions_domain::id::{ActionId, TenantId};
-use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, ExecutionQuery, QueueMetric};
+use actions_domain::ports::history::{
+    ActionCounts, DeadLetterGroup, ExecutionQuery, QueueMetric, RefusedIntake,
+};
 use actions_domain::ports::store::StoreError;
 
 use crate::app::App;
@@ -102,6 +104,8 @@ pub struct Queues {
     pub here: Option<Depths>,
     /// Recorded samples, newest first.
     pub samples: Vec<QueueMetric>,
+    /// Events out of users' own transactions that could not be accepted, newest first.
+    pub refused: Vec<RefusedIntake>,
 }
 
 /// Reads an action's figures of the last `window`.
@@ -173,7 +177,8 @@ pub async fn queues(
 ) -> Result<Queues, QueryError> {
     caller.require(Permission::ReadMetrics, tenant)?;
     let samples = app.ports.history.queue_metrics(tenant, limit).await?;
-    Ok(Queues { here: app.live.depths().await, samples })
+    let refused = app.ports.history.refused_intake(tenant, limit).await?;
+    Ok(Queues { here: app.live.depths().await, samples, refused })
 }
 
 /// Completed and failed ones.

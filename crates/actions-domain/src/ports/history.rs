@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::execution::{Execution, Fault, Status};
 use crate::id::{ActionId, EventId, ExecutionId, TenantId};
 use crate::limits::LISTED_BYTES_MAX;
-use crate::ports::store::StoreError;
+use crate::ports::store::{IntakeRow, StoreError};
 
 /// Lists are ordered by id, newest first: ids are UUIDv7, so that is by time. `before` is the
 /// last id of the page before.
@@ -64,6 +64,10 @@ pub trait History: Send + Sync {
         since: Option<Timestamp>,
     ) -> Result<Vec<ActionCounts>, StoreError>;
 
+    /// What ended since `since`, counted per tenant, by their numbers. Tenants without any are left
+    /// out.
+    async fn counts_by_tenant(&self, since: Timestamp) -> Result<Vec<TenantCounts>, StoreError>;
+
     /// Durations in milliseconds of an action's newest finished executions, at most `limit`.
     async fn recent_durations(
         &self,
@@ -71,6 +75,13 @@ pub trait History: Send + Sync {
         action: ActionId,
         limit: u32,
     ) -> Result<Vec<i64>, StoreError>;
+
+    /// Events of users' own transactions that could not be accepted, newest first.
+    async fn refused_intake(
+        &self,
+        tenant: TenantId,
+        limit: u32,
+    ) -> Result<Vec<RefusedIntake>, StoreError>;
 
     /// Appends samples of the queues.
     async fn record_queue_metrics(&self, samples: &[QueueMetric]) -> Result<(), StoreError>;
@@ -159,6 +170,31 @@ pub struct ActionCounts {
     /// From first start to end, summed.
     pub duration_ms: i64,
     pub last_at: Option<Timestamp>,
+}
+
+/// What ended for one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantCounts {
+    pub tenant: TenantId,
+    pub completed: i64,
+    /// Failed or timed out.
+    pub failed: i64,
+    /// From first start to end, summed.
+    pub duration_ms: i64,
+}
+
+impl TenantCounts {
+    pub fn of(tenant: TenantId) -> Self {
+        Self { tenant, completed: 0, failed: 0, duration_ms: 0 }
+    }
+}
+
+/// An event of a user's own transaction that could not be accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedIntake {
+    pub row: IntakeRow,
+    pub refused_at: Timestamp,
+    pub reason: String,
 }
 
 /// One sample of a queue, in the founding columns.

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync {
     /// In this order: the fences are compared and locked; stale submissions, repetitions and
     /// requeues of what is not dead any more are left out; events are inserted; works get the
     /// next numbers of their partitions' logs, or a place among the later items when they have
-    /// a delay; marks, retries, finishes, cancels and discards are written. A finish removes the
+    /// a delay; marks, retries, finishes, cancels, discards and refusals are written. A finish removes the
     /// item from wherever it lives, with its mark and its cancel. A retry moves it and removes
     /// its mark: the attempt is over. An item that is already finished is left as it is.
     ///
@@ -82,7 +82,9 @@ pub trait Store: Send + Sync {
     /// Loads the events of items that came without.
     async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError>;
 
-    /// Reads what users' own transactions left in the intake, oldest first.
+    /// Reads what users' own transactions left in the intake, oldest first: at most `limit`
+    /// rows, and no more of them than [`INTAKE_BYTES_MAX`](crate::limits::INTAKE_BYTES_MAX)
+    /// allows, but always one.
     async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError>;
 
     /// The store's clock.

@@ -12,7 +12,7 @@ use actions_domain::json::Json;
 use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, ListedEvent, QueueMetric,
+    History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Finish, Item};
@@ -174,6 +174,38 @@ impl History for Memory {
         samples.sort_by_key(|sample| std::cmp::Reverse(sample.sampled_at));
         samples.truncate(count(limit));
         Ok(samples)
+    }
+
+    async fn refused_intake(
+        &self,
+        tenant: TenantId,
+        limit: u32,
+    ) -> Result<Vec<RefusedIntake>, StoreError> {
+        let tables = self.tables();
+        let own = tables.refused_intake.iter().rev().filter(|refused| refused.row.tenant == tenant);
+        let mut own: Vec<RefusedIntake> = own.cloned().collect();
+        own.sort_by_key(|refused| std::cmp::Reverse(refused.row.id));
+        own.truncate(count(limit));
+        Ok(own)
+    }
+
+    async fn counts_by_tenant(&self, since: Timestamp) -> Result<Vec<TenantCounts>, StoreError> {
+        let tables = self.tables();
+        let mut counts: Vec<TenantCounts> = Vec::new();
+        for tenant in tables.tenants.keys() {
+            let mut sum = TenantCounts::of(*tenant);
+            for finish in tables.finishes(*tenant).filter(|finish| finish.ended_at >= since) {
+                let mut one = no_counts(finish.item.work.action);
+                add(&mut one, finish);
+                sum.completed += one.completed;
+                sum.failed += one.failed;
+                sum.duration_ms += one.duration_ms;
+            }
+            if sum != TenantCounts::of(*tenant) {
+                counts.push(sum);
+            }
+        }
+        Ok(counts)
     }
 }
 

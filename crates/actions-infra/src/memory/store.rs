@@ -9,12 +9,15 @@ use chrono::TimeDelta;
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
-use actions_domain::limits::DEDUPE_WINDOW;
+use actions_domain::limits::{DEDUPE_WINDOW, INTAKE_BYTES_MAX};
+use actions_domain::ports::history::RefusedIntake;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{
-    Cancel, Commit, Dedupe, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
-    Seq, Submission, Submitted, Work,
+    Cancel, Commit, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
+    RequestKey, Seq, Submission, Submitted, Work,
 };
+
+use uuid::Uuid;
 
 use super::{DedupeRow, LaterRow, Memory, Place, Tables, log_item};
 
@@ -87,7 +90,14 @@ impl Store for Memory {
 
     async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.tables().intake.values().take(limit).cloned().collect())
+        let mut bytes = 0;
+        let tables = self.tables();
+        let fits = |row: &&IntakeRow| {
+            let before = bytes;
+            bytes += row.body.as_str().len();
+            before == 0 || bytes <= INTAKE_BYTES_MAX
+        };
+        Ok(tables.intake.values().take_while(fits).take(limit).cloned().collect())
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -167,12 +177,10 @@ impl Tables {
         for discard in batch.discards {
             receipt.discarded += u64::from(self.discard(&discard));
         }
-        // A stale submission is matched and sent again from its row of the intake; the others'
-        // rows are repetitions then.
-        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
-        if !receipt.submissions.iter().any(is_stale) {
-            for row in batch.intake {
-                self.intake.remove(&row);
+        for refusal in batch.refusals {
+            if let Some(row) = self.intake.remove(&refusal.row) {
+                let refused = RefusedIntake { row, refused_at: now, reason: refusal.reason };
+                self.refused_intake.push(refused);
             }
         }
         receipt
@@ -188,8 +196,34 @@ impl Tables {
         if submission.defs.is_some_and(|matched_with| matched_with < current) {
             return Submitted::Stale { defs: current };
         }
-        let ingest = |ingest| self.ingest(submission.tenant, ingest, now, first);
-        Submitted::Accepted(submission.ingests.into_iter().map(ingest).collect())
+        if let Some(row) = submission.intake {
+            self.intake.remove(&row);
+        }
+        let tenant = submission.tenant;
+        if let Some(known) = submission.request.and_then(|key| self.request(tenant, key)) {
+            let is_same = Some(known.body) == submission.request.map(|request| Some(request.body))
+                && known.subjects.len() == submission.ingests.len();
+            if !is_same {
+                return Submitted::Mismatch;
+            }
+            let duplicate = |subject: &Uuid| Ingested::Duplicate { subject: *subject };
+            return Submitted::Accepted(known.subjects.iter().map(duplicate).collect());
+        }
+        let own: Vec<_> = submission.ingests.iter().map(Ingest::subject).collect();
+        let ingest = |ingest| self.ingest(tenant, ingest, now, first);
+        let ingested: Vec<Ingested> = submission.ingests.into_iter().map(ingest).collect();
+        if let Some(RequestKey { key, body }) = submission.request {
+            let subjects = own.into_iter().zip(&ingested).map(|(own, outcome)| match outcome {
+                Ingested::Duplicate { subject } => *subject,
+                Ingested::Stored | Ingested::NotDead => own.unwrap_or_default(),
+            });
+            self.remember(tenant, key, Some(body), subjects.collect(), now);
+        }
+        Submitted::Accepted(ingested)
+    }
+
+    fn request(&self, tenant: TenantId, request: RequestKey) -> Option<&DedupeRow> {
+        self.dedupe.get(&(tenant, request.key))
     }
 
     fn ingest(
@@ -209,7 +243,7 @@ impl Tables {
             self.dead.remove(&dead);
         }
         if let Some(dedupe) = ingest.dedupe {
-            self.remember(tenant, dedupe, now);
+            self.remember(tenant, dedupe.key, None, vec![dedupe.subject], now);
         }
         if let Some(event) = ingest.event {
             self.events.insert(event.id, event);
@@ -225,13 +259,12 @@ impl Tables {
     fn duplicate_of(&self, tenant: TenantId, ingest: &Ingest) -> Option<Ingested> {
         let known = ingest.dedupe.and_then(|dedupe| {
             let row = self.dedupe.get(&(tenant, dedupe.key))?;
-            let same_body = row.body.is_none() || dedupe.body.is_none() || row.body == dedupe.body;
-            Some(Ingested::Duplicate { subject: row.subject, same_body })
+            Some(Ingested::Duplicate { subject: *row.subjects.first()? })
         });
         known.or_else(|| {
             let event =
                 ingest.event.as_ref().filter(|event| self.events.contains_key(&event.id))?;
-            Some(Ingested::Duplicate { subject: event.id.0, same_body: true })
+            Some(Ingested::Duplicate { subject: event.id.0 })
         })
     }
 
@@ -243,11 +276,17 @@ impl Tables {
         of_tenant && self.dead.contains_key(&id)
     }
 
-    fn remember(&mut self, tenant: TenantId, dedupe: Dedupe, now: Timestamp) {
+    fn remember(
+        &mut self,
+        tenant: TenantId,
+        key: [u8; 16],
+        body: Option<[u8; 16]>,
+        subjects: Vec<Uuid>,
+        now: Timestamp,
+    ) {
         let until = after(now, DEDUPE_WINDOW);
-        let row = DedupeRow { body: dedupe.body, subject: dedupe.subject, until };
-        self.dedupe.insert((tenant, dedupe.key), row);
-        self.dedupe_order.push_back((until, tenant, dedupe.key));
+        self.dedupe.insert((tenant, key), DedupeRow { body, subjects, until });
+        self.dedupe_order.push_back((until, tenant, key));
     }
 
     fn forget_old_dedupes(&mut self, now: Timestamp) {

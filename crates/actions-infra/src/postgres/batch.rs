@@ -102,12 +102,14 @@ impl<'a> Admission<'a> {
         statement
             .bind(column(submissions, |submission| submission.tenant.0))
             .bind(column(submissions, |submission| submission.defs))
+            .bind(column(submissions, |submission| submission.request.as_ref().map(|r| &r.key[..])))
+            .bind(column(submissions, |submission| {
+                submission.request.as_ref().map(|request| &request.body[..])
+            }))
+            .bind(column(submissions, |submission| submission.intake))
             .bind(column(ingests, |(submission, _)| *submission))
             .bind(column(ingests, |(_, ingest)| ingest.dedupe.as_ref().map(|d| &d.key[..])))
-            .bind(column(ingests, |(_, ingest)| {
-                ingest.dedupe.as_ref().and_then(|dedupe| dedupe.body.as_ref()).map(|body| &body[..])
-            }))
-            .bind(column(ingests, |(_, ingest)| ingest.dedupe.map(|dedupe| dedupe.subject)))
+            .bind(column(ingests, |(_, ingest)| ingest.subject()))
             .bind(column(ingests, |(_, ingest)| ingest.requeue_of.map(|id| id.0)))
     }
 
@@ -125,16 +127,17 @@ impl<'a> Admission<'a> {
             .bind(column(events, |row| row.executions.as_str()))
     }
 
-    /// Cancels, discards, and rows of the intake.
+    /// Cancels, discards, and rows of the intake to set aside.
     fn bind_requests<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
-        let Commit { cancels, discards, intake, .. } = self.batch;
+        let Commit { cancels, discards, refusals, .. } = self.batch;
         statement
             .bind(column(cancels, |cancel| cancel.tenant.0))
             .bind(column(cancels, |cancel| cancel.execution.0))
             .bind(column(discards, |discard| discard.tenant.0))
             .bind(column(discards, |discard| discard.execution.0))
             .bind(column(discards, |discard| discard.reason.as_str()))
-            .bind(intake.clone())
+            .bind(column(refusals, |refusal| refusal.row))
+            .bind(column(refusals, |refusal| refusal.reason.as_str()))
     }
 
     fn bind_works<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {

@@ -19,6 +19,7 @@ use actions_domain::tenant::{Tenant, TenantSlug};
 use super::Postgres;
 use super::error::{constraint, read_error, write_error};
 use super::record::{corrupt, from_text, to_text};
+use crate::unreadable;
 
 type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 
@@ -268,7 +269,7 @@ async fn action_by_name(
         .fetch_optional(tx)
         .await
         .map_err(read_error)?;
-    row.map(ActionRecord::into_action).transpose()
+    Ok(row.map(ActionRecord::into_current))
 }
 
 async fn action_by_id(
@@ -282,7 +283,7 @@ async fn action_by_id(
         .fetch_optional(tx)
         .await
         .map_err(read_error)?;
-    row.map(ActionRecord::into_action).transpose()
+    Ok(row.map(ActionRecord::into_current))
 }
 
 async fn subscription(
@@ -297,7 +298,7 @@ async fn subscription(
             .fetch_optional(tx)
             .await
             .map_err(read_error)?;
-    row.map(SubscriptionRecord::into_subscription).transpose()
+    Ok(row.map(SubscriptionRecord::into_current))
 }
 
 async fn write_subscription(
@@ -386,6 +387,22 @@ struct ActionRecord {
 }
 
 impl ActionRecord {
+    /// The present state, which can be saved again where it cannot be read.
+    fn into_current(self) -> Action {
+        let (spec, health) = unreadable::action(self.id, &self.spec, &self.health);
+        Action {
+            id: ActionId(self.id),
+            tenant: TenantId(self.tenant),
+            uuid: self.uuid,
+            spec,
+            health,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted: self.deleted,
+        }
+    }
+
     fn into_action(self) -> Result<Action, StoreError> {
         Ok(Action {
             id: ActionId(self.id),
@@ -414,6 +431,21 @@ struct SubscriptionRecord {
 }
 
 impl SubscriptionRecord {
+    /// The present state. Where it cannot be read, it is gone.
+    fn into_current(self) -> Subscription {
+        let spec = unreadable::subscription(self.id, &self.spec);
+        Subscription {
+            id: SubscriptionId(self.id),
+            tenant: TenantId(self.tenant),
+            action: ActionId(self.action),
+            deleted: self.deleted || spec.is_none(),
+            spec: spec.unwrap_or_else(unreadable::no_subscription),
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
     fn into_subscription(self) -> Result<Subscription, StoreError> {
         Ok(Subscription {
             id: SubscriptionId(self.id),
@@ -461,7 +493,7 @@ impl ChangeRecord {
                     updated_at,
                     deleted,
                 };
-                changes.actions.push(Arc::new(record.into_action()?));
+                changes.actions.push(Arc::new(record.into_current()));
             }
             (3, Some(action), Some(id), Some(spec), None) => {
                 let record = SubscriptionRecord {
@@ -474,7 +506,7 @@ impl ChangeRecord {
                     updated_at,
                     deleted,
                 };
-                changes.subscriptions.push(Arc::new(record.into_subscription()?));
+                changes.subscriptions.push(Arc::new(record.into_current()));
             }
             _ => return Err(corrupt("change of kind", &kind)),
         }

@@ -8,12 +8,13 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::Execution;
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, ListedEvent, QueueMetric,
+    History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
-use actions_domain::ports::store::StoreError;
+use actions_domain::ports::store::{IntakeRow, StoreError};
 
 use super::Postgres;
 use super::error::{read_error, write_error};
@@ -218,6 +219,53 @@ impl History for Postgres {
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(MetricRecord::into_metric).collect())
+    }
+
+    async fn refused_intake(
+        &self,
+        tenant: TenantId,
+        limit: u32,
+    ) -> Result<Vec<RefusedIntake>, StoreError> {
+        let rows: Vec<RefusedRecord> = sqlx::query_as(include_str!("history/refused_intake.sql"))
+            .bind(tenant.0)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        Ok(rows.into_iter().map(RefusedRecord::into_refused).collect())
+    }
+
+    async fn counts_by_tenant(&self, since: Timestamp) -> Result<Vec<TenantCounts>, StoreError> {
+        let rows: Vec<(i32, i64, i64, i64)> =
+            sqlx::query_as(include_str!("history/counts_by_tenant.sql"))
+                .bind(since)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_error)?;
+        let counts = |(tenant, completed, failed, duration_ms)| TenantCounts {
+            tenant: TenantId(tenant),
+            completed,
+            failed,
+            duration_ms,
+        };
+        Ok(rows.into_iter().map(counts).collect())
+    }
+}
+
+#[derive(Debug, FromRow)]
+struct RefusedRecord {
+    id: i64,
+    tenant: i32,
+    body: String,
+    refused_at: Timestamp,
+    reason: String,
+}
+
+impl RefusedRecord {
+    fn into_refused(self) -> RefusedIntake {
+        let body = Json::from_record(self.body);
+        let row = IntakeRow { id: self.id, tenant: TenantId(self.tenant), body };
+        RefusedIntake { row, refused_at: self.refused_at, reason: self.reason }
     }
 }
 

@@ -9,6 +9,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{
     Cancel, Commit, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
@@ -19,6 +20,8 @@ use super::batch::{Admission, Settlement, check_fences};
 use super::error::{is_transient, read_error, write_error};
 use super::record::{EventRecord, ItemRecord, LaterRecord, corrupt, micros, part_number, part_of};
 
+/// What `engine.admit_v1` says of each ingest of a request whose key had another body.
+const MISMATCH: i16 = 4;
 /// How often a flush is sent that the server asks to send again. It was not written before.
 const TRIES: u32 = 4;
 
@@ -106,6 +109,7 @@ impl Store for Postgres {
     async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
         let rows: Vec<(i64, i32, String)> = sqlx::query_as(include_str!("store/intake.sql"))
             .bind(i64::from(limit))
+            .bind(i64::try_from(INTAKE_BYTES_MAX).unwrap_or(i64::MAX))
             .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
@@ -141,7 +145,7 @@ impl Postgres {
         let is_admitting = !batch.submissions.is_empty()
             || !batch.cancels.is_empty()
             || !batch.discards.is_empty()
-            || !batch.intake.is_empty();
+            || !batch.refusals.is_empty();
         let is_settling = !batch.fences.is_empty();
         let admission = Admission::new(batch)?;
         let settlement = Settlement::new(batch)?;
@@ -194,7 +198,6 @@ struct ReceiptRecord {
     /// One for each ingest of the batch.
     verdicts: Vec<i16>,
     subjects: Option<Vec<Option<Uuid>>>,
-    sames: Option<Vec<Option<bool>>>,
     discarded: i64,
     parts: Option<Vec<i16>>,
     firsts: Option<Vec<i64>>,
@@ -214,6 +217,11 @@ impl ReceiptRecord {
             let stale = self.stales.as_ref().and_then(|stales| stales.get(index).copied()?);
             submitted.push(match stale {
                 Some(defs) => Submitted::Stale { defs },
+                None if !ingests.is_empty()
+                    && self.verdicts.get(ingests.start) == Some(&MISMATCH) =>
+                {
+                    Submitted::Mismatch
+                }
                 None => Submitted::Accepted(
                     ingests.map(|ingest| self.ingested(ingest)).collect::<Result<_, _>>()?,
                 ),
@@ -228,9 +236,8 @@ impl ReceiptRecord {
             Some(0) => Ok(Ingested::Stored),
             Some(1) => {
                 let subject = self.subjects.as_ref().and_then(|all| all.get(ingest).copied()?);
-                let same_body = self.sames.as_ref().and_then(|all| all.get(ingest).copied()?);
                 let subject = subject.ok_or_else(|| corrupt("repetition of", &ingest))?;
-                Ok(Ingested::Duplicate { subject, same_body: same_body.unwrap_or(true) })
+                Ok(Ingested::Duplicate { subject })
             }
             Some(2) => Ok(Ingested::NotDead),
             verdict => Err(corrupt("verdict", &format!("{verdict:?}"))),

@@ -63,7 +63,7 @@ impl Definitions for SqliteStore {
             .bind(tenant.0)
             .bind(since)
             .fetch(&mut *tx)
-            .map(|row| Ok(Arc::new(record::action(&row.map_err(store_error)?)?)))
+            .map(|row| Ok(Arc::new(record::current_action(&row.map_err(store_error)?)?)))
             .try_collect()
             .await?;
         let subscriptions = sqlx::query(include_str!("definitions/changed_subscriptions.sql"))
@@ -264,7 +264,7 @@ async fn find_action_named(
         .fetch_optional(conn)
         .await
         .map_err(store_error)?;
-    row.as_ref().map(record::action).transpose()
+    row.as_ref().map(record::current_action).transpose()
 }
 
 async fn find_action(
@@ -280,7 +280,7 @@ async fn find_action(
         .fetch_optional(conn)
         .await
         .map_err(store_error)?;
-    row.as_ref().map(record::action).transpose()
+    row.as_ref().map(record::current_action).transpose()
 }
 
 async fn find_subscription(

@@ -8,7 +8,7 @@ use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
 use actions_domain::limits::LISTED_BYTES_MAX;
 use actions_domain::ports::history::{
     ActionCounts, DeadLetter, DeadLetterGroup, DeadLetterQuery, EventQuery, ExecutionQuery,
-    History, ListedEvent, QueueMetric,
+    History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
 use async_trait::async_trait;
@@ -224,6 +224,44 @@ impl History for SqliteStore {
             .await
             .map_err(store_error)?;
         rows.iter().map(record::queue_metric).collect()
+    }
+
+    async fn refused_intake(
+        &self,
+        tenant: TenantId,
+        limit: u32,
+    ) -> Result<Vec<RefusedIntake>, StoreError> {
+        let rows = sqlx::query(include_str!("history/refused_intake.sql"))
+            .bind(tenant.0)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let refused = |row: &SqliteRow| {
+            Ok(RefusedIntake {
+                row: record::intake(row)?,
+                refused_at: timestamp(get(row, "refused_at")?)?,
+                reason: get(row, "reason")?,
+            })
+        };
+        rows.iter().map(refused).collect()
+    }
+
+    async fn counts_by_tenant(&self, since: Timestamp) -> Result<Vec<TenantCounts>, StoreError> {
+        let rows = sqlx::query(include_str!("history/counts_by_tenant.sql"))
+            .bind(micros(since))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let counts = |row: &SqliteRow| {
+            Ok(TenantCounts {
+                tenant: TenantId(get(row, "tenant")?),
+                completed: get(row, "completed")?,
+                failed: get(row, "failed")?,
+                duration_ms: get(row, "duration_ms")?,
+            })
+        };
+        rows.iter().map(counts).collect()
     }
 }
 

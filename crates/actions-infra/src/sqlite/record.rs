@@ -11,7 +11,7 @@ use actions_domain::execution::{
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::history::{ActionCounts, ListedEvent, QueueMetric};
-use actions_domain::ports::store::StoreError;
+use actions_domain::ports::store::{IntakeRow, StoreError};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Tenant, TenantSlug};
 use actions_domain::work::{Epoch, Home, Item, Key, KeyMode, Part, Seq, Work};
@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 use uuid::Uuid;
+
+use crate::unreadable;
 
 /// Microseconds since 1970.
 pub(super) fn micros(at: Timestamp) -> i64 {
@@ -295,16 +297,36 @@ pub(super) fn action(row: &SqliteRow) -> Result<Action, StoreError> {
     })
 }
 
-pub(super) fn subscription(row: &SqliteRow) -> Result<Subscription, StoreError> {
-    Ok(Subscription {
-        id: get(row, "id").map(SubscriptionId)?,
+/// The present state of an action, which can be saved again where it cannot be read.
+pub(super) fn current_action(row: &SqliteRow) -> Result<Action, StoreError> {
+    let id = get(row, "id")?;
+    let (spec, health) = unreadable::action(id, get(row, "spec")?, get(row, "health")?);
+    Ok(Action {
+        id: ActionId(id),
         tenant: get(row, "tenant").map(TenantId)?,
-        action: get(row, "action").map(ActionId)?,
-        spec: from_text(row, "spec")?,
+        uuid: get(row, "uuid")?,
+        spec,
+        health,
         version: get(row, "version")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         deleted: get(row, "deleted")?,
+    })
+}
+
+/// The present state of a subscription. Where it cannot be read, it is gone.
+pub(super) fn subscription(row: &SqliteRow) -> Result<Subscription, StoreError> {
+    let id = get(row, "id")?;
+    let spec = unreadable::subscription(id, get(row, "spec")?);
+    Ok(Subscription {
+        id: SubscriptionId(id),
+        tenant: get(row, "tenant").map(TenantId)?,
+        action: get(row, "action").map(ActionId)?,
+        deleted: get::<bool>(row, "deleted")? || spec.is_none(),
+        spec: spec.unwrap_or_else(unreadable::no_subscription),
+        version: get(row, "version")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
     })
 }
 
@@ -317,6 +339,14 @@ pub(super) fn action_counts(row: &SqliteRow) -> Result<ActionCounts, StoreError>
         retries: get(row, "retries")?,
         duration_ms: get(row, "duration_ms")?,
         last_at: optional_time(row, "last_at")?,
+    })
+}
+
+pub(super) fn intake(row: &SqliteRow) -> Result<IntakeRow, StoreError> {
+    Ok(IntakeRow {
+        id: get(row, "id")?,
+        tenant: get(row, "tenant").map(TenantId)?,
+        body: Json::from_record(get(row, "body")?),
     })
 }
 

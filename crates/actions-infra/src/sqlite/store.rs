@@ -7,11 +7,9 @@ use std::time::Duration;
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
-use actions_domain::json::Json;
+use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
-use actions_domain::work::{
-    Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Submitted, Why,
-};
+use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Why};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -42,12 +40,8 @@ impl Store for SqliteStore {
         finish::write(&mut tx, &batch, &mut tails, now).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;
         receipt.discarded = finish::discard(&mut tx, &batch.discards).await?;
-        // A stale submission is matched and sent again from its row of the intake; the others'
-        // rows are repetitions then.
-        let is_stale = |one: &Submitted| matches!(one, Submitted::Stale { .. });
-        if !receipt.submissions.iter().any(is_stale) {
-            ingest::consume(&mut tx, &batch.intake).await?;
-        }
+        ingest::consume(&mut tx, &batch.submissions, &receipt.submissions).await?;
+        ingest::refuse(&mut tx, &batch.refusals, now).await?;
         tails.write(&mut tx).await?;
         tx.commit().await.map_err(commit_error)?;
         receipt.first = tails.first();
@@ -125,19 +119,13 @@ impl Store for SqliteStore {
     }
 
     async fn intake(&self, limit: u32) -> Result<Vec<IntakeRow>, StoreError> {
-        let rows = sqlx::query("select id, tenant, body from engine_intake order by id limit ?")
+        let rows = sqlx::query(include_str!("store/intake.sql"))
             .bind(limit)
+            .bind(i64::try_from(INTAKE_BYTES_MAX).unwrap_or(i64::MAX))
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        let intake_row = |row: &SqliteRow| {
-            Ok(IntakeRow {
-                id: get(row, "id")?,
-                tenant: TenantId(get(row, "tenant")?),
-                body: Json::from_record(get(row, "body")?),
-            })
-        };
-        rows.iter().map(intake_row).collect()
+        rows.iter().map(record::intake).collect()
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

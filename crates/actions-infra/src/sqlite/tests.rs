@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actions_domain::Timestamp;
+use actions_domain::action::ActionSpec;
 use actions_domain::event::{Attributes, Event, EventType};
 use actions_domain::execution::{Priority, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::DEDUPE_WINDOW;
 use actions_domain::ports::clock::Clock;
+use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::work::{
@@ -23,6 +25,30 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{ConnectError, Durability, MigrateError, SqliteOptions, SqliteStore};
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let spec = |name| {
+        let spec = serde_json::json!({ "name": name, "action_type": "custom", "handler": "a.b" });
+        serde_json::from_value::<ActionSpec>(spec).unwrap()
+    };
+    for (number, name) in [(1, "broken"), (2, "sound")] {
+        let uuid = Uuid::from_u128(number);
+        store.save_action(TenantId::ADMIN, uuid, &spec(name), Expected::Absent).await.unwrap();
+    }
+    let text = r#"update engine_action set spec = '{"name": "broken"}' where name = 'broken'"#;
+    sqlx::query(text).execute(&store.writer).await.unwrap();
+
+    let changes = store.changes(TenantId::ADMIN, 0).await.unwrap();
+    let health: Vec<bool> = changes.actions.iter().map(|action| action.health.is_healthy).collect();
+    assert_eq!(health, [false, true]);
+
+    let uuid = Uuid::from_u128(1);
+    let saved = store.save_action(TenantId::ADMIN, uuid, &spec("broken"), Expected::Anything).await;
+    assert_eq!(saved.unwrap().spec, spec("broken"));
+}
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
@@ -97,19 +123,19 @@ async fn a_key_is_remembered_for_its_window_and_then_removed() {
         folder.clock.set(now);
         let mut ingest = event(answers.len() as u128, String::new());
         let subject = ingest.event.as_ref().unwrap().id.0;
-        ingest.dedupe = Some(Dedupe { key: [7; 16], body: None, subject });
+        ingest.dedupe = Some(Dedupe { key: [7; 16], subject });
         let receipt = store.commit(submit(vec![ingest])).await.unwrap();
         let Submitted::Accepted(ingested) = &receipt.submissions[0] else { panic!("{receipt:?}") };
         answers.push(ingested[0]);
     }
 
     let subject = event(0, String::new()).event.unwrap().id.0;
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!(answers, [Ingested::Stored, duplicate, Ingested::Stored]);
 
     folder.clock.set(now + window() * 3);
     let mut ingest = event(9, String::new());
-    ingest.dedupe = Some(Dedupe { key: [8; 16], body: None, subject });
+    ingest.dedupe = Some(Dedupe { key: [8; 16], subject });
     store.commit(submit(vec![ingest])).await.unwrap();
     assert_eq!(count(&store, "select count(*) from engine_dedupe").await, 1);
 }
@@ -253,7 +279,7 @@ async fn count(store: &SqliteStore, text: &'static str) -> i64 {
 }
 
 fn submit(ingests: Vec<Ingest>) -> Commit {
-    let submission = Submission { tenant: TenantId::ADMIN, defs: None, ingests };
+    let submission = Submission::new(TenantId::ADMIN, None, ingests);
     Commit { submissions: vec![submission], ..Commit::default() }
 }
 

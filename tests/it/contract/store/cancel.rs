@@ -7,11 +7,12 @@ use actions_domain::work::{Cancel, Commit};
 
 use super::super::given::{self, PART};
 use super::super::stores::Stores;
-use super::{cancel, create_tenant};
+use super::{cancel, create_tenant, due};
 
 contract! { Store:
     a_cancel_stays_until_an_end_answers_it,
     a_cancel_of_what_is_not_unfinished_is_not_kept,
+    what_is_to_be_cancelled_is_found_long_before_it_is_due,
 }
 
 async fn a_cancel_stays_until_an_end_answers_it(stores: &Stores) {
@@ -47,4 +48,18 @@ async fn a_cancel_of_what_is_not_unfinished_is_not_kept(stores: &Stores) {
     node.commit(Commit { cancels, ..Commit::default() }).await.unwrap();
 
     assert_eq!(node.ports.store.cancels().await.unwrap(), []);
+}
+
+async fn what_is_to_be_cancelled_is_found_long_before_it_is_due(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let items = node.enqueue(PART, 3).await;
+    for (item, seconds) in items.iter().zip([5, 7_200, 3_600]) {
+        let pause = Duration::from_secs(seconds);
+        node.retry(given::retry(item, node.id, pause)).await.unwrap();
+    }
+    let cancels = vec![cancel(&items[0]), cancel(&items[1])];
+    node.commit(Commit { cancels, ..Commit::default() }).await.unwrap();
+
+    let found: Vec<_> = due(&node, PART, 60).await.iter().map(|later| later.item.work.id).collect();
+    assert_eq!(found, [items[0].work.id, items[1].work.id]);
 }

@@ -25,7 +25,7 @@ async fn a_dead_letter_is_requeued_once(stores: &Stores) {
     assert_eq!(node.submit(vec![first.clone()]).await, [Ingested::Stored]);
     assert_eq!(node.submit(vec![second]).await, [Ingested::NotDead]);
     // The answer was lost, and the same flush comes again.
-    let duplicate = Ingested::Duplicate { subject: repeated.0, same_body: true };
+    let duplicate = Ingested::Duplicate { subject: repeated.0 };
     assert_eq!(node.submit(vec![first]).await, [duplicate]);
     // Two people at once.
     let (third, fourth) = (given::requeue(PART, &items[1]), given::requeue(PART, &items[1]));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actions_domain::event::Attributes;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
+use actions_domain::limits::WINDOW_BYTES_MAX;
 use actions_domain::work::{Commit, Key, KeyMode, Seq, Work};
 use serde_json::json;
 use uuid::Uuid;
@@ -18,6 +19,7 @@ contract! { Store:
     concurrent_commits_leave_no_gaps,
     a_window_reads_the_log_in_order_and_says_where_it_goes_on,
     a_window_leaves_out_what_is_finished_or_moved,
+    a_window_ends_where_its_inputs_are_large,
     a_work_is_read_back_as_it_was_written,
     an_event_is_read_back_as_it_was_written,
     tails_are_the_next_numbers,
@@ -87,6 +89,20 @@ async fn a_window_leaves_out_what_is_finished_or_moved(stores: &Stores) {
 
     assert_eq!(window.items, [items[1].clone()]);
     assert_eq!(window.next, Some(Seq(5)));
+}
+
+async fn a_window_ends_where_its_inputs_are_large(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let large = Json::from_value(&json!("x".repeat(WINDOW_BYTES_MAX / 2)));
+    let jobs =
+        (0..4).map(|_| given::job(PART, Work { input: Some(large.clone()), ..given::work(None) }));
+    let items = node.enqueue_these(PART, jobs.collect()).await;
+
+    let first = node.ports.store.window(PART, Seq(1), 10).await.unwrap();
+    let second = node.ports.store.window(PART, first.next.unwrap(), 10).await.unwrap();
+
+    assert_eq!((first.items.len(), first.next), (2, Some(Seq(3))));
+    assert_eq!([first.items, second.items].concat(), items);
 }
 
 async fn a_work_is_read_back_as_it_was_written(stores: &Stores) {

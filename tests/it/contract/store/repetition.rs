@@ -1,17 +1,21 @@
 //! What is submitted twice.
 
 use actions_domain::id::TenantId;
-use actions_domain::work::{Commit, Dedupe, Ingested, Submission, Submitted, Work};
+use actions_domain::work::{Commit, Ingest, Ingested, RequestKey, Submission, Submitted, Work};
+use uuid::Uuid;
 
 use super::super::given::{self, PART};
-use super::super::stores::Stores;
+use super::super::stores::{Node, Stores};
 use super::{create_tenant, places};
 
 contract! { Store:
     a_repeated_submission_of_an_event_is_harmless,
     a_repeated_submission_of_a_job_is_harmless,
     a_repetition_is_answered_with_the_first_subject,
-    another_body_under_one_key_is_told,
+    a_request_is_accepted_once_and_answered_with_what_it_first_led_to,
+    a_request_with_another_body_is_refused_whole,
+    an_event_is_known_by_its_name_under_any_request_key,
+    of_equal_requests_in_one_batch_the_first_counts,
     of_equal_keys_in_one_batch_the_first_counts,
     keys_of_other_tenants_are_other_keys,
 }
@@ -21,13 +25,13 @@ async fn a_repeated_submission_of_an_event_is_harmless(stores: &Stores) {
     let plain = given::ingest(PART);
     let mut keyed = given::ingest(PART);
     let subjects = [&plain, &keyed].map(|ingest| ingest.event.as_ref().unwrap().id.0);
-    keyed.dedupe = Some(Dedupe { body: Some([1; 16]), ..given::dedupe("k", subjects[1]) });
+    keyed.dedupe = Some(given::dedupe("k", subjects[1]));
 
     let first = node.submit(vec![plain.clone(), keyed.clone()]).await;
     let second = node.submit(vec![plain, keyed]).await;
 
     assert_eq!(first, [Ingested::Stored, Ingested::Stored]);
-    assert_eq!(second, subjects.map(|subject| Ingested::Duplicate { subject, same_body: true }));
+    assert_eq!(second, subjects.map(|subject| Ingested::Duplicate { subject }));
     assert_eq!(node.log(PART).await.len(), 2);
 }
 
@@ -42,7 +46,7 @@ async fn a_repeated_submission_of_a_job_is_harmless(stores: &Stores) {
     node.finish(&item).await.unwrap();
     let when_finished = node.submit(vec![job]).await;
 
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!((while_pending, when_finished), (vec![duplicate], vec![duplicate]));
     assert!(node.log(PART).await.is_empty());
 }
@@ -52,38 +56,86 @@ async fn a_repetition_is_answered_with_the_first_subject(stores: &Stores) {
     let [first, second] = [1, 2].map(|_| {
         let ingest = given::ingest(PART);
         let subject = ingest.event.as_ref().unwrap().id.0;
-        (
-            subject,
-            actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest },
-        )
+        (subject, Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest })
     });
 
     node.submit(vec![first.1]).await;
     let repeated = node.submit(vec![second.1.clone()]).await;
 
-    assert_eq!(repeated, [Ingested::Duplicate { subject: first.0, same_body: true }]);
+    assert_eq!(repeated, [Ingested::Duplicate { subject: first.0 }]);
     let event = second.1.event.unwrap().id;
     assert!(node.ports.store.events(&[event]).await.unwrap().is_empty());
     assert_eq!(node.log(PART).await.len(), 1);
 }
 
-async fn another_body_under_one_key_is_told(stores: &Stores) {
+async fn a_request_is_accepted_once_and_answered_with_what_it_first_led_to(stores: &Stores) {
     let node = stores.owner("node").await;
-    let with_body = |body: Option<[u8; 16]>| {
-        let ingest = given::ingest(PART);
-        let subject = ingest.event.as_ref().unwrap().id.0;
-        let dedupe = Some(Dedupe { body, ..given::dedupe("k", subject) });
-        actions_domain::work::Ingest { dedupe, ..ingest }
+    let known = named_event("known");
+    node.submit(vec![known.clone()]).await;
+    // One that is there already, one with a name, one without.
+    let first = || vec![named_event("known"), named_event("new"), given::ingest(PART)];
+    let (sent, again) = (first(), first());
+    let answered = [subject(&known), subject(&sent[1]), subject(&sent[2])];
+
+    let stored = request(&node, [1; 16], sent).await;
+    let repeated = request(&node, [1; 16], again).await;
+
+    let duplicate = |subject| Ingested::Duplicate { subject };
+    let expected = vec![duplicate(answered[0]), Ingested::Stored, Ingested::Stored];
+    assert_eq!(stored, Submitted::Accepted(expected));
+    assert_eq!(repeated, Submitted::Accepted(answered.map(duplicate).to_vec()));
+    assert_eq!(node.log(PART).await.len(), 3);
+}
+
+async fn a_request_with_another_body_is_refused_whole(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let some = |count| (0..count).map(|_| given::ingest(PART)).collect::<Vec<_>>();
+    request(&node, [1; 16], some(2)).await;
+
+    let longer = request(&node, [2; 16], some(3)).await;
+    let miscounted = request(&node, [1; 16], some(3)).await;
+
+    assert_eq!((longer, miscounted), (Submitted::Mismatch, Submitted::Mismatch));
+    assert_eq!(node.log(PART).await.len(), 2, "nothing of them was stored");
+}
+
+async fn an_event_is_known_by_its_name_under_any_request_key(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let (first, second, third) = (named_event("x"), named_event("x"), named_event("x"));
+    let subject = subject(&first);
+
+    request(&node, [1; 16], vec![first]).await;
+    let other_key = Submission {
+        request: Some(RequestKey { key: given::hash("other"), body: [1; 16] }),
+        ..given::submission(vec![second])
     };
-    node.submit(vec![with_body(Some([1; 16]))]).await;
+    let other_key = submit_one(&node, other_key).await;
+    let without = node.submit(vec![third]).await;
 
-    let bodies = [Some([1; 16]), Some([2; 16]), None];
-    let answers = node.submit(bodies.map(with_body).to_vec()).await;
+    assert_eq!(other_key, Submitted::Accepted(vec![Ingested::Duplicate { subject }]));
+    assert_eq!(without, [Ingested::Duplicate { subject }]);
+    assert_eq!(node.log(PART).await.len(), 1);
+}
 
-    let same: Vec<bool> = (answers.iter())
-        .map(|answer| matches!(answer, Ingested::Duplicate { same_body: true, .. }))
-        .collect();
-    assert_eq!(same, [true, false, true], "without a body there is nothing to compare");
+async fn of_equal_requests_in_one_batch_the_first_counts(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let (first, second, third) = (given::ingest(PART), given::ingest(PART), given::ingest(PART));
+    let subject = subject(&first);
+    let of = |body, ingest| Submission {
+        request: Some(RequestKey { key: given::hash("k"), body }),
+        ..given::submission(vec![ingest])
+    };
+    let submissions = vec![of([1; 16], first), of([1; 16], second), of([2; 16], third)];
+
+    let receipt = node.commit(Commit { submissions, ..Commit::default() }).await.unwrap();
+
+    let expected = [
+        Submitted::Accepted(vec![Ingested::Stored]),
+        Submitted::Accepted(vec![Ingested::Duplicate { subject }]),
+        Submitted::Mismatch,
+    ];
+    assert_eq!(receipt.submissions, expected);
+    assert_eq!(places(&node.log(PART).await), [1]);
 }
 
 async fn of_equal_keys_in_one_batch_the_first_counts(stores: &Stores) {
@@ -91,14 +143,14 @@ async fn of_equal_keys_in_one_batch_the_first_counts(stores: &Stores) {
     let keyed = || {
         let ingest = given::ingest(PART);
         let subject = ingest.event.as_ref().unwrap().id.0;
-        actions_domain::work::Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest }
+        Ingest { dedupe: Some(given::dedupe("k", subject)), ..ingest }
     };
     let (first, second) = (keyed(), keyed());
     let subject = first.dedupe.unwrap().subject;
 
     let in_one = node.submit(vec![first, second]).await;
 
-    let duplicate = Ingested::Duplicate { subject, same_body: true };
+    let duplicate = Ingested::Duplicate { subject };
     assert_eq!(in_one, [Ingested::Stored, duplicate]);
     assert_eq!(places(&node.log(PART).await), [1]);
 }
@@ -109,7 +161,7 @@ async fn keys_of_other_tenants_are_other_keys(stores: &Stores) {
     let of = |tenant| {
         let work = Work { tenant, ..given::work(None) };
         let dedupe = Some(given::dedupe("k", work.id.0));
-        let job = actions_domain::work::Ingest { dedupe, ..given::job(PART, work) };
+        let job = Ingest { dedupe, ..given::job(PART, work) };
         Submission { tenant, ..given::submission(vec![job]) }
     };
     let batch = Commit { submissions: vec![of(TenantId::ADMIN), of(acme)], ..Commit::default() };
@@ -118,4 +170,26 @@ async fn keys_of_other_tenants_are_other_keys(stores: &Stores) {
 
     let stored = Submitted::Accepted(vec![Ingested::Stored]);
     assert_eq!(receipt.submissions, [stored.clone(), stored]);
+}
+
+/// An event that is known by its name.
+fn named_event(name: &str) -> Ingest {
+    let ingest = given::ingest(PART);
+    let dedupe = Some(given::dedupe(name, subject(&ingest)));
+    Ingest { dedupe, ..ingest }
+}
+
+fn subject(ingest: &Ingest) -> Uuid {
+    ingest.subject().expect("an event has an id")
+}
+
+/// Submits under the request key "k".
+async fn request(node: &Node, body: [u8; 16], ingests: Vec<Ingest>) -> Submitted {
+    let request = Some(RequestKey { key: given::hash("k"), body });
+    submit_one(node, Submission { request, ..given::submission(ingests) }).await
+}
+
+async fn submit_one(node: &Node, submission: Submission) -> Submitted {
+    let batch = Commit { submissions: vec![submission], ..Commit::default() };
+    node.commit(batch).await.unwrap().submissions.remove(0)
 }

@@ -1,18 +1,18 @@
 -- A flush of everything. One statement in autocommit. The functions are evaluated in this
 -- order, which is the order of the locks, because each takes what the one before answers.
 select
-    admitted.stales, admitted.verdicts, admitted.subjects, admitted.sames, admitted.discarded,
-    enqueued.parts, enqueued.firsts
+    admitted.stales, admitted.verdicts, admitted.subjects, admitted.discarded, enqueued.parts,
+    enqueued.firsts
 from engine.admit_v1(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22
+    $21, $22, $23, $24, $25
 ) as admitted
 cross join lateral engine.settle_v1(
-    admitted.discarded, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55,
-    $56, $57, $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74,
-    $75, $76, $77, $78, $79, $80, $81, $82, $83, $84, $85, $86, $87
+    admitted.discarded, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57,
+    $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74, $75,
+    $76, $77, $78, $79, $80, $81, $82, $83, $84, $85, $86, $87, $88, $89, $90
 ) as settled (count)
 cross join lateral engine.enqueue_v1(
-    settled.count, admitted.verdicts, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
-    $35, $36, $37, $38, $39, $40
+    settled.count, admitted.verdicts, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
+    $37, $38, $39, $40, $41, $42, $43
 ) as enqueued

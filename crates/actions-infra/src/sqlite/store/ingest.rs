@@ -8,7 +8,9 @@ use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::limits::DEDUPE_WINDOW;
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Seq, Submission, Submitted, Why, Work};
+use actions_domain::work::{
+    Ingest, Ingested, IntakeRefusal, Part, RequestKey, Seq, Submission, Submitted, Why, Work,
+};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
@@ -75,7 +77,7 @@ static INSERT_DELAYED: LazyLock<Bulk> = LazyLock::new(|| {
 });
 /// A row of the same day is inside the window, so it was found before: there is no conflict.
 static INSERT_DEDUPES: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = ["day", "tenant", "k", "body", "subject", "at"];
+    let columns = ["day", "tenant", "k", "body", "subjects", "at"];
     Bulk::insert("engine_dedupe", &columns, "")
 });
 static FIND_VERSIONS: LazyLock<Bulk> = LazyLock::new(|| {
@@ -92,7 +94,7 @@ static FIND_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 /// Both days of the window: one look-up by key each.
 static FIND_DEDUPES: LazyLock<Bulk> = LazyLock::new(|| {
-    let head = "select known.tenant, known.k, known.body, known.subject from (values";
+    let head = "select known.tenant, known.k, known.body, known.subjects from (values";
     let tail = ") as asked
         cross join (select ? as day union all select ?) as days
         cross join engine_dedupe as known
@@ -104,10 +106,43 @@ static FIND_DEDUPES: LazyLock<Bulk> = LazyLock::new(|| {
 static DELETE_INTAKE: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_intake where id in (", "?", ")"));
 
-/// Removes rows of the intake that were made into submissions.
-pub(super) async fn consume(conn: &mut SqliteConnection, rows: &[i64]) -> Result<(), StoreError> {
+/// Removes the rows of the intake that submissions were made from. One that is stale is matched
+/// and sent again from its row.
+pub(super) async fn consume(
+    conn: &mut SqliteConnection,
+    submissions: &[Submission],
+    answers: &[Submitted],
+) -> Result<(), StoreError> {
+    let stays = |answer: &Submitted| matches!(answer, Submitted::Stale { .. });
+    let moved = submissions.iter().zip(answers).filter(|(_, answer)| !stays(answer));
+    let rows: Vec<i64> = moved.filter_map(|(submission, _)| submission.intake).collect();
     DELETE_INTAKE
-        .delete(conn, rows, |row, values| {
+        .delete(conn, &rows, |row, values| {
+            values.add(*row);
+        })
+        .await
+}
+
+/// Sets rows of the intake aside that can never be accepted.
+pub(super) async fn refuse(
+    conn: &mut SqliteConnection,
+    refusals: &[IntakeRefusal],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for refusal in refusals {
+        let text = "insert into engine_intake_refused (id, tenant, body, reason, refused_at)
+            select id, tenant, body, ?2, ?3 from engine_intake where id = ?1";
+        sqlx::query(text)
+            .bind(refusal.row)
+            .bind(refusal.reason.as_str())
+            .bind(micros(now))
+            .execute(&mut *conn)
+            .await
+            .map_err(store_error)?;
+    }
+    let rows: Vec<i64> = refusals.iter().map(|refusal| refusal.row).collect();
+    DELETE_INTAKE
+        .delete(conn, &rows, |row, values| {
             values.add(*row);
         })
         .await
@@ -146,6 +181,10 @@ pub(super) async fn submit(
             answers.push(Submitted::Stale { defs: current });
             continue;
         }
+        if let Some(answer) = submission.request.and_then(|key| known.request(submission, key)) {
+            answers.push(answer);
+            continue;
+        }
         let mut ingested = Vec::with_capacity(submission.ingests.len());
         for ingest in &submission.ingests {
             if let Some(duplicate) = known.duplicate_of(tenant, ingest) {
@@ -161,6 +200,11 @@ pub(super) async fn submit(
             known.remember(tenant, ingest);
             rows.add(tenant, ingest, tails)?;
             ingested.push(Ingested::Stored);
+        }
+        if let Some(request) = submission.request {
+            let first = First::request(request, submission, &ingested);
+            known.dedupes.insert((tenant, request.key), first.clone());
+            rows.dedupes.push((tenant, request.key, first));
         }
         answers.push(Submitted::Accepted(ingested));
     }
@@ -199,9 +243,23 @@ async fn take_dead(
 }
 
 /// The first submission under a key.
+#[derive(Clone)]
 struct First {
-    subject: Uuid,
+    /// What a repetition is answered with: one of an ingest, one for each ingest of a request.
+    subjects: Vec<Uuid>,
+    /// Of a request.
     body: Option<[u8; 16]>,
+}
+
+impl First {
+    fn request(request: RequestKey, submission: &Submission, ingested: &[Ingested]) -> Self {
+        let subject = |(ingest, outcome): (&Ingest, &Ingested)| match outcome {
+            Ingested::Duplicate { subject } => *subject,
+            Ingested::Stored | Ingested::NotDead => ingest.subject().unwrap_or_default(),
+        };
+        let subjects = submission.ingests.iter().zip(ingested).map(subject).collect();
+        Self { subjects, body: Some(request.body) }
+    }
 }
 
 /// What was accepted before, as far as this batch asks.
@@ -218,8 +276,10 @@ impl Known {
     ) -> Result<Self, StoreError> {
         let ingests =
             || submissions.iter().flat_map(|one| one.ingests.iter().map(|i| (one.tenant, i)));
+        let requests = submissions.iter().filter_map(|one| Some((one.tenant, one.request?.key)));
         let keys: Vec<(TenantId, [u8; 16])> = ingests()
             .filter_map(|(tenant, ingest)| Some((tenant, ingest.dedupe.as_ref()?.key)))
+            .chain(requests)
             .collect();
         // A repetition of an event that has a key is found by its key.
         let events: Vec<EventId> = ingests()
@@ -238,7 +298,10 @@ impl Known {
         for row in FIND_DEDUPES.fetch(conn, &keys, bind_key, bind_window).await? {
             let key = (TenantId(get(&row, "tenant")?), get_hash(&row, "k")?);
             let body = get::<Option<&[u8]>>(&row, "body")?.map(|_| get_hash(&row, "body"));
-            let first = First { subject: get(&row, "subject")?, body: body.transpose()? };
+            let subjects: &[u8] = get(&row, "subjects")?;
+            let subjects = subjects.chunks(16).map(Uuid::from_slice).collect::<Result<_, _>>();
+            let subjects = subjects.map_err(|error| corrupt("subjects", error))?;
+            let first = First { subjects, body: body.transpose()? };
             // Newest first: an older row of the same key is past.
             dedupes.entry(key).or_insert(first);
         }
@@ -251,25 +314,35 @@ impl Known {
         Ok(Self { dedupes, events })
     }
 
-    /// A submission is a repetition when its key is known, or when its event is: a batch whose
+    /// What a request is answered whose key was used before.
+    fn request(&self, submission: &Submission, request: RequestKey) -> Option<Submitted> {
+        let first = self.dedupes.get(&(submission.tenant, request.key))?;
+        let is_same =
+            first.body == Some(request.body) && first.subjects.len() == submission.ingests.len();
+        if !is_same {
+            return Some(Submitted::Mismatch);
+        }
+        let duplicate = |subject: &Uuid| Ingested::Duplicate { subject: *subject };
+        Some(Submitted::Accepted(first.subjects.iter().map(duplicate).collect()))
+    }
+
+    /// An ingest is a repetition when its key is known, or when its event is: a batch whose
     /// outcome was unknown is sent again with the same ids.
     fn duplicate_of(&self, tenant: TenantId, ingest: &Ingest) -> Option<Ingested> {
         let by_key = ingest.dedupe.and_then(|dedupe| {
             let first = self.dedupes.get(&(tenant, dedupe.key))?;
-            let same_body =
-                first.body.is_none() || dedupe.body.is_none() || first.body == dedupe.body;
-            Some(Ingested::Duplicate { subject: first.subject, same_body })
+            Some(Ingested::Duplicate { subject: *first.subjects.first()? })
         });
         by_key.or_else(|| {
             let id = ingest.event.as_ref()?.id;
             let is_known = self.events.contains(&id);
-            is_known.then_some(Ingested::Duplicate { subject: id.0, same_body: true })
+            is_known.then_some(Ingested::Duplicate { subject: id.0 })
         })
     }
 
     fn remember(&mut self, tenant: TenantId, ingest: &Ingest) {
         if let Some(dedupe) = ingest.dedupe {
-            let first = First { subject: dedupe.subject, body: dedupe.body };
+            let first = First { subjects: vec![dedupe.subject], body: None };
             self.dedupes.insert((tenant, dedupe.key), first);
         }
         if let Some(event) = &ingest.event {
@@ -282,7 +355,7 @@ impl Known {
 #[derive(Default)]
 struct Rows<'a> {
     events: Vec<(&'a Event, Vec<u8>)>,
-    dedupes: Vec<(TenantId, &'a Dedupe)>,
+    dedupes: Vec<(TenantId, [u8; 16], First)>,
     works: Vec<(Part, Seq, &'a Work)>,
     delayed: Vec<(Part, Seq, &'a Work)>,
     /// Executions of events that were stored before.
@@ -297,7 +370,8 @@ impl<'a> Rows<'a> {
         tails: &mut Tails,
     ) -> Result<(), StoreError> {
         if let Some(dedupe) = &ingest.dedupe {
-            self.dedupes.push((tenant, dedupe));
+            let first = First { subjects: vec![dedupe.subject], body: None };
+            self.dedupes.push((tenant, dedupe.key, first));
         }
         for (part, work) in &ingest.works {
             if work.delay.is_some() {
@@ -360,14 +434,16 @@ impl<'a> Rows<'a> {
             return Ok(());
         }
         INSERT_DEDUPES
-            .execute(conn, &self.dedupes, |(tenant, dedupe), values| {
-                let body = dedupe.body.as_ref().map(|body| &body[..]);
+            .execute(conn, &self.dedupes, |(tenant, key, first), values| {
+                let body = first.body.as_ref().map(|body| &body[..]);
+                let subjects: Vec<u8> =
+                    first.subjects.iter().flat_map(|subject| subject.into_bytes()).collect();
                 values
                     .add(day(now))
                     .add(tenant.0)
-                    .add(&dedupe.key[..])
+                    .add(&key[..])
                     .add(body)
-                    .add(dedupe.subject)
+                    .add(subjects)
                     .add(micros(now));
             })
             .await?;

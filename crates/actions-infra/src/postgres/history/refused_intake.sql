@@ -1,0 +1,5 @@
+select id, tenant, body, refused_at, reason
+from engine.intake_refused
+where tenant = $1
+order by id desc
+limit $2

@@ -1,0 +1,45 @@
+//! Definitions that were stored and cannot be read, say by an older program or after an edit by hand.
+//!
+//! One of them must not hide all the others, and executions of it must not get lost: an action
+//! stays as one that cannot run, with the reason; a subscription is left out.
+
+use actions_domain::action::{ActionName, ActionSpec, Health};
+use actions_domain::subscription::SubscriptionSpec;
+use serde_json::{Value, json};
+use tracing::warn;
+
+/// An action's specification and health, or what stands for them.
+pub(crate) fn action(id: i32, spec: &str, health: &str) -> (ActionSpec, Health) {
+    let read = serde_json::from_str::<ActionSpec>(spec)
+        .and_then(|spec| Ok((spec, serde_json::from_str::<Health>(health)?)));
+    read.unwrap_or_else(|error| {
+        warn!(action = id, %error, "an action cannot be read and is blocked");
+        let reason = format!("its definition cannot be read: {error}; save it again");
+        let health = Health { is_healthy: false, last_check_at: None, error: Some(reason) };
+        (stand_in(id, spec), health)
+    })
+}
+
+/// A subscription's specification. `None`: it cannot be read.
+pub(crate) fn subscription(id: uuid::Uuid, spec: &str) -> Option<SubscriptionSpec> {
+    serde_json::from_str(spec)
+        .inspect_err(|error| {
+            warn!(subscription = %id, %error, "a subscription cannot be read and is left out");
+        })
+        .ok()
+}
+
+/// What stands for the specification of a subscription that is left out.
+pub(crate) fn no_subscription() -> SubscriptionSpec {
+    serde_json::from_value(json!({ "event_pattern": "unreadable.subscription" }))
+        .expect("it has all that a subscription needs")
+}
+
+/// Matches nothing by itself, and has the name under which it can be saved again.
+fn stand_in(id: i32, spec: &str) -> ActionSpec {
+    let stored: Value = serde_json::from_str(spec).unwrap_or_default();
+    let name = stored["name"].as_str().filter(|name| ActionName::parse(name).is_ok());
+    let name = name.map_or_else(|| format!("unreadable-{id}"), str::to_owned);
+    let spec = json!({ "name": name, "action_type": "custom", "handler": "actions.unreadable" });
+    serde_json::from_value(spec).expect("it has all that an action needs")
+}
