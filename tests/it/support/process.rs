@@ -176,8 +176,8 @@ fn spawn(database_url: &str, settings: &[(&'static str, String)], listen: &str) 
         .env("ACTIONS_BOOTSTRAP_TOKEN", TOKEN)
         .env("ACTIONS_EGRESS_ALLOW", "127.0.0.0/8")
         .env("ACTIONS_LOG", log)
+        // What it logs stands between the tests' own lines.
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .spawn()
         .expect("the binary under test can be started")
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actions_domain::dispatch::{Input, Token};
 use actions_domain::execution::{Fault, Status};
 use actions_domain::id::{ExecutionId, NodeId};
+use actions_domain::limits::FLUSH_BYTES_MAX;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Commit, Fence, Finish, Item, Later, Submission, Submitted};
 use metrics::{counter, histogram};
@@ -21,9 +22,6 @@ use crate::ingress::arrivals;
 
 /// Writes of one commit.
 const FLUSH_MAX: usize = 1_000;
-/// Bytes of inputs and outputs of one commit, beside the first write's. Databases limit a
-/// statement, and whoever waits for the commit should not wait for long.
-const FLUSH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Pauses between tries while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
