@@ -11,6 +11,8 @@ use serde_json::Value;
 const TOKEN: &str = "test-token-0123456789abcdef";
 /// How long a server may take until it is ready.
 const START_TRIES_MAX: u32 = 600;
+/// How often a read may be told to come again before the server counts as stuck.
+const BUSY_ANSWERS_MAX: u32 = 30;
 
 /// A server that listens on one address over all its restarts.
 pub struct Server {
@@ -61,13 +63,21 @@ impl Server {
         self.client.post(self.url(path)).bearer_auth(TOKEN)
     }
 
-    /// Reads a JSON document that must be there.
+    /// Reads a JSON document that must be there. A server that says "busy, come again" is asked
+    /// again, as every client has to: on a starved machine a read may get no connection in time.
     pub async fn read(&self, path: &str) -> Value {
-        let answer = self.get(path).send().await.unwrap();
-        let status = answer.status();
-        let body = answer.text().await.unwrap();
-        assert_eq!(status, StatusCode::OK, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
+        for _ in 0..BUSY_ANSWERS_MAX {
+            let answer = self.get(path).send().await.unwrap();
+            let status = answer.status();
+            let body = answer.text().await.unwrap();
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                pause(Duration::from_secs(1)).await;
+                continue;
+            }
+            assert_eq!(status, StatusCode::OK, "{path}: {body}");
+            return serde_json::from_str(&body).unwrap();
+        }
+        panic!("{path}: the server stayed busy");
     }
 
     /// Creates something that must not exist yet.
