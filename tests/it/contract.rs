@@ -32,4 +32,5 @@ macro_rules! contract {
 mod definitions;
 mod history;
 mod leases;
+mod permits;
 mod store;

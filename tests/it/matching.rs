@@ -519,6 +519,7 @@ fn to_changes(changes: &[Change], version: i64) -> Changes {
         version,
         actions: actions.into_values().map(Arc::new).collect(),
         subscriptions: subscriptions.into_values().map(Arc::new).collect(),
+        ..Changes::default()
     }
 }
 

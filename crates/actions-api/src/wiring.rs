@@ -99,6 +99,7 @@ fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> 
                 dice,
                 store: store.clone(),
                 leases: store.clone(),
+                permits: store.clone(),
                 definitions: store.clone(),
                 history: store,
                 matchers,

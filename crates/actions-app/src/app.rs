@@ -8,6 +8,7 @@ use actions_domain::ports::dice::Dice;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
+use actions_domain::ports::permits::Permits;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
 
@@ -24,6 +25,7 @@ pub struct Ports {
     pub dice: Arc<dyn Dice>,
     pub store: Arc<dyn Store>,
     pub leases: Arc<dyn Leases>,
+    pub permits: Arc<dyn Permits>,
     pub definitions: Arc<dyn Definitions>,
     pub history: Arc<dyn History>,
     pub matchers: Arc<dyn MatcherFactory>,

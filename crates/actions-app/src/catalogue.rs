@@ -15,7 +15,7 @@ use actions_domain::ports::definitions::{Changes, Definitions};
 use actions_domain::ports::matcher::{Matcher, MatcherFactory};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
-use actions_domain::tenant::Tenant;
+use actions_domain::tenant::{Controls, Tenant};
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -49,6 +49,7 @@ struct State {
     actions: HashMap<ActionId, Arc<Action>>,
     names: HashMap<String, ActionId>,
     subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    controls: Arc<Controls>,
     matcher: Box<dyn Matcher>,
     /// Actions that want to hear of the engine's own events.
     listens_to_engine: HashSet<ActionId>,
@@ -139,6 +140,7 @@ impl Catalogue {
             actions: HashMap::new(),
             names: HashMap::new(),
             subscriptions: HashMap::new(),
+            controls: Arc::default(),
             matcher: self.matchers.empty(tenant),
             listens_to_engine: HashSet::new(),
         };
@@ -206,6 +208,11 @@ impl TenantDefinitions {
         let mut actions: Vec<_> = self.read().actions.values().cloned().collect();
         actions.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         actions
+    }
+
+    /// What operators have set for the tenant.
+    pub fn controls(&self) -> Arc<Controls> {
+        self.read().controls.clone()
     }
 
     pub fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
@@ -294,6 +301,9 @@ impl State {
                 }
                 self.subscriptions.insert(subscription.id, subscription.clone());
             }
+        }
+        if *self.controls != changes.controls {
+            self.controls = Arc::new(changes.controls.clone());
         }
         self.version = changes.version;
     }

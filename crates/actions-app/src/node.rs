@@ -19,6 +19,7 @@ mod lease_keeper;
 mod limits;
 pub mod live;
 mod loader;
+mod permit_keeper;
 mod queue_metrics;
 mod scheduler;
 mod session;

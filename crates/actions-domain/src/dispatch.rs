@@ -17,7 +17,8 @@ use chrono::TimeDelta;
 
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault};
-use crate::id::{ActionId, ExecutionId, NodeId, TenantId};
+use crate::flow::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
+use crate::id::{ExecutionId, NodeId, TenantId};
 use crate::json::Json;
 use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
@@ -39,7 +40,7 @@ mod window;
 
 use entries::{Entries, Slot, Stage};
 use fair_queue::FairQueue;
-use gates::Gates;
+use gates::{Bar, Gates};
 use partition::Partition;
 use recent::Recent;
 use timers::Timers;
@@ -109,8 +110,14 @@ pub enum Input {
     Committed(Vec<ExecutionId>),
     /// Somebody wants this execution cancelled. It may be unknown here, or arrive later.
     Cancel(ExecutionId),
-    /// How many executions of an action may run at once on this node. `None`: no limit.
-    Limit { action: ActionId, max: Option<u32> },
+    /// The limits of a tenant or an action.
+    Limits { scope: Scope, limits: Limits },
+    /// How many turns a tenant gets in a round.
+    Weight { tenant: TenantId, weight: u32 },
+    /// The answer to [`Effect::Exchange`].
+    Shares(Vec<Share>),
+    /// The answer to [`Effect::Draw`].
+    Drawn(Vec<Drawn>),
     /// Time has passed.
     Tick,
 }
@@ -146,6 +153,10 @@ pub enum Effect {
     LoadDue { part: Part, ahead: Duration, limit: u32 },
     /// Commit the end of an item, then answer [`Input::Committed`].
     Finish(Box<Finish>),
+    /// Compare this node's shares with the others', then answer [`Input::Shares`].
+    Exchange(Vec<ShareAsk>),
+    /// Draw starts from the ledger of rates, then answer [`Input::Drawn`].
+    Draw(Vec<Draw>),
     /// Commit the return of an item to the later ones, then answer [`Input::Committed`].
     Retry { fence: Fence, later: Box<Later> },
 }
@@ -182,9 +193,18 @@ pub enum Waiting {
     ForKey {
         holder: ExecutionId,
     },
-    /// The action runs as often as it may.
-    ForAction {
+    /// The scope runs as much at once as it may, over all nodes.
+    ForConcurrency {
+        scope: Scope,
         max: u32,
+    },
+    /// The scope has started as much as it may in the time.
+    ForRate {
+        scope: Scope,
+    },
+    /// The scope is paused.
+    ForResume {
+        scope: Scope,
     },
     ForSlot,
     Running {
@@ -262,6 +282,7 @@ impl Dispatcher {
         self.take(input, now);
         self.ring(now);
         self.start_ready(now);
+        self.ask_for_more(now);
         self.load_more(now);
         std::mem::take(&mut self.effects)
     }
@@ -295,11 +316,42 @@ impl Dispatcher {
             Input::Ended { token, end } => self.end(token, end),
             Input::Committed(ids) => ids.into_iter().for_each(|id| self.committed(id, now)),
             Input::Cancel(id) => self.cancel(id, now),
-            Input::Limit { action, max } => {
-                let woken = self.gates.set(action, max);
-                self.wake(woken);
+            Input::Limits { scope, limits } => {
+                let woken = self.gates.set(scope, limits);
+                self.reopen(scope, woken);
+            }
+            Input::Weight { tenant, weight } => self.queue.set_weight(tenant, weight),
+            Input::Shares(shares) => {
+                for share in shares {
+                    let woken = self.gates.receive_share(share, now);
+                    self.reopen(share.scope, woken);
+                }
+            }
+            Input::Drawn(drawn) => {
+                for drawn in drawn {
+                    let woken = self.gates.receive_drawn(drawn, now);
+                    self.reopen(drawn.scope, woken);
+                }
             }
             Input::Tick => {}
+        }
+    }
+
+    fn ask_for_more(&mut self, now: Timestamp) {
+        let (queue, solitary, entries) = (&self.queue, &self.solitary, &self.entries);
+        let (asks, draws) = self.gates.asks(now, |scope| match scope {
+            Scope::Tenant(tenant) => {
+                let alone = solitary.values().filter_map(|slot| entries.get(*slot));
+                let alone = alone.filter(|entry| entry.item.work.tenant == tenant).count();
+                queue.len_of(tenant) + alone
+            }
+            Scope::Action(_) => 0,
+        });
+        if !asks.is_empty() {
+            self.effects.push(Effect::Exchange(asks));
+        }
+        if !draws.is_empty() {
+            self.effects.push(Effect::Draw(draws));
         }
     }
 
@@ -309,7 +361,7 @@ impl Dispatcher {
             return None;
         }
         let horizons = self.partitions.values().filter_map(|partition| partition.horizon.next_at());
-        horizons.chain(self.timers.next()).min()
+        horizons.chain(self.timers.next()).chain(self.gates.next_at()).min()
     }
 
     /// Where each owned partition's log may be read from after a restart: everything before is
@@ -367,8 +419,10 @@ impl Dispatcher {
                 let partition = self.partitions.get(&entry.item.part)?;
                 Waiting::ForKey { holder: partition.blocker(&entry.item)? }
             }
-            Stage::ForAction => Waiting::ForAction { max: self.gates.max(work.action)? },
-            Stage::Ready | Stage::ForSolitude => Waiting::ForSlot,
+            Stage::ForAction => self.barred(Scope::Action(work.action)).unwrap_or(Waiting::ForSlot),
+            Stage::Ready | Stage::ForSolitude => {
+                self.barred(Scope::Tenant(work.tenant)).unwrap_or(Waiting::ForSlot)
+            }
             Stage::Marking(attempt) | Stage::Running(attempt) => {
                 Waiting::Running { since_attempt: attempt.number }
             }
@@ -376,6 +430,14 @@ impl Dispatcher {
                 let attempts = u32::try_from(entry.item.attempts.len()).unwrap_or(u32::MAX);
                 Waiting::Running { since_attempt: attempts }
             }
+        })
+    }
+
+    fn barred(&self, scope: Scope) -> Option<Waiting> {
+        Some(match self.gates.bar(scope)? {
+            Bar::Paused => Waiting::ForResume { scope },
+            Bar::Concurrency { max } => Waiting::ForConcurrency { scope, max },
+            Bar::Rate => Waiting::ForRate { scope },
         })
     }
 

@@ -20,6 +20,7 @@ pub mod subscription;
 
 pub mod dispatch;
 pub mod execution;
+pub mod flow;
 pub mod placement;
 pub mod retry;
 pub mod work;

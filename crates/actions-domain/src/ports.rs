@@ -17,6 +17,8 @@ pub mod history;
 pub mod leases;
 /// Which actions an event leads to, fast.
 pub mod matcher;
+/// Limits that hold over all nodes.
+pub mod permits;
 /// Whether a value has the shape that a schema asks for.
 pub mod schemas;
 /// Where the engine's work is kept: the one write.

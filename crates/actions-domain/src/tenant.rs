@@ -1,5 +1,6 @@
 //! Tenants and the names derived from them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
-use crate::id::TenantId;
+use crate::flow::{Limits, Rate};
+use crate::id::{ActionId, TenantId};
 use crate::limits::SLUG_BYTES_MAX;
 
 /// Someone whose events, actions and executions are kept apart from everyone else's.
@@ -21,6 +23,89 @@ pub struct Tenant {
     /// Counts every change of the tenant's definitions.
     pub defs_version: i64,
     pub created_at: Timestamp,
+}
+
+/// What operators have set for a tenant beside its definitions. It holds for work that was
+/// accepted before as well.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Controls {
+    #[serde(default)]
+    pub limits: TenantLimits,
+    /// Nothing of the tenant starts; what comes in waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused_actions: BTreeMap<ActionId, Pause>,
+}
+
+/// A tenant's share of the installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TenantLimits {
+    /// Attempts that run at once, over all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_executions: Option<u32>,
+    /// Attempts that may start, over all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_hour: Option<u32>,
+    /// Turns that the tenant gets where others get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+}
+
+/// Who has stopped something, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    pub at: Timestamp,
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One change of a tenant's [`Controls`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlChange {
+    SetLimits(TenantLimits),
+    Pause(Pause),
+    Resume,
+    PauseAction(ActionId, Pause),
+    ResumeAction(ActionId),
+}
+
+impl Controls {
+    /// The state after a change. What is paused already keeps its first pause.
+    #[must_use]
+    pub fn after(&self, change: &ControlChange) -> Self {
+        let mut next = self.clone();
+        match change {
+            ControlChange::SetLimits(limits) => next.limits = *limits,
+            ControlChange::Pause(pause) => {
+                next.pause.get_or_insert_with(|| pause.clone());
+            }
+            ControlChange::Resume => next.pause = None,
+            ControlChange::PauseAction(action, pause) => {
+                next.paused_actions.entry(*action).or_insert_with(|| pause.clone());
+            }
+            ControlChange::ResumeAction(action) => {
+                next.paused_actions.remove(action);
+            }
+        }
+        next
+    }
+
+    /// The limits of the tenant as a whole.
+    pub fn flow(&self) -> Limits {
+        Limits {
+            concurrency: self.limits.max_concurrent_executions,
+            rate: Rate {
+                per_minute: self.limits.rate_limit_per_minute,
+                per_hour: self.limits.rate_limit_per_hour,
+            },
+            is_paused: self.pause.is_some(),
+        }
+    }
 }
 
 /// A tenant's name in paths and schema names: a lower-case letter, then letters, digits and `_`.

@@ -11,24 +11,27 @@ use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
+use actions_domain::flow::{Bucket, Holder, Scope};
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::subscription::Subscription;
-use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod definitions;
 mod history;
 mod leases;
+mod permits;
 mod store;
 
-/// The in-memory adapter of four ports.
+/// The in-memory adapter of five ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
+/// [`actions_domain::ports::permits::Permits`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
@@ -72,6 +75,9 @@ struct Tables {
     parts: Vec<PartRow>,
     /// By node number, from 1.
     nodes: BTreeMap<NodeId, NodeRow>,
+    /// Who holds what of each limit.
+    shares: HashMap<Scope, Vec<Holder>>,
+    rates: HashMap<Scope, Bucket>,
 
     events: BTreeMap<EventId, Arc<Event>>,
     executions_of_event: HashMap<EventId, Vec<ExecutionId>>,
@@ -90,6 +96,7 @@ struct Tables {
     refused_intake: Vec<RefusedIntake>,
 
     tenants: BTreeMap<TenantId, Tenant>,
+    controls: HashMap<TenantId, Controls>,
     /// All versions, oldest first.
     actions: BTreeMap<ActionId, Vec<Action>>,
     subscriptions: BTreeMap<(TenantId, SubscriptionId), Arc<Subscription>>,
@@ -154,6 +161,8 @@ impl Tables {
         Self {
             parts: (0..part_count).map(|_| PartRow::new()).collect(),
             nodes: BTreeMap::new(),
+            shares: HashMap::new(),
+            rates: HashMap::new(),
             events: BTreeMap::new(),
             executions_of_event: HashMap::new(),
             places: BTreeMap::new(),
@@ -166,6 +175,7 @@ impl Tables {
             intake_next: 0,
             refused_intake: Vec::new(),
             tenants: BTreeMap::from([(admin.id, admin)]),
+            controls: HashMap::new(),
             actions: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             queue_metrics: Vec::new(),

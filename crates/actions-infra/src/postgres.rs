@@ -30,6 +30,7 @@ mod emit;
 mod error;
 mod history;
 mod leases;
+mod permits;
 mod record;
 mod store;
 
@@ -70,7 +71,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -89,6 +90,7 @@ const MIGRATIONS: [(&str, &str); 6] = [
         "create tenant schemas",
         include_str!("../../../schema/postgres/0006_create_tenant_schemas.sql"),
     ),
+    ("create permits", include_str!("../../../schema/postgres/0007_create_permits.sql")),
 ];
 
 /// How to reach the database.

@@ -25,6 +25,7 @@ mod error;
 mod history;
 mod leases;
 mod migrate;
+mod permits;
 mod record;
 mod store;
 
@@ -104,6 +105,7 @@ pub enum ConnectError {
 ///
 /// It implements [`actions_domain::ports::store::Store`],
 /// [`actions_domain::ports::leases::Leases`],
+/// [`actions_domain::ports::permits::Permits`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].
 pub struct SqliteStore {

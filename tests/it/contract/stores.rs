@@ -11,6 +11,7 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
+use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
@@ -154,15 +155,17 @@ fn postgres_options(url: &str) -> PostgresOptions {
 pub(crate) struct Ports {
     pub store: Arc<dyn Store>,
     pub leases: Arc<dyn Leases>,
+    pub permits: Arc<dyn Permits>,
     pub definitions: Arc<dyn Definitions>,
     pub history: Arc<dyn History>,
 }
 
 impl Ports {
-    fn of<T: Store + Leases + Definitions + History + 'static>(all: Arc<T>) -> Self {
+    fn of<T: Store + Leases + Permits + Definitions + History + 'static>(all: Arc<T>) -> Self {
         Self {
             store: Arc::clone(&all) as _,
             leases: Arc::clone(&all) as _,
+            permits: Arc::clone(&all) as _,
             definitions: Arc::clone(&all) as _,
             history: all as _,
         }

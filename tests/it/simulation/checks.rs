@@ -8,7 +8,7 @@ use actions_domain::work::{Finish, Key, KeyMode, Part, Seq};
 
 use super::dice::micros;
 use super::ledger::Call;
-use super::workload::{Order, RETRIES, backoff};
+use super::workload::{Order, RATE, RETRIES, backoff};
 use super::world::{World, at_once};
 
 pub(super) fn violations(world: &World) -> Vec<String> {
@@ -38,10 +38,22 @@ pub(super) fn violations(world: &World) -> Vec<String> {
     }
     wrong.extend(numbers(&ended));
     wrong.extend(keys(&ended));
+    wrong.extend(rate(world));
     if !wrong.is_empty() {
         wrong.extend(world.nodes.iter().map(|node| format!("node holds {:?}", node.depths())));
     }
     wrong
+}
+
+/// In no stretch of ten seconds did more start than the rate, its burst, and what each node had
+/// drawn before.
+fn rate(world: &World) -> Option<String> {
+    let starts = &world.ledger.limited_starts;
+    let burst = usize::try_from(RATE.burst()).unwrap();
+    let most = 10 + burst + burst * world.nodes.len();
+    let stretches = starts.windows(most + 1);
+    let too_many = stretches.filter(|stretch| stretch[most] - stretch[0] < 10_000_000).count();
+    (too_many > 0).then(|| format!("the limited action was started too often: {starts:?}"))
 }
 
 /// The store agrees: what was accepted is finished there, and nowhere else.

@@ -8,15 +8,18 @@ use actions_domain::dispatch::{
     Depths, Dispatcher, Effect, Input, Settings, Start, Token, recovery,
 };
 use actions_domain::execution::AttemptOutcome;
-use actions_domain::id::{ActionId, ExecutionId, NodeId};
+use actions_domain::id::{ActionId, ExecutionId, NodeId, TenantId};
 use actions_domain::placement::{Judge, share_missing};
 use actions_domain::ports::leases::{Lease, Leases};
+use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{DueQuery, Store, StoreError};
 use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part};
 
 use super::dice::{Micros, instant};
 use super::ledger::Call;
-use super::workload::{LIMIT, LIMITED, behaviour, end};
+use super::workload::{
+    LIMIT, LIMITED, LIMITED_TENANT, TENANT_LIMIT, behaviour, end, limits,
+};
 use super::world::{World, at_once};
 
 const BEAT: Duration = Duration::from_secs(2);
@@ -56,6 +59,7 @@ struct Session {
 struct Running {
     execution: ExecutionId,
     action: ActionId,
+    tenant: TenantId,
     is_alone: bool,
     started_at: Micros,
     outcome: AttemptOutcome,
@@ -201,7 +205,9 @@ impl World {
             is_draining: false,
             is_doomed: false,
         });
-        self.step(node, Input::Limit { action: LIMITED, max: Some(LIMIT) });
+        for (scope, limits) in limits() {
+            self.step(node, Input::Limits { scope, limits });
+        }
         self.tell(node, Duration::ZERO, Word::Beat);
         self.tell(node, Duration::ZERO, Word::Poll);
     }
@@ -226,7 +232,7 @@ impl World {
             let is_living = |id| !dead.contains(&id);
             let living = peers.iter().filter(|peer| peer.alive && is_living(peer.node)).count();
             let missing = share_missing(self.parts, live.owned.len(), living + 1);
-            if missing > 0 && !live.is_draining {
+            if (missing > 0 || !dead.is_empty()) && !live.is_draining {
                 self.claim(node, &dead, missing);
             }
         } else if !(is_stubborn && has_work) {
@@ -357,7 +363,7 @@ impl World {
                 let pause = self.latency();
                 self.tell(node, pause, Word::Read(effect));
             }
-            Effect::LoadDue { .. } => {
+            Effect::LoadDue { .. } | Effect::Exchange(_) | Effect::Draw(_) => {
                 let pause = self.latency();
                 self.tell(node, pause, Word::Read(effect));
             }
@@ -383,6 +389,7 @@ impl World {
         let running = Running {
             execution: work.id,
             action: work.action,
+            tenant: work.tenant,
             is_alone: start.item.losses > 0,
             started_at: now,
             outcome,
@@ -391,11 +398,14 @@ impl World {
         };
         live.running.insert(start.token, running);
         let count = live.running.len();
-        let limited = live.running.values().filter(|other| other.action == LIMITED).count();
         let is_alone = live.running.values().any(|other| other.is_alone);
-        if count > self.settings.slots || limited > usize::try_from(LIMIT).unwrap() {
-            self.ledger.wrong.push(format!("{count} run at once, {limited} of them limited"));
+        if count > self.settings.slots {
+            self.ledger.wrong.push(format!("{count} run at once on a node"));
         }
+        if work.action == LIMITED {
+            self.ledger.limited_starts.push(now);
+        }
+        self.check_limits();
         if is_alone && count > 1 {
             self.ledger.wrong.push(format!("{} does not run alone", work.id));
         }
@@ -403,6 +413,23 @@ impl World {
         self.ledger.note((work.id, start.number, start.epoch));
         self.ledger.call(work.id, Call { epoch: start.epoch, at: now, was_made: true });
         self.tell(node, took, Word::Ended(start.token));
+    }
+
+    /// Over all nodes that may still believe in themselves. One that was not heard for too long
+    /// has stopped, or is a zombie whose calls nobody can take back.
+    fn check_limits(&mut self) {
+        let now = self.now();
+        let trusted = self.nodes.iter().filter_map(|node| node.live.as_ref()).filter(|live| {
+            !live.is_doomed && now - live.heard_at < TRUSTED
+        });
+        let running: Vec<Running> =
+            trusted.flat_map(|live| live.running.values().copied()).collect();
+        let of_action = running.iter().filter(|running| running.action == LIMITED).count();
+        let of_tenant = running.iter().filter(|running| running.tenant == LIMITED_TENANT).count();
+        if of_action > LIMIT || of_tenant > TENANT_LIMIT {
+            let text = format!("{of_action} of the action run, {of_tenant} of the tenant");
+            self.ledger.wrong.push(text);
+        }
     }
 
     fn ended(&mut self, node: usize, token: Token) {
@@ -510,6 +537,21 @@ impl World {
                 let laters = at_once(self.memory.due(DueQuery { part, ahead, limit })).unwrap();
                 let complete = laters.len() < usize::try_from(limit).unwrap();
                 Input::Due { part, laters, complete }
+            }
+            Effect::Exchange(asks) => {
+                let Some(id) = self.nodes[node].live.as_ref().map(|live| live.id) else { return };
+                let Ok(shares) = at_once(self.memory.exchange(id, &asks)) else {
+                    return self.tell(node, Duration::ZERO, Word::Written(Err(Failure::Fenced)));
+                };
+                let is_shared = shares.iter().any(|share| share.cap < share.amount);
+                self.ledger.met.shared_limits += u32::from(is_shared);
+                Input::Shares(shares)
+            }
+            Effect::Draw(draws) => {
+                let drawn = at_once(self.memory.draw(&draws)).unwrap();
+                let is_short = drawn.iter().any(|drawn| !drawn.again_in.is_zero());
+                self.ledger.met.paced += u32::from(is_short);
+                Input::Drawn(drawn)
             }
             Effect::Start(_)
             | Effect::Abort(_)

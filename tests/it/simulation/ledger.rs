@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     pub(super) finishes: BTreeMap<ExecutionId, Vec<Finish>>,
     /// What was seen to be wrong while it happened.
     pub(super) wrong: Vec<String>,
+    /// When attempts of the limited action were started.
+    pub(super) limited_starts: Vec<Micros>,
     pub(super) met: Met,
     trace: DefaultHasher,
 }
@@ -53,10 +55,12 @@ pub(super) struct Met {
     pub(super) cancels: u32,
     pub(super) extra_calls: u32,
     pub(super) refills: u32,
+    pub(super) shared_limits: u32,
+    pub(super) paced: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 18] {
+    fn named(&self) -> [(&'static str, u32); 20] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -76,6 +80,8 @@ impl Met {
             ("cancel", self.cancels),
             ("extra call", self.extra_calls),
             ("refill of the window", self.refills),
+            ("limit that another node waits for", self.shared_limits),
+            ("rate that ran out", self.paced),
         ]
     }
 
@@ -104,6 +110,8 @@ impl AddAssign for Met {
         self.cancels += other.cancels;
         self.extra_calls += other.extra_calls;
         self.refills += other.refills;
+        self.shared_limits += other.shared_limits;
+        self.paced += other.paced;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actions_domain::Timestamp;
 use actions_domain::dispatch::End;
 use actions_domain::execution::{AttemptOutcome, Fault, Priority};
+use actions_domain::flow::{Limits, Rate, Scope};
 use actions_domain::id::{ActionId, ExecutionId, TenantId};
 use actions_domain::retry::{Backoff, Jitter, RetryPolicy};
 use actions_domain::work::{Commit, Dedupe, Ingest, Key, KeyMode, Part, Submission, Work};
@@ -13,15 +14,26 @@ use actions_domain::work::{Commit, Dedupe, Ingest, Key, KeyMode, Part, Submissio
 use super::dice::{Dice, Micros, instant};
 
 pub(super) const TENANTS: u64 = 3;
-/// The action that may run once at a time on a node.
+/// The action that may run once at a time, over all nodes, and as often as [`RATE`] says.
 pub(super) const LIMITED: ActionId = ActionId(2);
-pub(super) const LIMIT: u32 = 1;
+pub(super) const LIMIT: usize = 1;
+pub(super) const RATE: Rate = Rate { per_minute: Some(60), per_hour: None };
+/// The tenant that may run two at a time, over all nodes.
+pub(super) const LIMITED_TENANT: TenantId = TenantId(3);
+pub(super) const TENANT_LIMIT: usize = 2;
 /// Attempts after the first.
 pub(super) const RETRIES: u32 = 2;
 const BACKOFF_MS: u64 = 700;
 
 const KEYS: [&str; 6] =
     ["order:1", "order:1", "order:1:line:1", "order:1:line:2", "order:2", "user:7"];
+
+pub(super) fn limits() -> [(Scope, Limits); 2] {
+    let concurrency = |max: usize| Some(u32::try_from(max).unwrap());
+    let action = Limits { concurrency: concurrency(LIMIT), rate: RATE, is_paused: false };
+    let tenant = Limits { concurrency: concurrency(TENANT_LIMIT), ..Limits::default() };
+    [(Scope::Action(LIMITED), action), (Scope::Tenant(LIMITED_TENANT), tenant)]
+}
 
 /// One execution that somebody asked for.
 #[derive(Debug, Clone)]

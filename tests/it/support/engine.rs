@@ -213,6 +213,7 @@ async fn app_over(
         dice: Arc::new(CountingDice::default()),
         store: faults.clone(),
         leases: faults.clone(),
+        permits: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
+use actions_domain::flow::{Draw, Drawn, Share, ShareAsk};
 use actions_domain::id::{EventId, NodeId};
 use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
 use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq};
 use actions_infra::memory::Memory;
@@ -144,5 +146,16 @@ impl Leases for Faults {
 
     async fn leave(&self, node: NodeId) -> Result<(), StoreError> {
         self.call("leave", self.memory.leave(node)).await
+    }
+}
+
+#[async_trait]
+impl Permits for Faults {
+    async fn exchange(&self, node: NodeId, asks: &[ShareAsk]) -> Result<Vec<Share>, StoreError> {
+        self.call("exchange", self.memory.exchange(node, asks)).await
+    }
+
+    async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
+        self.call("draw", self.memory.draw(draws)).await
     }
 }

@@ -111,11 +111,11 @@ impl LeaseKeeper {
         let living = peers.iter().filter(|peer| peer.alive && !dead.contains(&peer.node)).count();
         let own = self.app.live.parts();
         let missing = share_missing(self.app.live.part_count(), own.len(), living + 1);
-        let is_stopping = self.stop.is_cancelled();
-        if is_stopping
-            || missing == 0
-            || !something_is_free(peers, dead, self.app.live.part_count(), &own)
-        {
+        let is_missing =
+            missing > 0 && something_is_free(peers, dead, self.app.live.part_count(), &own);
+        // The dead are declared dead even where they own nothing: their shares of limits are
+        // needed.
+        if self.stop.is_cancelled() || !(is_missing || !dead.is_empty()) {
             return Ok(());
         }
         for lease in self.app.ports.leases.claim(self.node, dead, missing).await? {

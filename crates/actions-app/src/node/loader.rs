@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actions_domain::dispatch::Input;
 use actions_domain::event::Event;
-use actions_domain::id::EventId;
+use actions_domain::id::{EventId, TenantId};
 use actions_domain::ports::store::{DueQuery, StoreError};
 use actions_domain::work::{Item, Later, Part, Seq};
 use tokio::sync::mpsc;
@@ -62,6 +62,7 @@ impl Loader {
             Load::Log { part, from, limit } => {
                 let window = self.app.ports.store.window(part, from, limit).await?;
                 let next = window.next.unwrap_or(from);
+                self.know_limits_of(&window.items).await?;
                 let items = self.with_events(window.items).await?;
                 Ok(Input::Loaded { part, from, next, items })
             }
@@ -73,6 +74,7 @@ impl Loader {
                     waits.push((delay, why, hold));
                     items.push(item);
                 }
+                self.know_limits_of(&items).await?;
                 let items = self.with_events(items).await?;
                 let laters = items
                     .into_iter()
@@ -82,6 +84,22 @@ impl Loader {
                 Ok(Input::Due { part, laters, complete })
             }
         }
+    }
+
+    /// What another node accepted may be under limits that this one does not know yet.
+    async fn know_limits_of(&self, items: &[Item]) -> Result<(), StoreError> {
+        let mut newest: HashMap<TenantId, i64> = HashMap::new();
+        for Item { work, .. } in items {
+            let defs = newest.entry(work.tenant).or_default();
+            *defs = work.defs.max(*defs);
+        }
+        for (tenant, defs) in newest {
+            let known = self.app.catalogue.find(tenant).map(|known| known.version());
+            if known.is_none_or(|known| known < defs) {
+                self.app.catalogue.refresh(tenant, defs).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Few reads for all events of a stretch, instead of one for each attempt.

@@ -14,6 +14,7 @@ use super::attempts::attempt;
 use super::limits::Limits;
 use super::live::Message;
 use super::loader::Load;
+use super::permit_keeper::Need;
 use super::writer::{Lost, Write};
 use crate::app::App;
 
@@ -27,6 +28,7 @@ pub(crate) struct Scheduler {
     pub(crate) own: mpsc::UnboundedSender<Message>,
     pub(crate) writes: mpsc::UnboundedSender<Write>,
     pub(crate) loads: mpsc::UnboundedSender<Load>,
+    pub(crate) needs: mpsc::UnboundedSender<Need>,
     pub(crate) permits: Arc<Semaphore>,
     /// What others may know of the loop, without asking it.
     pub(crate) status: watch::Sender<SchedulerStatus>,
@@ -123,6 +125,8 @@ impl Scheduler {
                 self.write(Write::Finish { fence, finish });
             }
             Effect::Retry { fence, later } => self.write(Write::Retry { fence, later }),
+            Effect::Exchange(asks) => self.need(Need::Shares(asks)),
+            Effect::Draw(draws) => self.need(Need::Starts(draws)),
         }
     }
 
@@ -147,6 +151,10 @@ impl Scheduler {
     fn write(&self, write: Write) {
         // Both loops end with the session, which then drops whatever is left.
         let _ = self.writes.send(write);
+    }
+
+    fn need(&self, need: Need) {
+        let _ = self.needs.send(need);
     }
 
     fn load(&self, load: Load) {

@@ -15,6 +15,7 @@ use super::intake_mover::IntakeMover;
 use super::lease_keeper::LeaseKeeper;
 use super::live::Message;
 use super::loader::Loader;
+use super::permit_keeper::PermitKeeper;
 use super::queue_metrics::QueueSampler;
 use super::scheduler::{Scheduler, SchedulerStatus};
 use super::watcher::Watcher;
@@ -57,6 +58,7 @@ fn start_loops(
 ) -> JoinSet<Lost> {
     let (writes, to_write) = mpsc::unbounded_channel();
     let (loads, to_load) = mpsc::unbounded_channel();
+    let (needs, needed) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(RESULTS_MAX));
     let status_seen = status.subscribe();
     let scheduler = Scheduler {
@@ -66,10 +68,12 @@ fn start_loops(
         own: messages.clone(),
         writes,
         loads,
+        needs,
         permits: permits.clone(),
         status,
     };
     let writer = Writer { app: app.clone(), node, scheduler: messages.clone(), permits };
+    let permit_keeper = PermitKeeper { app: app.clone(), node, scheduler: messages.clone() };
     let loader = Loader { app: app.clone(), scheduler: messages.clone() };
     let keeper = LeaseKeeper {
         app: app.clone(),
@@ -92,6 +96,7 @@ fn start_loops(
     loops.spawn(writer.run(to_write));
     loops.spawn(loader.run(to_load));
     loops.spawn(keeper.run());
+    loops.spawn(permit_keeper.run(needed));
     loops.spawn(watcher.run());
     loops.spawn(mover.run());
     loops.spawn(sampler.run());

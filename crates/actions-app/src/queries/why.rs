@@ -4,6 +4,7 @@ use actions_domain::Timestamp;
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Waiting;
 use actions_domain::execution::{Execution, Status};
+use actions_domain::flow::Scope;
 use actions_domain::id::ExecutionId;
 
 use crate::app::App;
@@ -12,7 +13,7 @@ use crate::queries::QueryError;
 /// What an execution waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
-    /// `time`, `key`, `action`, `slot`, `node`, `running` or `ended`.
+    /// `time`, `key`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
     pub waits_for: &'static str,
     /// The answer for a person.
     pub because: String,
@@ -65,10 +66,35 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
                 ..Why::new("key", format!("execution {holder} holds {key} and comes first"))
             }
         }
-        Waiting::ForAction { max } => Why {
-            setting: Some("max_concurrent_executions"),
-            ..Why::new("action", format!("the action runs {max} times already, as often as it may"))
-        },
+        Waiting::ForConcurrency { scope, max } => {
+            let (who, setting) = match scope {
+                Scope::Action(_) => ("the action", "max_concurrent_executions"),
+                Scope::Tenant(_) => ("the tenant", "max_concurrent_executions of the tenant"),
+            };
+            let because =
+                format!("{who} may run {max} at once, over all nodes, and has no more room here");
+            Why { setting: Some(setting), ..Why::new("concurrency", because) }
+        }
+        Waiting::ForRate { scope } => {
+            let (who, setting) = match scope {
+                Scope::Action(_) => {
+                    ("the action", "rate_limit_per_minute, rate_limit_per_hour")
+                }
+                Scope::Tenant(_) => {
+                    ("the tenant", "rate_limit_per_minute, rate_limit_per_hour of the tenant")
+                }
+            };
+            let because = format!("{who} has started as much as its rate allows; its turn comes");
+            Why { setting: Some(setting), ..Why::new("rate", because) }
+        }
+        Waiting::ForResume { scope } => {
+            let who = match scope {
+                Scope::Action(_) => "the action",
+                Scope::Tenant(_) => "the tenant",
+            };
+            let because = format!("{who} is paused; what came in waits until it is resumed");
+            Why { setting: Some("pause"), ..Why::new("resume", because) }
+        }
         Waiting::ForSlot => Why {
             setting: Some("the node's slots"),
             ..Why::new("slot", "all slots of this node are taken; its turn comes")

@@ -7,6 +7,7 @@ use super::fair_queue::Ticket;
 use super::verdict::Ending;
 use super::{Dispatcher, Effect, after};
 use crate::Timestamp;
+use crate::flow::Scope;
 use crate::id::ExecutionId;
 use crate::limits::{LOSSES_MAX, WINDOW_BYTES_MAX};
 use crate::ports::leases::Lease;
@@ -247,6 +248,16 @@ impl Dispatcher {
             entry.stage = Stage::Ready;
             self.queue.push(ticket(entry), slot);
         }
+    }
+
+    /// Looks at a scope again after its limits or its share have changed.
+    pub(super) fn reopen(&mut self, scope: Scope, woken: Vec<Slot>) {
+        if let Scope::Tenant(tenant) = scope
+            && self.gates.bar(scope).is_none()
+        {
+            self.queue.open(tenant);
+        }
+        self.wake(woken);
     }
 
     /// Lets go on who was given a permit.

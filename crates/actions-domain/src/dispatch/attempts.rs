@@ -9,6 +9,7 @@ use super::verdict::{Ending, Verdict, judge};
 use super::{Dispatcher, Effect, End, Start, Token};
 use crate::Timestamp;
 use crate::execution::{Attempt, AttemptOutcome, Cause, Fault};
+use crate::flow::Scope;
 use crate::id::{ExecutionId, TenantId};
 use crate::work::{Epoch, Finish, Item, KeyMode, Later, Part, Why};
 
@@ -36,13 +37,30 @@ impl Dispatcher {
             let slot = match is_turn_of_others.then(|| self.pop_queue(now)).flatten() {
                 Some(slot) => slot,
                 None if self.busy > 0 => return None,
-                None => self.solitary.pop_first()?.1,
+                None => self.pop_solitary()?,
             };
             self.others_first = self.others_first.saturating_sub(1);
-            if self.enter_gate(slot) {
+            if self.enter_gates(slot) {
                 return Some(slot);
             }
         }
+    }
+
+    /// The first that runs alone and whose tenant lets it.
+    fn pop_solitary(&mut self) -> Option<Slot> {
+        let mut found = None;
+        for (serial, slot) in &self.solitary {
+            let Some(entry) = self.entries.get(*slot) else { continue };
+            let tenant = Scope::Tenant(entry.item.work.tenant);
+            if self.gates.bar(tenant).is_none() {
+                found = Some((*serial, *slot));
+                break;
+            }
+            self.gates.touch(tenant);
+        }
+        let (serial, slot) = found?;
+        self.solitary.remove(&serial);
+        Some(slot)
     }
 
     fn pop_queue(&mut self, now: Timestamp) -> Option<Slot> {
@@ -52,10 +70,17 @@ impl Dispatcher {
         self.queue.pop(now, self.settings.ageing, is_over)
     }
 
-    /// Takes a permit of the item's action, or parks the item until there is one.
-    fn enter_gate(&mut self, slot: Slot) -> bool {
+    /// Asks the item's tenant, then takes a permit of its action. Who gets none waits there.
+    fn enter_gates(&mut self, slot: Slot) -> bool {
         let Some(entry) = self.entries.get_mut(slot) else { return false };
-        let action = entry.item.work.action;
+        let work = &entry.item.work;
+        let (tenant, action) = (Scope::Tenant(work.tenant), Scope::Action(work.action));
+        if self.gates.bar(tenant).is_some() {
+            self.queue.push(ticket(entry), slot);
+            self.queue.shut(entry.item.work.tenant);
+            self.gates.touch(tenant);
+            return false;
+        }
         let has_permit = entry.has_permit
             || if entry.item.losses > 0 {
                 self.gates.enter_alone(action)
@@ -82,6 +107,7 @@ impl Dispatcher {
         let attempt = Try { token, number, cause, lost_epoch, started_at: now };
         self.tokens.insert(token, slot);
         self.busy += 1;
+        self.gates.enter(Scope::Tenant(entry.item.work.tenant));
         *self.busy_of.entry(entry.item.work.tenant).or_default() += 1;
         self.is_alone = entry.item.losses > 0;
         // Who was lost once is marked as long as it lives, or it could be lost without end.
@@ -164,13 +190,16 @@ impl Dispatcher {
                 self.busy_of.remove(&tenant);
             }
         }
+        let tenant = Scope::Tenant(tenant);
+        let woken = self.gates.leave(tenant);
+        self.reopen(tenant, woken);
         self.give_permit_back(slot);
     }
 
     fn give_permit_back(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         if std::mem::take(&mut entry.has_permit) {
-            let woken = self.gates.leave(entry.item.work.action);
+            let woken = self.gates.leave(Scope::Action(entry.item.work.action));
             self.wake(woken);
         }
     }
@@ -347,7 +376,7 @@ impl Dispatcher {
             Stage::ForTime { due_at } => self.timers.remove(due_at, entry.serial, slot),
             Stage::ForAction => {
                 let turn = Turn::new(entry.item.work.lane, entry.serial);
-                self.gates.unpark(entry.item.work.action, turn);
+                self.gates.unpark(Scope::Action(entry.item.work.action), turn);
             }
             Stage::Ready => self.queue.remove(ticket(entry)),
             Stage::ForSolitude => drop(self.solitary.remove(&entry.serial)),

@@ -1,10 +1,10 @@
 //! Whose turn it is: a ring of tenants, and lanes inside each.
 //!
-//! Each tenant with something ready gets one start per round: deficit round robin with equal
-//! weights and a cost of one. Inside a tenant the most urgent lane goes first, but an item
+//! Each tenant with something ready gets as many starts per round as its weight: deficit round
+//! robin with a cost of one. Inside a tenant the most urgent lane goes first, but an item
 //! rises by one lane for each [`Settings::ageing`](super::Settings::ageing) that it has waited.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::entries::Slot;
@@ -25,12 +25,18 @@ pub(super) struct Ticket {
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
     tenants: HashMap<TenantId, Lanes>,
-    /// Every tenant of `tenants`, once.
+    /// Every tenant of `tenants` that is not shut, once.
     ring: VecDeque<TenantId>,
+    /// Tenants of `tenants` that get no turn.
+    shut: HashSet<TenantId>,
+    /// Of tenants that get more than one turn in a round.
+    weights: HashMap<TenantId, u32>,
 }
 
 #[derive(Debug, Default)]
 struct Lanes {
+    /// Turns that were used in this round.
+    used: u32,
     lanes: [BTreeMap<(Timestamp, u64), Slot>; Priority::ALL.len()],
 }
 
@@ -49,7 +55,36 @@ impl FairQueue {
         lanes.lanes[rank(ticket.lane)].remove(&(ticket.since, ticket.serial));
         if lanes.is_empty() {
             self.tenants.remove(&ticket.tenant);
-            self.ring.retain(|tenant| *tenant != ticket.tenant);
+            if !self.shut.remove(&ticket.tenant) {
+                self.ring.retain(|tenant| *tenant != ticket.tenant);
+            }
+        }
+    }
+
+    /// Gives a tenant no turn until it is opened again.
+    pub(super) fn shut(&mut self, tenant: TenantId) {
+        if self.tenants.contains_key(&tenant) && self.shut.insert(tenant) {
+            self.ring.retain(|other| *other != tenant);
+        }
+    }
+
+    pub(super) fn open(&mut self, tenant: TenantId) {
+        if self.shut.remove(&tenant) {
+            self.ring.push_back(tenant);
+        }
+    }
+
+    /// What a tenant has ready.
+    pub(super) fn len_of(&self, tenant: TenantId) -> usize {
+        self.tenants.get(&tenant).map_or(0, |lanes| lanes.lanes.iter().map(BTreeMap::len).sum())
+    }
+
+    /// How many turns a tenant gets in a round.
+    pub(super) fn set_weight(&mut self, tenant: TenantId, weight: u32) {
+        if weight <= 1 {
+            self.weights.remove(&tenant);
+        } else {
+            self.weights.insert(tenant, weight);
         }
     }
 
@@ -65,10 +100,14 @@ impl FairQueue {
         let tenant = *self.ring.get(at)?;
         let lanes = self.tenants.get_mut(&tenant)?;
         let slot = lanes.pop(now, ageing);
-        self.ring.remove(at);
+        lanes.used += 1;
+        let is_round_over = lanes.used >= self.weights.get(&tenant).copied().unwrap_or(1);
         if lanes.is_empty() {
+            self.ring.remove(at);
             self.tenants.remove(&tenant);
-        } else {
+        } else if is_round_over {
+            lanes.used = 0;
+            self.ring.remove(at);
             self.ring.push_back(tenant);
         }
         slot

@@ -1,10 +1,26 @@
-//! How many executions of an action may run at once, and who waits for that.
+//! Who may start by the limits of tenants and actions, and who waits for that.
+//!
+//! A gate knows this node's share of a limit and the starts that were drawn for it. When that is
+//! not enough it asks for more; it also says that it is still there, so that the others get
+//! what it does not need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
+use super::after;
 use super::entries::Slot;
+use crate::Timestamp;
 use crate::execution::Priority;
-use crate::id::ActionId;
+use crate::flow::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
+
+/// How often shares are compared with those of other nodes.
+const COMPARED_EVERY: Duration = Duration::from_secs(1);
+/// How often a gate asks that has too little.
+const HUNGRY_EVERY: Duration = Duration::from_millis(100);
+/// How often a gate gives back what others wait for.
+const GIVEN_BACK_EVERY: Duration = Duration::from_millis(20);
+/// After this long without use, a share is given up.
+const UNUSED_MAX: Duration = Duration::from_secs(10);
 
 /// Where an item stands among those that wait for one action: urgent lanes first, then order of
 /// arrival.
@@ -20,84 +36,298 @@ impl Turn {
     }
 }
 
-/// The limits of all actions.
+/// All gates. A scope without limits has one only while something runs there.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
-    gates: HashMap<ActionId, Gate>,
+    gates: HashMap<Scope, Gate>,
+    /// Gates to look at: something has changed there.
+    touched: BTreeSet<Scope>,
+    /// When to look at a gate even if nothing changes.
+    agenda: BTreeSet<(Timestamp, Scope)>,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
-    max: Option<u32>,
+    limits: Limits,
     /// Permits that are out: running, or woken and about to.
     busy: u32,
+    share: Holding,
+    stock: Stock,
     parked: BTreeMap<Turn, Slot>,
+    looked_at_again: Option<Timestamp>,
+}
+
+/// This node's share of a limit.
+#[derive(Debug, Default)]
+struct Holding {
+    amount: u32,
+    cap: u32,
+    /// What the others believe that this node could use.
+    told: u32,
+    is_asked: bool,
+    answered_at: Option<Timestamp>,
+    used_at: Option<Timestamp>,
+}
+
+/// Starts that were drawn and not used yet.
+#[derive(Debug, Default)]
+struct Stock {
+    count: u32,
+    is_asked: bool,
+    more_at: Option<Timestamp>,
+}
+
+/// What keeps an item from starting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bar {
+    Paused,
+    Concurrency { max: u32 },
+    Rate,
 }
 
 impl Gates {
-    /// Changes a limit and answers who holds a permit by that.
-    pub(super) fn set(&mut self, action: ActionId, max: Option<u32>) -> Vec<Slot> {
-        self.gates.entry(action).or_default().max = max;
-        self.wake(action)
+    /// Changes limits and answers who holds a permit by that.
+    pub(super) fn set(&mut self, scope: Scope, limits: Limits) -> Vec<Slot> {
+        let gate = self.gates.entry(scope).or_default();
+        gate.limits = limits;
+        gate.share.cap = gate.share.cap.min(limits.concurrency.unwrap_or(u32::MAX));
+        if !limits.rate.is_limited() {
+            gate.stock = Stock::default();
+        }
+        self.wake(scope)
     }
 
-    pub(super) fn max(&self, action: ActionId) -> Option<u32> {
-        self.gates.get(&action).and_then(|gate| gate.max)
+    /// Takes in this node's share, and answers who holds a permit by that.
+    pub(super) fn receive_share(&mut self, share: Share, now: Timestamp) -> Vec<Slot> {
+        let Some(gate) = self.gates.get_mut(&share.scope) else { return Vec::new() };
+        gate.share.is_asked = false;
+        gate.share.answered_at = Some(now);
+        gate.share.amount = share.amount;
+        gate.share.cap = share.cap.min(gate.limits.concurrency.unwrap_or(u32::MAX));
+        self.wake(share.scope)
+    }
+
+    /// Takes in what was drawn, and answers who holds a permit by that.
+    pub(super) fn receive_drawn(&mut self, drawn: Drawn, now: Timestamp) -> Vec<Slot> {
+        let Some(gate) = self.gates.get_mut(&drawn.scope) else { return Vec::new() };
+        gate.stock.is_asked = false;
+        gate.stock.more_at = Some(after(now, drawn.again_in));
+        if gate.limits.rate.is_limited() {
+            gate.stock.count = gate.stock.count.saturating_add(drawn.count);
+        }
+        self.wake(drawn.scope)
+    }
+
+    /// What keeps the next item of a scope from starting.
+    pub(super) fn bar(&self, scope: Scope) -> Option<Bar> {
+        self.gates.get(&scope).and_then(Gate::bar)
     }
 
     /// Takes a permit, when there is one.
-    pub(super) fn enter(&mut self, action: ActionId) -> bool {
-        let gate = self.gates.entry(action).or_default();
-        let is_open = gate.has_permit();
-        gate.busy += u32::from(is_open);
+    pub(super) fn enter(&mut self, scope: Scope) -> bool {
+        let gate = self.gates.entry(scope).or_default();
+        let is_open = gate.bar().is_none();
+        if is_open {
+            gate.take();
+        }
+        self.touch(scope);
         is_open
     }
 
     /// Takes a permit for the only attempt of the whole node. Permits that are out belong to
     /// items that wait for it to end, so only a limit of zero stops it.
-    pub(super) fn enter_alone(&mut self, action: ActionId) -> bool {
-        let gate = self.gates.entry(action).or_default();
-        let is_open = gate.max != Some(0);
-        gate.busy += u32::from(is_open);
+    pub(super) fn enter_alone(&mut self, scope: Scope) -> bool {
+        let gate = self.gates.entry(scope).or_default();
+        let is_open = match gate.bar() {
+            None => true,
+            Some(Bar::Concurrency { .. }) => gate.share.cap > 0 && gate.has_starts(),
+            Some(Bar::Paused | Bar::Rate) => false,
+        };
+        if is_open {
+            gate.take();
+        }
+        self.touch(scope);
         is_open
     }
 
-    pub(super) fn park(&mut self, action: ActionId, turn: Turn, slot: Slot) {
-        self.gates.entry(action).or_default().parked.insert(turn, slot);
+    pub(super) fn park(&mut self, scope: Scope, turn: Turn, slot: Slot) {
+        self.gates.entry(scope).or_default().parked.insert(turn, slot);
+        self.touch(scope);
     }
 
-    pub(super) fn unpark(&mut self, action: ActionId, turn: Turn) {
-        if let Some(gate) = self.gates.get_mut(&action) {
+    pub(super) fn unpark(&mut self, scope: Scope, turn: Turn) {
+        if let Some(gate) = self.gates.get_mut(&scope) {
             gate.parked.remove(&turn);
         }
     }
 
     /// Gives a permit back and answers who holds one by that.
-    pub(super) fn leave(&mut self, action: ActionId) -> Vec<Slot> {
-        if let Some(gate) = self.gates.get_mut(&action) {
+    pub(super) fn leave(&mut self, scope: Scope) -> Vec<Slot> {
+        if let Some(gate) = self.gates.get_mut(&scope) {
             gate.busy = gate.busy.saturating_sub(1);
         }
-        self.wake(action)
+        self.wake(scope)
     }
 
-    fn wake(&mut self, action: ActionId) -> Vec<Slot> {
-        let Some(gate) = self.gates.get_mut(&action) else { return Vec::new() };
+    /// Looks at a gate with the next [`Gates::asks`].
+    pub(super) fn touch(&mut self, scope: Scope) {
+        if self.gates.get(&scope).is_some_and(Gate::is_limited) {
+            self.touched.insert(scope);
+        }
+    }
+
+    fn wake(&mut self, scope: Scope) -> Vec<Slot> {
+        let Some(gate) = self.gates.get_mut(&scope) else { return Vec::new() };
         let mut woken = Vec::new();
-        while gate.has_permit()
+        while gate.bar().is_none()
             && let Some((_, slot)) = gate.parked.pop_first()
         {
-            gate.busy += 1;
+            gate.take();
             woken.push(slot);
         }
-        if gate.max.is_none() && gate.busy == 0 {
-            self.gates.remove(&action);
+        if gate.is_limited() {
+            self.touched.insert(scope);
+        } else if gate.busy == 0 {
+            self.gates.remove(&scope);
         }
         woken
+    }
+
+    /// What this node needs of its limits, where it has not asked yet. `waiting` tells what
+    /// stands in a scope's line outside of its gate.
+    pub(super) fn asks(
+        &mut self,
+        now: Timestamp,
+        waiting: impl Fn(Scope) -> usize,
+    ) -> (Vec<ShareAsk>, Vec<Draw>) {
+        while let Some((at, scope)) = self.agenda.first().copied()
+            && at <= now
+        {
+            self.agenda.pop_first();
+            self.touched.insert(scope);
+        }
+        let (mut asks, mut draws) = (Vec::new(), Vec::new());
+        while let Some(scope) = self.touched.pop_first() {
+            let Some(gate) = self.gates.get_mut(&scope) else { continue };
+            let waiting = u32::try_from(gate.parked.len() + waiting(scope)).unwrap_or(u32::MAX);
+            asks.extend(gate.ask(scope, waiting, now));
+            draws.extend(gate.draw(scope, waiting, now));
+            let again = gate.look_again(waiting);
+            if gate.looked_at_again != again {
+                let former = std::mem::replace(&mut gate.looked_at_again, again);
+                former.map(|at| self.agenda.remove(&(at, scope)));
+            }
+            self.agenda.extend(again.map(|at| (at, scope)));
+            if !gate.is_limited() && gate.busy == 0 {
+                self.gates.remove(&scope);
+            }
+        }
+        (asks, draws)
+    }
+
+    /// When to come back at the latest.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.agenda.first().map(|(at, _)| *at)
     }
 }
 
 impl Gate {
-    fn has_permit(&self) -> bool {
-        self.max.is_none_or(|max| self.busy < max)
+    /// Whether anybody has to be asked about it.
+    fn is_limited(&self) -> bool {
+        let is_known = self.share.amount > 0 || self.share.told > 0 || self.share.is_asked;
+        is_known || self.limits != Limits::default()
+    }
+
+    fn bar(&self) -> Option<Bar> {
+        if self.limits.is_paused {
+            return Some(Bar::Paused);
+        }
+        if let Some(max) = self.limits.concurrency
+            && self.busy >= self.share.cap
+        {
+            return Some(Bar::Concurrency { max });
+        }
+        (!self.has_starts()).then_some(Bar::Rate)
+    }
+
+    fn has_starts(&self) -> bool {
+        !self.limits.rate.is_limited() || self.stock.count > 0
+    }
+
+    fn take(&mut self) {
+        self.busy += 1;
+        self.stock.count = self.stock.count.saturating_sub(1);
+    }
+
+    /// What cannot be given up: it runs, or may start at any moment.
+    fn keep(&self) -> u32 {
+        self.busy.max(self.share.cap)
+    }
+
+    fn is_hungry(&self, waiting: u32) -> bool {
+        let max = self.limits.concurrency.unwrap_or(0);
+        waiting > 0 && !self.limits.is_paused && self.busy >= self.share.cap && self.share.cap < max
+    }
+
+    fn ask(&mut self, scope: Scope, waiting: u32, now: Timestamp) -> Option<ShareAsk> {
+        if self.busy > 0 || waiting > 0 {
+            self.share.used_at = Some(now);
+        }
+        if self.share_due(waiting).is_none_or(|at| at > now) {
+            return None;
+        }
+        let max = self.limits.concurrency.unwrap_or(0);
+        let is_unused = self.busy == 0
+            && waiting == 0
+            && self.share.used_at.is_none_or(|at| after(at, UNUSED_MAX) <= now);
+        if is_unused {
+            self.share.cap = 0;
+        }
+        let waiting = if self.limits.is_paused { 0 } else { waiting };
+        self.share.is_asked = true;
+        self.share.told = self.busy.saturating_add(waiting).min(max);
+        Some(ShareAsk {
+            scope,
+            max,
+            keep: self.keep(),
+            want: self.share.told,
+            hold: if is_unused { 0 } else { self.share.amount },
+        })
+    }
+
+    /// When the share is to be asked about, if it is.
+    fn share_due(&self, waiting: u32) -> Option<Timestamp> {
+        let is_over = self.share.amount == 0 && self.share.told == 0;
+        if self.share.is_asked || (self.limits.concurrency.is_none() && is_over) {
+            return None;
+        }
+        let pause = if self.share.cap < self.share.amount && self.busy < self.share.amount {
+            GIVEN_BACK_EVERY
+        } else if self.is_hungry(waiting) {
+            HUNGRY_EVERY
+        } else if self.share.amount > 0 || self.share.told > 0 {
+            COMPARED_EVERY
+        } else {
+            return None;
+        };
+        Some(self.share.answered_at.map_or(Timestamp::MIN_UTC, |at| after(at, pause)))
+    }
+
+    fn draw(&mut self, scope: Scope, waiting: u32, now: Timestamp) -> Option<Draw> {
+        if self.draw_due(waiting).is_none_or(|at| at > now) {
+            return None;
+        }
+        self.stock.is_asked = true;
+        let rate = self.limits.rate;
+        Some(Draw { scope, rate, want: waiting.min(rate.burst()) })
+    }
+
+    fn draw_due(&self, waiting: u32) -> Option<Timestamp> {
+        let is_short = waiting > 0 && !self.stock.is_asked && self.bar() == Some(Bar::Rate);
+        is_short.then(|| self.stock.more_at.unwrap_or(Timestamp::MIN_UTC))
+    }
+
+    fn look_again(&self, waiting: u32) -> Option<Timestamp> {
+        self.share_due(waiting).into_iter().chain(self.draw_due(waiting)).min()
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Dispatcher, Effect, End, Input, Settings, Start, Token, Waiting};
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault, Priority, Status};
+use crate::flow::{Limits, Scope, Share};
 use crate::id::{ActionId, ExecutionId, NodeId, TenantId};
 use crate::limits::LOSSES_MAX;
 use crate::ports::leases::Lease;
@@ -16,6 +17,7 @@ use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::work::{Epoch, Finish, Home, Item, Key, KeyMode, Later, Part, Seq, Why, Work};
 
 mod life;
+mod limits;
 mod order;
 mod takeover;
 
@@ -71,6 +73,14 @@ impl Node {
 
     fn step(&mut self, input: Input) {
         self.effects.extend(self.dispatcher.step(input, self.now));
+    }
+
+    /// Sets a limit and holds all of it.
+    fn limit(&mut self, action: ActionId, max: Option<u32>) {
+        let scope = Scope::Action(action);
+        self.step(Input::Limits { scope, limits: Limits { concurrency: max, ..Limits::default() } });
+        let amount = max.unwrap_or(0);
+        self.step(Input::Shares(vec![Share { scope, amount, cap: amount }]));
     }
 
     fn due(&mut self, laters: Vec<Later>) {

@@ -14,7 +14,7 @@ use crate::action::{Action, ActionName, ActionSpec, Health};
 use crate::id::{ActionId, SubscriptionId, TenantId};
 use crate::ports::store::StoreError;
 use crate::subscription::{Subscription, SubscriptionSpec};
-use crate::tenant::{Tenant, TenantSlug};
+use crate::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionsError {
@@ -50,6 +50,8 @@ pub struct Changes {
     /// of them, and whoever keeps them should not need them twice.
     pub actions: Vec<Arc<Action>>,
     pub subscriptions: Vec<Arc<Subscription>>,
+    /// The tenant's controls as they are.
+    pub controls: Controls,
 }
 
 #[async_trait]
@@ -67,6 +69,14 @@ pub trait Definitions: Send + Sync {
 
     /// Reads all tenants, `admin` first. It exists from the start.
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+
+    /// Changes what operators have set for a tenant, and answers its new state. It takes a
+    /// version like any other change, but none when nothing changes.
+    async fn change_controls(
+        &self,
+        tenant: TenantId,
+        change: &ControlChange,
+    ) -> Result<Controls, DefinitionsError>;
 
     /// Reads what changed after version `since`, consistently. Zero reads everything.
     async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError>;

@@ -11,7 +11,7 @@ use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
-use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
 use super::{Memory, Tables};
 
@@ -44,6 +44,21 @@ impl Definitions for Memory {
         Ok(self.tables().tenants.values().cloned().collect())
     }
 
+    async fn change_controls(
+        &self,
+        tenant: TenantId,
+        change: &ControlChange,
+    ) -> Result<Controls, DefinitionsError> {
+        let mut tables = self.tables();
+        let current = tables.controls.get(&tenant).cloned().unwrap_or_default();
+        let next = current.after(change);
+        if next != current {
+            tables.next_version(tenant)?;
+            tables.controls.insert(tenant, next.clone());
+        }
+        Ok(next)
+    }
+
     async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
         let tables = self.tables();
         let version = tables.tenants.get(&tenant).map_or(0, |tenant| tenant.defs_version);
@@ -53,7 +68,8 @@ impl Definitions for Memory {
             .filter(|subscription| subscription.version > since);
         let (actions, subscriptions) =
             (actions.cloned().map(Arc::new).collect(), subscriptions.cloned().collect());
-        Ok(Changes { version, actions, subscriptions })
+        let controls = tables.controls.get(&tenant).cloned().unwrap_or_default();
+        Ok(Changes { version, actions, subscriptions, controls })
     }
 
     async fn save_action(

@@ -82,11 +82,11 @@ impl Leases for Memory {
 }
 
 impl Tables {
-    fn is_alive(&self, owner: Option<NodeId>) -> bool {
+    pub(super) fn is_alive(&self, owner: Option<NodeId>) -> bool {
         owner.and_then(|node| self.nodes.get(&node)).is_some_and(|row| row.alive)
     }
 
-    fn require_alive(&self, node: NodeId) -> Result<(), StoreError> {
+    pub(super) fn require_alive(&self, node: NodeId) -> Result<(), StoreError> {
         if self.is_alive(Some(node)) {
             return Ok(());
         }

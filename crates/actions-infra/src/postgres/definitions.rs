@@ -14,7 +14,7 @@ use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
-use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
 use super::Postgres;
 use super::error::{constraint, read_error, write_error};
@@ -53,6 +53,31 @@ impl Definitions for Postgres {
             .await
             .map_err(read_error)?;
         rows.into_iter().map(TenantRecord::into_tenant).collect()
+    }
+
+    async fn change_controls(
+        &self,
+        tenant: TenantId,
+        change: &ControlChange,
+    ) -> Result<Controls, DefinitionsError> {
+        let mut tx = self.lock_tenant(tenant).await?;
+        let text: String = sqlx::query_scalar(include_str!("definitions/controls.sql"))
+            .bind(tenant.0)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(read_error)?;
+        let current: Controls = from_text("controls", &text)?;
+        let next = current.after(change);
+        if next != current {
+            sqlx::query(include_str!("definitions/write_controls.sql"))
+                .bind(tenant.0)
+                .bind(to_text(&next)?)
+                .execute(&mut *tx)
+                .await
+                .map_err(write_error)?;
+            tx.commit().await.map_err(write_error)?;
+        }
+        Ok(next)
     }
 
     async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
@@ -480,7 +505,10 @@ impl ChangeRecord {
         let Self { kind, version, number, uuid, spec, health, created_at, updated_at, deleted } =
             self;
         match (kind, number, uuid, spec, health) {
-            (1, ..) => changes.version = version,
+            (1, _, _, Some(controls), _) => {
+                changes.version = version;
+                changes.controls = from_text("controls", &controls)?;
+            }
             (2, Some(id), Some(uuid), Some(spec), Some(health)) => {
                 let record = ActionRecord {
                     id,

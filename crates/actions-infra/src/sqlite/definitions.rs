@@ -9,11 +9,11 @@ use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
-use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
@@ -50,15 +50,43 @@ impl Definitions for SqliteStore {
         rows.iter().map(record::tenant).collect()
     }
 
+    async fn change_controls(
+        &self,
+        tenant: TenantId,
+        change: &ControlChange,
+    ) -> Result<Controls, DefinitionsError> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query("select controls from engine_tenant where id = ?")
+            .bind(tenant.0)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(store_error)?
+            .ok_or_else(|| not_found("tenant", &tenant.to_string()))?;
+        let current = controls(&row)?;
+        let next = current.after(change);
+        if next != current {
+            next_version(&mut tx, tenant).await?;
+            sqlx::query("update engine_tenant set controls = ? where id = ?")
+                .bind(to_text(&next)?)
+                .bind(tenant.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?;
+            tx.commit().await.map_err(commit_error)?;
+        }
+        Ok(next)
+    }
+
     async fn changes(&self, tenant: TenantId, since: i64) -> Result<Changes, StoreError> {
         // One snapshot for all three reads: the version must not be ahead of the rows.
         let mut tx = self.readers.begin().await.map_err(store_error)?;
-        let row = sqlx::query("select defs_version from engine_tenant where id = ?")
+        let row = sqlx::query("select defs_version, controls from engine_tenant where id = ?")
             .bind(tenant.0)
             .fetch_optional(&mut *tx)
             .await
             .map_err(store_error)?;
-        let version = row.map_or(Ok(0), |row| get(&row, "defs_version"))?;
+        let version = row.as_ref().map_or(Ok(0), |row| get(row, "defs_version"))?;
+        let controls = row.as_ref().map(controls).transpose()?.unwrap_or_default();
         let actions = sqlx::query(include_str!("definitions/changed_actions.sql"))
             .bind(tenant.0)
             .bind(since)
@@ -73,7 +101,7 @@ impl Definitions for SqliteStore {
             .map(|row| Ok(Arc::new(record::subscription(&row.map_err(store_error)?)?)))
             .try_collect()
             .await?;
-        Ok(Changes { version, actions, subscriptions })
+        Ok(Changes { version, actions, subscriptions, controls })
     }
 
     async fn save_action(
@@ -236,6 +264,11 @@ impl Definitions for SqliteStore {
 }
 
 /// Takes the tenant's next version.
+fn controls(row: &SqliteRow) -> Result<Controls, StoreError> {
+    let text: String = get(row, "controls")?;
+    serde_json::from_str(&text).map_err(|error| record::corrupt("controls", error))
+}
+
 async fn next_version(
     conn: &mut SqliteConnection,
     tenant: TenantId,

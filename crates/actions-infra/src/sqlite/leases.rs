@@ -182,7 +182,7 @@ fn claimed(row: &SqliteRow) -> Result<Lease, StoreError> {
     })
 }
 
-async fn is_alive(conn: &mut SqliteConnection, node: NodeId) -> Result<bool, StoreError> {
+pub(super) async fn is_alive(conn: &mut SqliteConnection, node: NodeId) -> Result<bool, StoreError> {
     sqlx::query("select count(*) from engine_node where id = ? and alive = 1")
         .bind(node.0)
         .fetch_one(conn)
@@ -192,7 +192,7 @@ async fn is_alive(conn: &mut SqliteConnection, node: NodeId) -> Result<bool, Sto
 }
 
 /// The refusal for a node that was declared dead, with what it still held.
-async fn fenced(conn: &mut SqliteConnection, node: NodeId) -> StoreError {
+pub(super) async fn fenced(conn: &mut SqliteConnection, node: NodeId) -> StoreError {
     match held_fences(conn, Some(node)).await {
         Ok(held) => StoreError::Fenced { lost: held.iter().map(|fence| fence.part).collect() },
         Err(error) => error,

@@ -96,7 +96,7 @@ fn measure(
     let tenant = sample_tenant(bench)?;
     let mut matcher = bench.engine.app.ports.matchers.empty(&tenant);
     let actions = actions(bench, tenant.id)?;
-    let mut changes = Changes { version: 1, actions, subscriptions: Vec::new() };
+    let mut changes = Changes { version: 1, actions, ..Changes::default() };
     let mut loading = Duration::ZERO;
     for first in (0..count).step_by(LOADED_AT_ONCE as usize) {
         let numbers = first..count.min(first.saturating_add(LOADED_AT_ONCE));

@@ -242,7 +242,7 @@ fn a_backlog_is_kept_in_bounds_and_read_again() {
 #[test]
 fn where_an_item_stands_can_be_asked() {
     let mut node = Node::ready(Settings { slots: 1, ..settings() });
-    node.step(Input::Limit { action: ActionId(9), max: Some(0) });
+    node.limit(ActionId(9), Some(0));
     let limited = Work { action: ActionId(9), tenant: TenantId(8), ..work(4) };
     node.hand_over(vec![mutate(1, "a:b"), mutate(2, "a:b"), work(3), limited]);
     node.step(Input::Deferred(vec![later(work(5), 2, 5)]));
@@ -252,7 +252,7 @@ fn where_an_item_stands_can_be_asked() {
     assert_eq!(waiting(1), Some(Waiting::Running { since_attempt: 1 }));
     assert_eq!(waiting(2), Some(Waiting::ForKey { holder: id(1) }));
     assert_eq!(waiting(3), Some(Waiting::Running { since_attempt: 1 }));
-    assert_eq!(waiting(4), Some(Waiting::ForAction { max: 0 }));
+    assert_eq!(waiting(4), Some(Waiting::ForConcurrency { scope: Scope::Action(ActionId(9)), max: 0 }));
     assert_eq!(waiting(5), Some(Waiting::ForTime(node.now + TimeDelta::seconds(5))));
     assert_eq!(waiting(9), None);
 }

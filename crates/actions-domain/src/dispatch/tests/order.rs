@@ -97,14 +97,14 @@ fn an_old_item_overtakes_urgent_ones() {
 #[test]
 fn a_limited_action_does_not_hold_up_the_others() {
     let mut node = Node::ready(settings());
-    node.step(Input::Limit { action: ActionId(9), max: Some(1) });
+    node.limit(ActionId(9), Some(1));
     let limited = |number| Work { action: ActionId(9), ..work(number) };
     node.hand_over(vec![limited(1), limited(2), limited(3), work(4)]);
     let starts = node.starts();
     assert_eq!(starts.iter().map(|start| start.item.work.id).collect::<Vec<_>>(), [id(1), id(4)]);
     node.end(starts[0].token, AttemptOutcome::Completed);
     assert_eq!(node.started(), [id(2)]);
-    node.step(Input::Limit { action: ActionId(9), max: None });
+    node.limit(ActionId(9), None);
     assert_eq!(node.started(), [id(3)]);
 }
 

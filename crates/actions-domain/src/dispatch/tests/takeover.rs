@@ -169,7 +169,7 @@ fn what_was_lost_too_often_is_set_aside() {
 #[test]
 fn a_lost_partition_is_forgotten() {
     let mut node = Node::ready(Settings { slots: 2, ..settings() });
-    node.step(Input::Limit { action: ActionId(3), max: Some(2) });
+    node.limit(ActionId(3), Some(2));
     node.hand_over(vec![work(1), mutate(2, "a:b"), mutate(3, "a:b"), work(4)]);
     node.step(Input::Deferred(vec![later(work(5), 2, 5)]));
     let starts = node.starts();

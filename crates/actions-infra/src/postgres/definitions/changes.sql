@@ -1,7 +1,8 @@
--- One statement, so that one moment is read: the version, then everything newer than `since`.
+-- One statement, so that one moment is read: the version and the controls, then everything newer
+-- than `since`.
 select
     1 as kind, defs_version as version, null::int4 as number, null::uuid as uuid,
-    null::text as spec, null::text as health, created_at, created_at as updated_at,
+    controls::text as spec, null::text as health, created_at, created_at as updated_at,
     false as deleted
 from engine.tenant
 where id = $1

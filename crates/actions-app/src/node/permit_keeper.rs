@@ -1,0 +1,94 @@
+//! Asks the store for this node's shares of limits and for starts from the ledger of rates.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actions_domain::dispatch::Input;
+use actions_domain::flow::{Draw, ShareAsk};
+use actions_domain::id::NodeId;
+use actions_domain::ports::store::StoreError;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::live::Message;
+use super::writer::Lost;
+use crate::app::App;
+
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What the scheduler needs.
+#[derive(Debug)]
+pub(crate) enum Need {
+    Shares(Vec<ShareAsk>),
+    Starts(Vec<Draw>),
+}
+
+pub(crate) struct PermitKeeper {
+    pub(crate) app: App,
+    pub(crate) node: NodeId,
+    pub(crate) scheduler: mpsc::UnboundedSender<Message>,
+}
+
+impl PermitKeeper {
+    pub(crate) async fn run(self, mut needs: mpsc::UnboundedReceiver<Need>) -> Lost {
+        while let Some(need) = needs.recv().await {
+            // What has gathered meanwhile goes along: one question for many limits.
+            let (mut asks, mut draws) = (BTreeMap::new(), BTreeMap::new());
+            let more = std::iter::from_fn(|| needs.try_recv().ok());
+            for need in std::iter::once(need).chain(more) {
+                match need {
+                    Need::Shares(more) => asks.extend(more.into_iter().map(|ask| (ask.scope, ask))),
+                    Need::Starts(more) => {
+                        draws.extend(more.into_iter().map(|draw| (draw.scope, draw)));
+                    }
+                }
+            }
+            let asks: Vec<ShareAsk> = asks.into_values().collect();
+            let draws: Vec<Draw> = draws.into_values().collect();
+            if let Err(lost) = self.answer(&asks, &draws).await {
+                return lost;
+            }
+        }
+        Lost::LoopEnded
+    }
+
+    async fn answer(&self, asks: &[ShareAsk], draws: &[Draw]) -> Result<(), Lost> {
+        if !asks.is_empty() {
+            let permits = &self.app.ports.permits;
+            let shares = self.patiently(|| permits.exchange(self.node, asks)).await?;
+            self.tell(Input::Shares(shares))?;
+        }
+        if !draws.is_empty() {
+            let permits = &self.app.ports.permits;
+            let drawn = self.patiently(|| permits.draw(draws)).await?;
+            self.tell(Input::Drawn(drawn))?;
+        }
+        Ok(())
+    }
+
+    /// Asks until there is an answer. Both questions may be repeated: what a node keeps does not
+    /// change meanwhile, and starts that were drawn in vain are only lost.
+    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Lost>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(StoreError::Fenced { .. }) => return Err(Lost::DeclaredDead),
+                Err(error) => {
+                    warn!(%error, "limits cannot be asked about yet");
+                    self.app.ports.clock.sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, input: Input) -> Result<(), Lost> {
+        let told = self.scheduler.send(Message::Input(Box::new(input)));
+        told.map_err(|_| Lost::LoopEnded)
+    }
+}

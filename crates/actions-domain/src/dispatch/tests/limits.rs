@@ -1,0 +1,173 @@
+//! Limits: shares that are asked for, given back, and starts that are drawn.
+
+use super::*;
+use crate::flow::{Draw, Drawn, Rate, ShareAsk};
+
+const ACTION: Scope = Scope::Action(ActionId(9));
+const TENANT: Scope = Scope::Tenant(TenantId(7));
+
+impl Node {
+    fn limits(&mut self, scope: Scope, limits: Limits) {
+        self.step(Input::Limits { scope, limits });
+    }
+
+    fn share(&mut self, scope: Scope, amount: u32, cap: u32) {
+        self.step(Input::Shares(vec![Share { scope, amount, cap }]));
+    }
+
+    fn asks(&mut self) -> Vec<ShareAsk> {
+        let asks = self.effects.extract_if(.., |effect| matches!(effect, Effect::Exchange(_)));
+        asks.flat_map(|effect| if let Effect::Exchange(asks) = effect { asks } else { vec![] })
+            .collect()
+    }
+
+    fn draws(&mut self) -> Vec<Draw> {
+        let draws = self.effects.extract_if(.., |effect| matches!(effect, Effect::Draw(_)));
+        draws
+            .flat_map(|effect| if let Effect::Draw(draws) = effect { draws } else { vec![] })
+            .collect()
+    }
+}
+
+fn at_once(max: u32) -> Limits {
+    Limits { concurrency: Some(max), ..Limits::default() }
+}
+
+fn limited(number: u128) -> Work {
+    Work { action: ActionId(9), ..work(number) }
+}
+
+#[test]
+fn nothing_of_a_limited_action_starts_without_a_share() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(2));
+    assert_eq!(node.asks(), [], "nobody waits");
+    node.hand_over(vec![limited(1), limited(2), limited(3)]);
+    assert_eq!(node.started(), []);
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 2, keep: 0, want: 2, hold: 0 }]);
+    node.share(ACTION, 1, 1);
+    assert_eq!(node.started(), [id(1)]);
+    node.advance(Duration::from_millis(99));
+    assert_eq!(node.asks(), []);
+    node.advance(Duration::from_millis(1));
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 2, keep: 1, want: 2, hold: 1 }]);
+    node.share(ACTION, 2, 2);
+    assert_eq!(node.started(), [id(2)]);
+}
+
+#[test]
+fn what_others_wait_for_is_given_back_when_it_is_free() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(2));
+    node.hand_over((1..=4).map(limited).collect());
+    node.share(ACTION, 2, 2);
+    let tokens: Vec<Token> = node.starts().iter().map(|start| start.token).collect();
+    node.advance(Duration::from_secs(1));
+    assert_eq!(node.asks().last().unwrap().keep, 2);
+    node.share(ACTION, 2, 1);
+    node.advance(Duration::from_millis(20));
+    assert_eq!(node.asks(), [], "both still run");
+    node.end(tokens[0], AttemptOutcome::Completed);
+    assert_eq!(node.started(), [], "one runs, and that is all that may");
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 2, keep: 1, want: 2, hold: 2 }]);
+    node.share(ACTION, 1, 1);
+    node.end(tokens[1], AttemptOutcome::Completed);
+    assert_eq!(node.started(), [id(3)]);
+}
+
+#[test]
+fn who_waits_no_longer_says_so() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(1));
+    node.hand_over(vec![limited(1)]);
+    assert_eq!(node.asks()[0].want, 1);
+    node.share(ACTION, 0, 0);
+    node.step(Input::Lost(PART));
+    node.advance(Duration::from_secs(1));
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 1, keep: 0, want: 0, hold: 0 }]);
+    node.share(ACTION, 0, 0);
+    assert_eq!(node.dispatcher.next_tick(), None, "and then nothing is asked any more");
+}
+
+#[test]
+fn an_unused_share_is_given_up() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(3));
+    node.hand_over(vec![limited(1)]);
+    node.share(ACTION, 1, 1);
+    let token = node.starts()[0].token;
+    node.end(token, AttemptOutcome::Completed);
+    node.asks();
+    node.advance(Duration::from_secs(5));
+    let kept = ShareAsk { scope: ACTION, max: 3, keep: 1, want: 0, hold: 1 };
+    assert_eq!(node.asks(), [kept]);
+    node.share(ACTION, 1, 1);
+    node.advance(Duration::from_secs(10));
+    assert_eq!(node.asks(), [ShareAsk { keep: 0, hold: 0, ..kept }]);
+}
+
+#[test]
+fn a_limited_tenant_waits_and_the_others_go_on() {
+    let mut node = Node::ready(settings());
+    node.limits(TENANT, at_once(1));
+    let other = |number| Work { tenant: TenantId(8), ..work(number) };
+    node.hand_over(vec![work(1), work(2), other(3), other(4)]);
+    assert_eq!(node.started(), [id(3), id(4)]);
+    assert_eq!(node.asks()[0].want, 1);
+    assert_eq!(
+        node.dispatcher.waiting(id(1)),
+        Some(Waiting::ForConcurrency { scope: TENANT, max: 1 })
+    );
+    node.share(TENANT, 1, 1);
+    let first = node.starts();
+    assert_eq!(first.len(), 1);
+    node.end(first[0].token, AttemptOutcome::Completed);
+    assert_eq!(node.started(), [id(2)]);
+}
+
+#[test]
+fn a_rate_lets_what_was_drawn_start() {
+    let mut node = Node::ready(settings());
+    let rate = Rate { per_minute: Some(600), per_hour: None };
+    node.limits(ACTION, Limits { rate, ..Limits::default() });
+    node.hand_over(vec![limited(1), limited(2), limited(3)]);
+    assert_eq!(node.started(), []);
+    assert_eq!(node.draws(), [Draw { scope: ACTION, rate, want: 3 }]);
+    assert_eq!(node.dispatcher.waiting(id(1)), Some(Waiting::ForRate { scope: ACTION }));
+    let again_in = Duration::from_millis(100);
+    node.step(Input::Drawn(vec![Drawn { scope: ACTION, count: 2, again_in }]));
+    assert_eq!(node.started(), [id(1), id(2)]);
+    node.advance(Duration::from_millis(99));
+    assert_eq!(node.draws(), []);
+    node.advance(Duration::from_millis(1));
+    assert_eq!(node.draws(), [Draw { scope: ACTION, rate, want: 1 }]);
+}
+
+#[test]
+fn what_is_paused_waits_until_it_is_resumed() {
+    let mut node = Node::ready(settings());
+    let paused = Limits { is_paused: true, ..Limits::default() };
+    node.limits(ACTION, paused);
+    node.hand_over(vec![limited(1), work(2)]);
+    assert_eq!(node.started(), [id(2)]);
+    assert_eq!(node.dispatcher.waiting(id(1)), Some(Waiting::ForResume { scope: ACTION }));
+    node.limits(TENANT, paused);
+    node.limits(ACTION, Limits::default());
+    assert_eq!(node.started(), []);
+    assert_eq!(node.dispatcher.waiting(id(1)), Some(Waiting::ForResume { scope: TENANT }));
+    node.limits(TENANT, Limits::default());
+    assert_eq!(node.started(), [id(1)]);
+}
+
+#[test]
+fn a_heavier_tenant_gets_more_turns() {
+    let mut node = Node::ready(Settings { slots: 1, ..settings() });
+    node.step(Input::Weight { tenant: TenantId(8), weight: 3 });
+    let other = |number| Work { tenant: TenantId(8), ..work(number) };
+    node.hand_over((1..=4).map(work).collect());
+    node.hand_over((11..=16).map(other).collect());
+    let order: Vec<_> = (0..9).flat_map(|_| node.run(AttemptOutcome::Completed)).collect();
+    // The first had no one beside it.
+    let of_heavy = order[1..].iter().filter(|ended| (11..=16).any(|number| **ended == id(number)));
+    assert_eq!(of_heavy.count(), 6, "{order:?}");
+}

@@ -1,0 +1,1 @@
+select controls::text from engine.tenant where id = $1

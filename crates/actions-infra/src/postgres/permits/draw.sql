@@ -1,0 +1,1 @@
+select kind, id, count, again_us from engine.draw_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)
