@@ -160,6 +160,7 @@ async fn prepare(
     };
     let call = Call {
         execution: work.id,
+        parent: work.parent,
         attempt: start.number,
         tenant,
         action: action.spec.name.as_str().to_owned(),
@@ -167,6 +168,7 @@ async fn prepare(
         input,
         event,
         node,
+        queued_at: work.queued_at,
         started_at: app.ports.clock.now(),
         timeout: action.spec.timeout(),
     };
