@@ -177,7 +177,7 @@ fn an_execution_shows_why_it_was_tried_again_and_what_was_answered() {
     action_type: webhook
     handler: webhook.http
     config: {{ webhook_url: 'http://{unused}/' }}
-    retry_policy: {{ max_retries: 1, backoff: fixed, initial_delay_ms: 10, jitter: false }}
+    retry_policy: {{ max_retries: 1, backoff: fixed, initial_delay_ms: 100, jitter: false }}
 "
     );
     dev.file("a.yaml", &spec);
@@ -188,7 +188,7 @@ fn an_execution_shows_why_it_was_tried_again_and_what_was_answered() {
     let id = sent.out.trim();
     let shown = dev.run(&["execution", "show", id]).out;
     let (head, timeline) = shown.split_once("\n\n").unwrap();
-    assert!(head.contains("error      connect."), "{head}");
+    assert!(head.contains("error      egress.connect: could not connect to 127.0.0.1"), "{head}");
     assert!(head.contains("xxx… (3011 bytes in all)"), "an input is bounded: {head}");
     assert!(timeline.contains("attempt 2  retry: failed on node "), "{timeline}");
     let wide = dev.run(&["execution", "show", id, "-o", "wide"]).out;

@@ -166,15 +166,13 @@ fn with_others(bytes: &[u8], problem: Problem) -> Problem {
         actions: Vec<&'a RawValue>,
     }
     let Ok(Actions { actions }) = serde_json::from_slice(bytes) else { return problem };
-    // The first is known with its line.
-    let first = problem.errors.first().map(|first| format!("{}/", first.pointer));
-    let others = actions.iter().enumerate().filter_map(|(index, raw)| {
-        let place = format!("/actions/{index}");
-        if first.as_ref().is_some_and(|first| first.starts_with(&format!("{place}/"))) {
-            return None;
-        }
+    let each = actions.iter().enumerate().filter_map(|(index, raw)| {
         let error = decode_raw::<DefinitionEntry>(raw.get()).err()?.errors.pop()?;
-        Some(FieldError::new(format!("{place}{}", error.pointer), error.message))
+        Some(FieldError::new(format!("/actions/{index}{}", error.pointer), error.message))
     });
-    others.take(MISTAKES_MAX).fold(problem, Problem::with_error)
+    let each: Vec<FieldError> = each.take(MISTAKES_MAX).collect();
+    // Else the refusal has another reason than the shape of an action.
+    let is_shape =
+        problem.errors.iter().all(|told| each.iter().any(|one| one.message == told.message));
+    if is_shape { problem.with_errors(each) } else { problem }
 }

@@ -146,10 +146,10 @@ fn syntax_error(errors: &cel::ParseErrors) -> CelError {
 
 /// The parser speaks of its tokens: this says the same of the text.
 fn plain(message: &str) -> String {
-    const END: &str = "'<EOF>'";
-    let place = |token: &str| match token.trim() {
+    const END: &str = "<EOF>";
+    let place = |token: &str| match token.trim().trim_matches('\'') {
         END => "at its end".to_owned(),
-        token => format!("at {token}"),
+        _ => format!("at {}", token.trim()),
     };
     if let Some(text) = message.strip_prefix("token recognition error at: ") {
         return format!("{} means nothing in CEL", text.trim());
@@ -172,10 +172,11 @@ fn plain(message: &str) -> String {
     let (token, expected) = rest.split_once(" expecting ").unwrap_or((rest, ""));
     let wanted = match expected {
         "" => "something else is expected".to_owned(),
-        set if set.contains("IDENTIFIER") => "a value is expected".to_owned(),
         END => "the end is expected".to_owned(),
+        set if set.contains("IDENTIFIER") => "a value is expected".to_owned(),
         set => {
-            format!("expected is one of {}", set.trim_matches(['{', '}']).replace(END, "the end"))
+            let set = set.trim_matches(['{', '}']).replace(END, "the end");
+            format!("expected is one of {set}")
         }
     };
     format!("{} {wanted}", place(token))
