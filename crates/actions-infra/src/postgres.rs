@@ -403,9 +403,9 @@ impl Postgres {
             .map_err(OpenError::Unreachable)
     }
 
-    /// A connection, or `Unavailable` with nothing written.
+    /// A connection for a flush, or `Unavailable` with nothing written.
     async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
-        self.pool.acquire().await.map_err(StoreError::unavailable)
+        self.engine.acquire().await.map_err(StoreError::unavailable)
     }
 }
 
