@@ -121,7 +121,10 @@ pub(super) async fn run_text(connection: &mut PgConnection, text: String) {
 
 /// A connection of somebody else: a user, or an administrator.
 pub(super) async fn outsider(database: &Database) -> PgConnection {
-    PgConnection::connect(&database.url).await.unwrap()
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    // A lock that should not be there makes a test fail and not hang.
+    sqlx::query("set lock_timeout = '5s'").execute(&mut connection).await.unwrap();
+    connection
 }
 
 /// A role without any right. Roles belong to the server, so its name is new.
