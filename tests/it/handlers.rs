@@ -53,6 +53,7 @@ fn job(config: Value, input: Value) -> Call {
     let now = SystemClock.now();
     Call {
         execution: ExecutionId::mint(now, [7; 10]),
+        parent: None,
         attempt: 1,
         tenant: TenantRef {
             id: TenantId(2),
@@ -65,6 +66,7 @@ fn job(config: Value, input: Value) -> Call {
         input,
         event: None,
         node: NodeId(1),
+        queued_at: now - chrono::TimeDelta::seconds(2),
         started_at: now,
         timeout: Duration::from_secs(20),
     }
@@ -74,7 +76,7 @@ fn job(config: Value, input: Value) -> Call {
 fn caused(config: Value, event_type: &str, data: &str) -> Call {
     let data = Json::parse(data).unwrap();
     let call = job(config, data.to_value());
-    let event = event(event_type, data, call.started_at);
+    let event = event(event_type, data, call.queued_at);
     Call { event: Some(Arc::new(event)), ..call }
 }
 

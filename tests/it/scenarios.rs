@@ -1,5 +1,6 @@
 //! What the whole system does, seen from outside.
 
+mod flushes;
 mod full_disk;
 mod intake;
 mod node_loss;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::plain::plain;
 use crate::problem::{
     BODY_INVALID, BODY_TIMEOUT, BODY_TOO_LARGE, BODY_UNKNOWN_FIELD, FieldError, MEDIA_UNSUPPORTED,
     Problem,
@@ -158,6 +159,8 @@ fn at_offset(text: &str, offset: usize, message: &str) -> Problem {
 fn misshapen(text: &str, error: &serde_json::Error) -> Problem {
     let full = error.to_string();
     let message = full.rsplit_once(" at line ").map_or(full.as_str(), |(message, _)| message);
+    let message = plain(message);
+    let message = message.as_str();
     let (line, column) = (error.line(), error.column());
     let is_unknown_field = message.starts_with("unknown field");
     let kind = match error.classify() {

@@ -258,6 +258,15 @@ impl Context {
         Client::new(&url, &tenant, self.token()?, self.global.timeout)
     }
 
+    /// A command for the same tenant and server, as it has to be typed.
+    fn again(&self, command: &str) -> String {
+        let flag = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!(" {name} {value}")).unwrap_or_default()
+        };
+        let Global { url, tenant, .. } = &self.global;
+        format!("actions {command}{}{}", flag("-T", tenant), flag("--url", url))
+    }
+
     fn token(&self) -> Result<Option<Secret>, CliError> {
         let file = self.global.token_file.clone();
         let file = file.or_else(|| self.environment.find("ACTIONS_TOKEN_FILE").map(PathBuf::from));

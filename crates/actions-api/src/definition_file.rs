@@ -16,6 +16,10 @@ mod tests;
 
 use beside::{Beside, Key};
 
+use crate::plain::plain;
+
+/// Mistakes that are looked for. Each costs a reading of the file.
+const MISTAKES_MAX: usize = 50;
 /// Most bytes of one file.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
@@ -76,8 +80,10 @@ impl DefinitionFile {
     /// # Errors
     /// Every mistake that can be found without the server, in the order of the file.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
-        let written: Written = parse_yaml(text).map_err(|mistake| vec![mistake])?;
-        Self::put_together(written, text)
+        match parse_yaml(text) {
+            Ok(written) => Self::put_together(written, text),
+            Err(first) => Err(with_others(text, first)),
+        }
     }
 
     /// Checks what was read out of `text`.
@@ -131,6 +137,71 @@ impl DefinitionFile {
     }
 }
 
+/// Where the definitions of a file begin.
+#[derive(Deserialize)]
+struct Places {
+    #[serde(default)]
+    actions: Vec<Spanned<serde_json::Value>>,
+    #[serde(default)]
+    subscriptions: Vec<Spanned<serde_json::Value>>,
+}
+
+/// The first mistake and those of the other definitions: a parser stops at a mistake, so the
+/// definition that has it is left out and the rest is read again.
+fn with_others(text: &str, first: Mistake) -> Vec<Mistake> {
+    let Ok(places) = parse_yaml::<Places>(text) else { return vec![first] };
+    let all = places.actions.iter().chain(&places.subscriptions);
+    let mut starts: Vec<u64> = all.map(|one| one.referenced.line()).collect();
+    starts.sort_unstable();
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut mistakes = Vec::new();
+    let mut found = Err(first);
+    loop {
+        match found {
+            Err(mistake) if leave_out(&mut lines, &starts, mistake.line) => mistakes.push(mistake),
+            // It belongs to no definition, or to what leaving one out has left behind.
+            Err(mistake) => {
+                if mistakes.is_empty() {
+                    mistakes.push(mistake);
+                }
+                break;
+            }
+            Ok(Written { actions, .. }) => {
+                // Subscriptions beside the actions may name one that was left out.
+                let rest = Written { actions, subscriptions: Vec::new() };
+                mistakes.extend(DefinitionFile::put_together(rest, text).err().unwrap_or_default());
+                break;
+            }
+        }
+        if mistakes.len() >= MISTAKES_MAX {
+            break;
+        }
+        found = parse_yaml::<Written>(&lines.join("\n"));
+    }
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    mistakes
+}
+
+/// Empties the lines of the definition that a line belongs to, without moving the others.
+/// Answers whether it had any.
+fn leave_out(lines: &mut [&str], starts: &[u64], line: u64) -> bool {
+    let next = starts.partition_point(|start| *start <= line);
+    let place = |at: Option<&u64>| at.and_then(|line| usize::try_from(line - 1).ok());
+    let Some(start) = place(next.checked_sub(1).and_then(|last| starts.get(last))) else {
+        return false;
+    };
+    let end = place(starts.get(next)).unwrap_or(lines.len()).min(lines.len());
+    let mut had_any = false;
+    for line in lines.get_mut(start..end).unwrap_or_default() {
+        // What begins in the first column is the name of a list.
+        if line.starts_with([' ', '-']) {
+            had_any |= !line.trim().is_empty();
+            *line = "";
+        }
+    }
+    had_any
+}
+
 /// Reads YAML into a type, with the place of the first mistake.
 pub(crate) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
     if text.len() > FILE_BYTES_MAX {
@@ -147,7 +218,7 @@ pub(crate) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> 
         let place = error.location().map(|location| (location.line(), location.column()));
         let (line, column) = place.unwrap_or((1, 1));
         let message = error.without_snippet().to_string();
-        Mistake { line, column, message: without_place(&message) }
+        Mistake { line, column, message: plain(&without_place(&message)) }
     })
 }
 

@@ -6,11 +6,14 @@ use actions_app::commands::submit_event::Idempotency;
 use actions_app::durations::parse_duration;
 use actions_domain::limits::{IDEMPOTENCY_KEY_BYTES_MAX, WAIT_MAX};
 use actions_domain::ports::definitions::Expected;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::de::DeserializeOwned;
 
+use crate::plain::plain;
 use crate::problem::{Problem, VERSION_REQUIRED, VERSION_STALE};
 use crate::routes::Api;
 
@@ -23,9 +26,8 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Api> for Segments<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let Path(segments) = Path::from_request_parts(parts, api)
-            .await
-            .map_err(|rejection| Problem::parameter("path", rejection.body_text()))?;
+        let Path(segments) =
+            Path::from_request_parts(parts, api).await.map_err(|rejection| misread(&rejection))?;
         Ok(Self(segments))
     }
 }
@@ -37,10 +39,36 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        let Query(params) = Query::try_from_uri(&parts.uri)
-            .map_err(|rejection| Problem::parameter("query", rejection.body_text()))?;
+        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
+            let message = innermost(&rejection);
+            // The parser names the parameter before its complaint, where it knows it.
+            match message.split_once(": ").filter(|(name, _)| !name.contains(' ')) {
+                Some((name, message)) => Problem::parameter(name, plain(message)),
+                None => Problem::parameter("query", plain(&message)),
+            }
+        })?;
         Ok(Self(params))
     }
+}
+
+fn misread(rejection: &PathRejection) -> Problem {
+    let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+        return Problem::parameter("path", rejection.body_text());
+    };
+    match failed.kind() {
+        ErrorKind::DeserializeError { key, value, message } => {
+            Problem::parameter(key, format!("{value:?}: {}", plain(message)))
+        }
+        ErrorKind::ParseErrorAtKey { key, value, expected_type } => {
+            let message = plain(&format!("invalid {expected_type}"));
+            Problem::parameter(key, format!("{value:?}: {message}"))
+        }
+        other => Problem::parameter("path", plain(&other.to_string())),
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 /// What a change expects to be there, from `If-Match` and `If-None-Match`.

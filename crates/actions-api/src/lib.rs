@@ -14,6 +14,7 @@ pub mod library;
 mod members;
 mod openapi;
 mod page;
+mod plain;
 pub mod problem;
 mod request;
 mod routes;

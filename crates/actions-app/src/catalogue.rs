@@ -162,7 +162,9 @@ impl Catalogue {
         action: ActionId,
         defs: i64,
     ) -> Result<Option<Arc<Action>>, StoreError> {
-        let current = self.find(tenant).and_then(|known| known.action(action));
+        // What is here says nothing of an edit that is not here yet.
+        let known = self.find(tenant).filter(|known| known.version() >= defs);
+        let current = known.and_then(|known| known.action(action));
         if let Some(current) = current.filter(|current| current.version <= defs) {
             return Ok(Some(current));
         }

@@ -12,6 +12,7 @@ use actions_domain::ports::handler::{Call, TenantRef};
 pub(crate) fn call(config: Value, input: Value) -> Call {
     Call {
         execution: ExecutionId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
+        parent: None,
         attempt: 1,
         tenant: TenantRef {
             id: TenantId(2),
@@ -24,6 +25,7 @@ pub(crate) fn call(config: Value, input: Value) -> Call {
         input,
         event: None,
         node: NodeId(1),
+        queued_at: "2026-11-21T07:27:59Z".parse().expect("a time"),
         started_at: "2026-11-21T07:28:00Z".parse().expect("a time"),
         timeout: Duration::from_secs(30),
     }

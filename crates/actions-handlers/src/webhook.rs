@@ -1,7 +1,8 @@
 //! Deliveries over HTTP: what the three webhook handlers share.
 //!
-//! The body is `{event, data, timestamp, tenant_id}`, with the data byte for byte as it came.
-//! `webhook-id` is the execution's id, the same over all attempts, and `actions-attempt` counts
+//! The body is `{event, data, timestamp, tenant_id, event_id, execution_id}`, with the data byte
+//! for byte as it came, the time of the event, and `parent_id` where a dead execution is
+//! repeated. It is the same over all attempts. `webhook-id` is the execution's id, the same over all attempts, and `actions-attempt` counts
 //! them, so a receiver can recognise a repetition. Only 2xx is success; 410 switches the action
 //! off.
 
@@ -98,8 +99,13 @@ fn classify(response: &Response, call: &Call) -> Outcome {
 struct Body<'a> {
     event: Option<&'a str>,
     data: Data<'a>,
+    /// When the event happened; a job, when it was asked for.
     timestamp: String,
     tenant_id: Uuid,
+    event_id: Option<Uuid>,
+    execution_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_id: Option<Uuid>,
 }
 
 #[derive(Serialize)]
@@ -113,11 +119,16 @@ fn body(call: &Call) -> Vec<u8> {
     let event = call.event.as_deref();
     // The event's own text keeps every digit of its numbers; a job's input may differ from it.
     let text = event.map(|event| &event.data).filter(|data| data.to_value() == call.input);
+    let happened_at =
+        event.map_or(call.queued_at, |event| event.attributes.time.unwrap_or(event.accepted_at));
     let body = Body {
         event: event.map(|event| event.event_type.as_str()),
         data: text.map_or(Data::Tree(&call.input), Data::Text),
-        timestamp: call.started_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        timestamp: happened_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
         tenant_id: call.tenant.uuid,
+        event_id: event.map(|event| event.id.0),
+        execution_id: call.execution.0,
+        parent_id: call.parent.map(|parent| parent.0),
     };
     serde_json::to_vec(&body).unwrap_or_default()
 }

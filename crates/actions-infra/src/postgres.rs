@@ -19,7 +19,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, SqlSafeStr};
+use sqlx::{Connection, PgConnection, PgPool, SqlSafeStr};
 
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
@@ -187,10 +187,10 @@ impl Postgres {
     pub async fn connect(options: PostgresOptions) -> Result<Self, OpenError> {
         let address = PgConnectOptions::from_str(&options.url).map_err(OpenError::Url)?;
         let address = address.application_name("actions").options(SESSION);
-        let pool = pool_options(options.connections_max)
-            .connect_with(address.clone())
-            .await
-            .map_err(OpenError::Unreachable)?;
+        let pool = match pool_options(options.connections_max).connect_with(address.clone()).await {
+            Ok(pool) => pool,
+            Err(error) => return Err(OpenError::Unreachable(cause(error, &address).await)),
+        };
         let store = Self {
             pool,
             engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address),
@@ -279,8 +279,10 @@ impl Postgres {
         for part in 0..self.part_count().await? {
             outcomes.push(self.carry_old_work(part).await);
         }
-        outcomes.push(self.drop_all("select engine.drop_old_work_v1()").await);
-        outcomes.push(self.drop_all("select engine.drop_old_dedupe_v1()").await);
+        let work = "select engine.drop_old_work_v1()";
+        outcomes.push(self.drop_all(work, "an old segment of the log was dropped").await);
+        let dedupe = "select engine.drop_old_dedupe_v1()";
+        outcomes.push(self.drop_all(dedupe, "an old day of deduplication was dropped").await);
         if let Some(days) = self.options.keep_days {
             outcomes.push(self.drop_old_history(days).await);
         }
@@ -320,6 +322,8 @@ impl Postgres {
             match store.is_chore_due().await {
                 Ok(true) => match store.tend().await {
                     Ok(()) => tracing::debug!("the database was tended"),
+                    // Stopping half-way is how a process ends: the next one goes on.
+                    Err(_) if store.pool.is_closed() => {}
                     Err(error) => tracing::warn!(%error, "the database was not tended"),
                 },
                 Ok(false) => {}
@@ -336,13 +340,13 @@ impl Postgres {
             .map_err(error::read_error)
     }
 
-    async fn drop_all(&self, step: &'static str) -> Result<(), StoreError> {
+    async fn drop_all(&self, step: &'static str, told: &'static str) -> Result<(), StoreError> {
         while let Some(name) = sqlx::query_scalar::<_, Option<String>>(step)
             .fetch_one(&self.pool)
             .await
             .map_err(error::read_error)?
         {
-            tracing::info!(partition = name, "dropped");
+            tracing::info!(table = name, "{told}");
         }
         Ok(())
     }
@@ -355,7 +359,7 @@ impl Postgres {
                 .await
                 .map_err(error::read_error)?
         {
-            tracing::info!(partition = name, "dropped");
+            tracing::info!(table = name, "an old day of the history was dropped");
         }
         Ok(())
     }
@@ -405,9 +409,22 @@ impl Postgres {
             .map_err(OpenError::Unreachable)
     }
 
-    /// A connection, or `Unavailable` with nothing written.
+    /// A connection for a flush, or `Unavailable` with nothing written.
     async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
-        self.pool.acquire().await.map_err(StoreError::unavailable)
+        self.engine.acquire().await.map_err(StoreError::unavailable)
+    }
+}
+
+/// Why there is no connection. A pool tries again and again while it is refused, and then tells
+/// only of its own patience.
+async fn cause(error: sqlx::Error, address: &PgConnectOptions) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    let once = PgConnection::connect_with(address);
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, once).await {
+        Ok(Err(cause)) => cause,
+        Ok(Ok(_)) | Err(_) => error,
     }
 }
 

@@ -50,6 +50,31 @@ async fn a_set_is_compared_then_applied_and_then_the_same() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_a_mistake_of_each_action() {
+    let app = TestApp::start().await;
+    let action =
+        |name: &str| json!({ "name": name, "action_type": "custom", "handler": "test.script" });
+    let (good, mut one, mut two) = (action("good"), action("one"), action("two"));
+    one["timeout_seconds"] = json!("soon");
+    two["subscriptions"] = json!([{ "event_patern": "a.b" }]);
+    let set = json!({ "actions": [one, good, two] });
+    for verb in ["validate", "diff", "apply"] {
+        let refused = app.post(&format!("definitions:{verb}"), set.clone()).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        let body = refused.body();
+        let errors = body["errors"].as_array().unwrap();
+        let places: Vec<_> = errors
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap().split('/').nth(2).unwrap())
+            .collect();
+        assert_eq!(places, ["0", "2"], "{body:#}");
+        let message = errors[0]["message"].as_str().unwrap();
+        assert!(message.ends_with("expected a whole number that is not negative"), "{message}");
+    }
+    assert_eq!(app.get("actions").await.body()["items"], json!([]));
+}
+
+#[tokio::test]
 async fn what_is_exported_can_be_applied() {
     let app = TestApp::start().await;
     app.post("definitions:apply", set()).await;

@@ -48,9 +48,9 @@ async fn an_execution_tells_its_life() {
     let timeline = app.send(Method::GET, &in_tenant(&format!("{path}/timeline")), &text, "").await;
     insta::assert_snapshot!(timeline.text, @r#"
     00:00.000  orders.paid  matched ship
-    00:00.000  attempt 1    failed (http.status: answered 503), retried after 1 s
-    00:01.000  attempt 2    failed (http.status: answered 503), retried after 2 s
-    00:03.000  attempt 3    completed
+    00:00.000  attempt 1    failed on node 1 (http.status: answered 503), retried after 1 s
+    00:01.000  attempt 2    retry: failed on node 1 (http.status: answered 503), retried after 2 s
+    00:03.000  attempt 3    retry: completed on node 1
     "#);
     assert_eq!(app.get(&format!("{path}/timeline")).await.body()["text"], timeline.text.as_str());
     let why = app.get(&format!("{path}/why")).await.body();

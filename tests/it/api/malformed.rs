@@ -274,3 +274,17 @@ async fn no_query_or_path_leads_to_a_failure_of_ours() {
         answer.problem();
     }
 }
+
+#[tokio::test]
+async fn a_path_or_a_query_that_cannot_be_read_is_told_without_words_of_the_program() {
+    let app = TestApp::start().await;
+    let told = async |path: &str| {
+        let answer = app.get(path).await;
+        assert_eq!(answer.problem(), "400 parameter.invalid", "{path}");
+        answer.body()["detail"].as_str().unwrap().to_owned()
+    };
+    let id = told("executions/17").await;
+    assert!(id.contains("execution") && id.contains("expected an id like"), "{id}");
+    let limit = told("events/01900000-0000-7000-8000-000000000001/matches?limit=many").await;
+    assert!(limit.contains("limit") && limit.contains("expected a whole number"), "{limit}");
+}

@@ -1,5 +1,7 @@
 //! Figures of a tenant, queues, limits.
 
+use axum::http::Method;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -48,4 +50,26 @@ async fn limits_tell_what_is_used() {
     let limits = app.get("limits").await.body();
     assert_eq!(limits["actions_used"], 1);
     assert_eq!(limits["limits"]["batch_events"], 1000);
+}
+
+#[tokio::test]
+async fn callers_invent_no_labels() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::start().await;
+    for method in ["GET", "BREW", "get"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        app.send(method, "/v1/invented", &[], "").await;
+    }
+    let text = recorder.handle().render();
+    let mut counted: Vec<_> =
+        text.lines().filter(|line| line.starts_with("actions_http_requests_total")).collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            r#"actions_http_requests_total{method="GET",status="404"} 1"#,
+            r#"actions_http_requests_total{method="other",status="404"} 2"#,
+        ]
+    );
 }

@@ -24,6 +24,19 @@ async fn health_and_limits_need_no_credential() {
 }
 
 #[tokio::test]
+async fn the_root_leads_to_paths_that_there_are() {
+    let app = TestApp::start().await;
+    let index = open(&app, "/").await.body();
+    assert_eq!(index["name"], "actions");
+    let document: serde_json::Value = serde_json::from_str(&actions::openapi_json()).unwrap();
+    let links = index["links"].as_object().unwrap();
+    assert!(links.len() > 8, "{index:#}");
+    for path in links.values() {
+        assert!(document["paths"][path.as_str().unwrap()]["get"].is_object(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_need_one() {
     let app = TestApp::start().await;
     insta::assert_snapshot!(open(&app, "/metrics").await.problem(), @"401 auth.missing");

@@ -101,6 +101,26 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn the_tests_that_conformance_names_exist() {
+    let name = Regex::new(r"`(?:actions-\w+ )?((?:\w+::)*\w+)`").unwrap();
+    let files: Vec<_> =
+        tree::rust_files().iter().map(|path| (path.clone(), tree::read(path))).collect();
+    let is_there = |test: &str| {
+        let (function, file) = (format!("fn {test}("), format!("/{test}.rs"));
+        files.iter().any(|(path, text)| path.ends_with(&file) || text.contains(&function))
+            || tree::exists(test)
+    };
+    let text = tree::read("docs/conformance.md");
+    let rows = text.lines().filter_map(|line| line.rsplit_once(" | "));
+    let cells: Vec<&str> = rows.map(|(_, shown_by)| shown_by).collect();
+    assert!(cells.len() > 50, "docs/conformance.md has another form than this test knows");
+    let tests =
+        cells.iter().flat_map(|cell| name.captures_iter(cell)).map(|found| found[1].to_owned());
+    let missing = tests.filter(|test| !is_there(test.rsplit("::").next().unwrap())).collect();
+    tree::expect_only("docs/conformance.md names tests that exist.", missing, &[]);
+}
+
+#[test]
 fn decisions_are_numbered_and_short() {
     let mut names = tree::stems("docs/decisions", "md");
     assert!(names.remove("README"), "docs/decisions/README.md lists the decisions");

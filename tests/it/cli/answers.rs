@@ -54,9 +54,24 @@ fn the_way_of_an_event_can_be_followed() {
     assert_eq!(sent["executions"][0]["status"], "completed");
     let id = sent["executions"][0]["id"].as_str().unwrap();
 
-    let timeline = dev.run(&["executions", "show", id]).out;
+    let shown = dev.run(&["executions", "show", id]).out;
+    let (head, timeline) = shown.split_once("\n\n").unwrap();
+    let event = sent["id"].as_str().unwrap();
+    for (title, value) in [
+        ("execution", id),
+        ("action", "greet"),
+        ("tenant", "default"),
+        ("status", "completed"),
+        ("event", event),
+    ] {
+        let line = format!("{title:9}  {value}");
+        assert!(head.lines().any(|one| one == line), "{line:?} is not in {head}");
+    }
+    for title in ["queued", "started", "ended", "output"] {
+        assert!(head.lines().any(|one| one.starts_with(&format!("{title:9}  "))), "{head}");
+    }
     assert!(timeline.starts_with("00:00.000  users.created  matched greet\n"), "{timeline}");
-    assert!(timeline.trim_end().ends_with("attempt 1      completed"), "{timeline}");
+    assert!(timeline.contains("attempt 1      completed on node "), "{timeline}");
     assert_eq!(dev.run(&["execution", "list", "--action", "greet", "-o", "name"]).out.trim(), id);
     assert_eq!(dev.run(&["execution", "list", "--status", "failed", "-o", "name"]).out, "");
     assert!(dev.run(&["execution", "why", id]).out.contains("completed"));
@@ -71,7 +86,6 @@ fn the_way_of_an_event_can_be_followed() {
         ✓ handler_installed: handler audit.log is installed
         ✗ action_conditions: data.tier = "premium", got "free"
     "#);
-    let event = sent["id"].as_str().unwrap();
     assert!(dev.run(&["explain", event]).out.starts_with("✓ greet"));
     let mixed = dev.run(&["explain", event, "tier=free"]);
     assert_eq!(mixed.code, 2, "a stored event has its own data: {mixed:?}");
@@ -102,6 +116,9 @@ fn every_subscription_is_explained_and_filters_can_be_tried() {
     assert!(some.err.starts_with("53 more"), "{some:?}");
     let some = dev.run(&["explain", "a.b", "--limit", "7", "--all"]);
     assert!(some.err.starts_with("54 more"), "{some:?}");
+
+    let matching = dev.run(&["explain", "a.b"]);
+    assert_eq!(matching.err, "1 other subscription does not match; --all says why\n");
 
     let none = dev.run(&["explain", "shop.opened"]);
     assert_eq!(none.code, 1);
@@ -147,6 +164,76 @@ fn what_could_not_be_done_is_named_and_fails_the_command() {
     assert!(one.err.contains("1 done, 0 refused, 1 unknown"), "{one:?}");
     let gone = dev.run(&["dlq", "discard", unknown, other, "--reason", "a test", "-y"]);
     assert_eq!(gone.code, 5, "{gone:?}");
+}
+
+#[test]
+fn an_execution_shows_why_it_was_tried_again_and_what_was_answered() {
+    let dev = Dev::ephemeral();
+    // Ports below 1024 are closed to calls, so an unused one above is taken.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let spec = format!(
+        "actions:
+  - name: call
+    action_type: webhook
+    handler: webhook.http
+    config: {{ webhook_url: 'http://{unused}/' }}
+    retry_policy: {{ max_retries: 1, backoff: fixed, initial_delay_ms: 100, jitter: false }}
+"
+    );
+    dev.file("a.yaml", &spec);
+    assert_eq!(dev.run(&["apply", "-f", "a.yaml"]).code, 0);
+    let text = "x".repeat(3_000);
+    let sent = dev.run(&["execute", "call", &format!("text={text}"), "--wait", "-o", "name"]);
+    assert_eq!(sent.code, 10, "{sent:?}");
+    let id = sent.out.trim();
+    let shown = dev.run(&["execution", "show", id]).out;
+    let (head, timeline) = shown.split_once("\n\n").unwrap();
+    assert!(head.contains("error      egress.connect: could not connect to 127.0.0.1"), "{head}");
+    assert!(head.contains("xxx… (3011 bytes in all)"), "an input is bounded: {head}");
+    assert!(timeline.contains("attempt 2  retry: failed on node "), "{timeline}");
+    let wide = dev.run(&["execution", "show", id, "-o", "wide"]).out;
+    assert!(wide.contains(&text), "{wide}");
+}
+
+#[test]
+fn an_event_whose_action_is_blocked_says_so() {
+    let dev = Dev::ephemeral();
+    let spec = "actions:
+  - { name: print, action_type: report_generation, handler: report.generate, event_patterns: [a.b] }
+  - { name: record, action_type: audit_log, handler: audit.log, event_patterns: [c.d] }
+";
+    dev.file("a.yaml", spec);
+    let applied = dev.run(&["apply", "-f", "a.yaml"]);
+    assert!(applied.err.contains("warning: a.yaml:2:"), "as validate does: {applied:?}");
+    assert!(applied.err.contains("no handler report.generate is installed"), "{applied:?}");
+    assert_eq!(dev.run(&["action", "disable", "record"]).code, 0);
+
+    let missing = dev.run(&["emit", "a.b", "--wait"]).out;
+    let blocked =
+        "print is blocked: handler report.generate is not installed; `actions handler list`";
+    assert!(missing.contains(blocked), "{missing}");
+    let off = dev.run(&["emit", "c.d", "-T", "default"]).out;
+    let enable = "`actions action enable record -T default` switches it on";
+    assert!(off.contains("record is blocked: the action is switched off"), "{off}");
+    assert!(off.contains(enable), "{off}");
+    let none = dev.run(&["emit", "e.f"]).out;
+    let id = none.lines().next().unwrap().trim_start_matches("event ");
+    let hint = format!("no action matched; `actions explain {id} --all` says why");
+    assert!(none.contains(&hint), "{none}");
+}
+
+#[test]
+fn a_list_that_is_cut_says_so() {
+    let dev = Dev::ephemeral();
+    assert_eq!(dev.run(&["emit", "a.b", "--count", "3"]).code, 0);
+    let cut = dev.run(&["events", "list", "--limit", "2", "-o", "name"]);
+    assert_eq!(cut.out.lines().count(), 2);
+    assert_eq!(cut.err, "only the first 2; --limit 20 shows more\n");
+    let whole = dev.run(&["events", "list", "--limit", "3", "-o", "name"]);
+    assert_eq!((whole.out.lines().count(), whole.err.as_str()), (3, ""));
+    let none = dev.run(&["events", "list", "--limit", "0"]);
+    assert_eq!((none.code, none.out.as_str()), (2, ""));
+    assert!(none.err.contains("expected a number from 1 on"), "{none:?}");
 }
 
 #[test]

@@ -88,11 +88,42 @@ fn a_server_wants_a_token_and_so_do_its_callers() {
         known = ask(&[("ACTIONS_TOKEN", token.1)]);
     }
     let (unknown, none) = (ask(&[("ACTIONS_TOKEN", "another-token-0123456789")]), ask(&[]));
+    let doctor = |token| {
+        let variables = [("ACTIONS_TOKEN", token), ("ACTIONS_TENANT", "admin"), database];
+        run(folder.path(), &variables, &["doctor", "--url", &url])
+    };
+    let (well, ill) = (doctor(token.1), doctor("another-token-0123456789"));
     server.kill().unwrap();
     server.wait().unwrap();
     assert_eq!((known.code, known.out.as_str()), (0, "admin\n"), "{known:?}");
     assert_eq!((unknown.code, none.code), (4, 4));
     assert!(none.err.contains("ACTIONS_TOKEN"), "{none:?}");
+    assert!(none.err.contains(&format!("{url}/docs/errors/auth.missing")), "{none:?}");
+    assert!(well.out.contains("✓ token  the server takes it"), "{well:?}");
+    assert_eq!((well.code, ill.code), (0, 1), "{ill:?}");
+    assert!(ill.out.contains("✗ token  The credential is not known"), "{ill:?}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named_with_the_cause_and_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("postgres://me:hush@{unused}/app");
+    let token = ("ACTIONS_BOOTSTRAP_TOKEN", "0123456789abcdef");
+    let variables = [("DATABASE_URL", url.as_str()), token, ("ACTIONS_LISTEN", "127.0.0.1:0")];
+    for (arguments, code) in [
+        (&["serve"] as &[&str], 8),
+        (&["migrate", "up"], 8),
+        (&["migrate", "status"], 8),
+        (&["doctor", "db"], 1),
+    ] {
+        let said = run(folder.path(), &variables, arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        assert!(all.contains(&format!("postgres://{unused}/app: ")), "{arguments:?}: {all}");
+        assert!(all.contains("Connection refused"), "{arguments:?}: {all}");
+        assert!(!all.contains("hush"), "{arguments:?}: {all}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The program under test, and a server to talk to.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -141,6 +141,13 @@ impl Dev {
         }
     }
 
+    /// What a server that has ended told on stderr.
+    pub(super) fn complaints(&mut self) -> String {
+        let mut text = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
     fn wait_until_ready(&mut self) {
         for _ in 0..2_000 {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -169,6 +176,7 @@ fn spawn(folder: &Path, address: &str, variables: &[(String, String)], extra: &[
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .env("ACTIONS_LOG", "error")
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the program under test can be started")
 }

@@ -1,7 +1,10 @@
 //! Deliveries: what receivers get, what their answers mean, and who can verify them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use actions_domain::id::ExecutionId;
+use actions_domain::json::Json;
 use actions_domain::ports::handler::{Call, Handler};
 use actions_handlers::egress::{Egress, EgressPolicy};
 use actions_handlers::webhook::retry::RetryWebhook;
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::peer::{Peer, Program, Received, status, text};
-use super::{caused, done, failed, find, gate, handlers, handlers_with, job, why};
+use super::{caused, done, event, failed, find, gate, handlers, handlers_with, job, why};
 use crate::support::clock::HeldClock;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
@@ -98,6 +101,30 @@ async fn deliveries_verify_in_three_languages_and_changed_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_delivery_says_when_its_event_happened_and_what_it_repeats() {
+    let peer = Peer::answering([]).await;
+    let handler = find(&handlers(), "webhook.http");
+    let config = json!({ "webhook_url": peer.url("/") });
+    let call = caused(config.clone(), "orders.paid", "{}");
+    let mut event = event("orders.paid", Json::parse("{}").unwrap(), call.queued_at);
+    event.attributes.time = Some("2020-02-29T12:00:00Z".parse().unwrap());
+    let parent = ExecutionId::mint(call.queued_at, [9; 10]);
+    let call = Call { event: Some(Arc::new(event)), parent: Some(parent), ..call };
+    done(handler.execute(&call).await);
+    let asked_for = job(config, json!({}));
+    done(handler.execute(&asked_for).await);
+
+    let bodies: Vec<Value> =
+        peer.received().iter().map(|one| serde_json::from_str(one.text()).unwrap()).collect();
+    assert_eq!(bodies[0]["timestamp"], "2020-02-29T12:00:00.000000Z");
+    assert_eq!(bodies[0]["parent_id"], parent.to_string());
+    let asked_at = asked_for.queued_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    assert_eq!(bodies[1]["timestamp"], asked_at.as_str());
+    assert_eq!(bodies[1]["event_id"], Value::Null);
+    assert_eq!(bodies[1].get("parent_id"), None);
+}
+
+#[tokio::test]
 async fn a_delivery_has_the_founding_body_with_every_digit_of_the_data() {
     let peer = Peer::answering([]).await;
     let handler = find(&handlers(), "webhook.signed");
@@ -111,10 +138,11 @@ async fn a_delivery_has_the_founding_body_with_every_digit_of_the_data() {
     done(handler.execute(&call).await);
 
     let received = peer.one();
-    let timestamp = call.started_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let event = call.event.as_ref().unwrap();
+    let timestamp = event.accepted_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let expected = format!(
-        r#"{{"event":"orders.paid","data":{{"total": 12345678901234567890.10, "b": 1, "a": 2}},"timestamp":"{timestamp}","tenant_id":"{}"}}"#,
-        call.tenant.uuid,
+        r#"{{"event":"orders.paid","data":{{"total": 12345678901234567890.10, "b": 1, "a": 2}},"timestamp":"{timestamp}","tenant_id":"{}","event_id":"{}","execution_id":"{}"}}"#,
+        call.tenant.uuid, event.id, call.execution,
     );
     assert_eq!(received.text(), expected);
     assert_eq!((received.method.as_str(), received.uri.to_string().as_str()), ("PUT", "/hook?x=1"));

@@ -25,6 +25,9 @@ use sqlx::{Connection, PgConnection};
 
 use crate::support::postgres::fresh_database;
 
+/// How often a state is looked for that has to come.
+const LOOKS: usize = 5_000;
+
 pub(super) struct Database {
     pub(super) url: String,
     pub(super) store: Postgres,
@@ -91,6 +94,21 @@ impl Database {
         self.store.save_action(tenant, event_id().0, &spec, Expected::Absent).await.unwrap()
     }
 
+    /// Returns once so many sessions wait for a lock.
+    ///
+    /// # Panics
+    /// When they do not, after some seconds.
+    pub(super) async fn until_waiting(&self, sessions: i64) {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        for _ in 0..LOOKS {
+            if self.count(waiting).await == sessions {
+                return;
+            }
+        }
+        panic!("{} sessions wait for a lock, not {sessions}", self.count(waiting).await);
+    }
+
     pub(super) async fn count(&self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(self.store.pool()).await.unwrap()
     }
@@ -103,7 +121,10 @@ pub(super) async fn run_text(connection: &mut PgConnection, text: String) {
 
 /// A connection of somebody else: a user, or an administrator.
 pub(super) async fn outsider(database: &Database) -> PgConnection {
-    PgConnection::connect(&database.url).await.unwrap()
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    // A lock that should not be there makes a test fail and not hang.
+    sqlx::query("set lock_timeout = '5s'").execute(&mut connection).await.unwrap();
+    connection
 }
 
 /// A role without any right. Roles belong to the server, so its name is new.
@@ -172,6 +193,12 @@ pub(super) fn submission_of(
         event: None,
     };
     (item, Commit { submissions: vec![submission], ..Commit::default() })
+}
+
+/// The same commit, which accepts a new event with one execution as well.
+pub(super) fn and_submit(settled: Commit, part: Part) -> Commit {
+    let (_, submitted) = submission(part, None);
+    Commit { submissions: submitted.submissions, ..settled }
 }
 
 /// The item where the receipt says that it was put.

@@ -80,23 +80,7 @@ async fn a_number_is_not_given_again_after_history_was_dropped() {
     let database = open().await;
     let item = database.accept(Part(0)).await;
     database.store.commit(database.finish(item, 1)).await.unwrap();
-    // A day of long ago that holds it.
-    run(&database, "create table engine.execution_20200101 (like engine.execution including all)")
-        .await;
-    run(&database, "insert into engine.execution_20200101 select * from engine.execution").await;
-    run(
-        &database,
-        "update engine.execution_20200101 set id = '01700000-0000-7000-8000-000000000000'",
-    )
-    .await;
-    run(&database, "delete from engine.execution").await;
-    run(
-        &database,
-        "alter table engine.execution attach partition engine.execution_20200101
-         for values from ('01700000-0000-0000-0000-000000000000')
-         to ('01700000-ffff-0000-0000-000000000000')",
-    )
-    .await;
+    age_history(&database).await;
 
     run(&database, "select engine.drop_old_history_v1(30)").await;
 
@@ -105,6 +89,24 @@ async fn a_number_is_not_given_again_after_history_was_dropped() {
     let node = database.store.join("left").await.unwrap();
     let leases = database.store.claim(node, &[], 2).await.unwrap();
     assert_eq!(leases[0].next_fin, 2);
+}
+
+/// An item of the log is finished because its execution is there.
+#[tokio::test]
+async fn history_is_kept_while_a_log_may_still_hold_its_items() {
+    let database = open().await;
+    let item = database.accept(Part(0)).await;
+    database.store.commit(database.finish(item, 1)).await.unwrap();
+    age_history(&database).await;
+    age(&database).await;
+    let drop = "select engine.drop_old_history_v1(2)";
+
+    run(&database, drop).await;
+    assert_eq!(database.count("select count(*) from engine.execution").await, 1);
+
+    run(&database, "delete from engine.work").await;
+    run(&database, drop).await;
+    assert_eq!(database.count("select count(*) from engine.execution").await, 0);
 }
 
 #[tokio::test]
@@ -130,6 +132,26 @@ async fn the_hourly_work_is_claimed_once() {
     let database = open().await;
     let claim = "select engine.claim_chore_v1('hourly')::int4::int8";
     assert_eq!((database.count(claim).await, database.count(claim).await), (1, 0));
+}
+
+/// Moves what is finished into a day of long ago.
+async fn age_history(database: &Database) {
+    run(database, "create table engine.execution_20200101 (like engine.execution including all)")
+        .await;
+    run(database, "insert into engine.execution_20200101 select * from engine.execution").await;
+    run(
+        database,
+        "update engine.execution_20200101 set id = '01700000-0000-7000-8000-000000000000'",
+    )
+    .await;
+    run(database, "delete from engine.execution").await;
+    run(
+        database,
+        "alter table engine.execution attach partition engine.execution_20200101
+         for values from ('01700000-0000-0000-0000-000000000000')
+         to ('01700000-ffff-0000-0000-000000000000')",
+    )
+    .await;
 }
 
 /// Moves the log two days into the past, into partitions of its own.

@@ -3,13 +3,15 @@
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::id::TenantId;
 use actions_domain::json::Json;
+use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::Store;
 use actions_domain::tenant::TenantSlug;
+use actions_domain::work::{Commit, Part, Submission};
 use actions_infra::postgres::{Emit, EmitError, emit_in};
 use serde_json::{Value, json};
 use sqlx::Connection;
 
-use super::fixture::{open, outsider, role, run_text};
+use super::fixture::{and_submit, connect, open, outsider, role, run_text, submission};
 
 fn paid() -> Emit {
     Emit::new(
@@ -40,6 +42,55 @@ async fn an_event_exists_when_the_transaction_that_emitted_it_commits() {
     assert_eq!((&body["id"], &body["type"]), (&json!(id), &json!("orders.paid")));
     assert_eq!(body["data"], json!({"total": 1.10, "b": 1, "a": 2}));
     assert!(rows[0].body.as_str().contains(r#"{"total": 1.10, "b": 1, "a": 2}"#));
+}
+
+/// A transaction that stays open for long, as users' transactions do.
+#[tokio::test]
+async fn an_open_transaction_that_emitted_holds_up_nothing_of_the_engine() {
+    let database = open().await;
+    let item = database.accept(Part(0)).await;
+    let (mut slow, mut quick) = (outsider(&database).await, outsider(&database).await);
+    let mut tx = slow.begin().await.unwrap();
+    sqlx::query("select count(*) from admin.events").execute(&mut *tx).await.unwrap();
+    emit_in(&mut tx, &TenantSlug::admin(), &paid()).await.unwrap();
+    emit_in(&mut quick, &TenantSlug::admin(), &paid()).await.unwrap();
+
+    // Whatever waited for it would end with its lock timeout.
+    let row = database.store.intake(10).await.unwrap().remove(0);
+    let mut moved = and_submit(database.finish(item, 1), Part(1));
+    moved.submissions[0].intake = Some(row.id);
+    database.store.commit(moved).await.unwrap();
+    database.store.commit(submission(Part(0), None).1).await.unwrap();
+    database.store.beat(database.node).await.unwrap();
+    let right = connect(&database.url).await;
+    let other = right.join("right").await.unwrap();
+    assert_eq!(right.claim(other, &[database.node], 2).await.unwrap().len(), 2);
+
+    tx.commit().await.unwrap();
+    assert_eq!(database.store.intake(10).await.unwrap().len(), 1, "the other one has moved");
+}
+
+#[tokio::test]
+async fn what_is_committed_late_is_found_late_and_not_missed() {
+    let database = open().await;
+    let (mut slow, mut quick) = (outsider(&database).await, outsider(&database).await);
+    sqlx::query("begin").execute(&mut slow).await.unwrap();
+    let late = emit_in(&mut slow, &TenantSlug::admin(), &paid()).await.unwrap();
+    let early = emit_in(&mut quick, &TenantSlug::admin(), &paid()).await.unwrap();
+
+    let mut found = Vec::new();
+    for is_late in [false, true] {
+        for row in database.store.intake(10).await.unwrap() {
+            let submission = Submission::new(row.tenant, None, Vec::new());
+            let submissions = vec![Submission { intake: Some(row.id), ..submission }];
+            database.store.commit(Commit { submissions, ..Commit::default() }).await.unwrap();
+            found.push((is_late, row.body.to_value()["id"].clone()));
+        }
+        if !is_late {
+            sqlx::query("commit").execute(&mut slow).await.unwrap();
+        }
+    }
+    assert_eq!(found, [(false, json!(early)), (true, json!(late))]);
 }
 
 #[tokio::test]

@@ -108,6 +108,92 @@ async fn an_attempt_whose_event_cannot_be_read_waits_and_spends_no_retry() {
 }
 
 #[tokio::test]
+async fn a_failed_beat_of_ones_own_starts_the_count_of_silent_ones_again() {
+    const BEAT: Duration = Duration::from_secs(2);
+    let mut engine = TestEngine::start().await;
+    engine.stop_node().await.unwrap();
+    let leases = engine.app.ports.leases.clone();
+    let silent = leases.join("silent").await.unwrap();
+    leases.claim(silent, &[], 1).await.unwrap();
+    engine.start_node().await;
+    let own = || engine.app.live.parts().len();
+    assert_eq!(own(), 2);
+
+    engine.advance(2 * BEAT).await;
+    engine.faults.plan("beat", Fails::Before, 1);
+    engine.advance(BEAT).await;
+    assert_eq!(engine.faults.outstanding(), 0);
+    for _ in 0..3 {
+        engine.advance(BEAT).await;
+        assert_eq!(own(), 2, "the silent one may only have been unheard");
+    }
+    engine.advance(BEAT).await;
+    assert_eq!(own(), 4);
+}
+
+#[tokio::test]
+async fn a_node_that_was_declared_dead_begins_anew() {
+    let engine = TestEngine::start().await;
+    engine.define("slow", "orders.*", json!({})).await;
+    engine.script.answer([Answer::Hang]);
+    let accepted = engine.emit("orders.paid", json!({})).await;
+    let before = engine.app.live.node().unwrap();
+    let leases = engine.app.ports.leases.clone();
+    let judge = leases.join("judge").await.unwrap();
+    leases.claim(judge, &[before], 0).await.unwrap();
+
+    // With its next beat, and not only when it was silent for too long.
+    engine.advance(Duration::from_secs(3)).await;
+    assert!(engine.app.live.node().is_some_and(|node| node > before));
+    engine.advance(Duration::from_secs(30)).await;
+
+    let execution = engine.execution(accepted.executions[0].execution).await;
+    assert_eq!(execution.status, Status::Completed, "its attempt was given up and made again");
+    assert_eq!(execution.attempts[0].cause, Cause::LeaseLost);
+}
+
+#[tokio::test]
+async fn an_acceptance_that_nobody_heard_of_is_asked_for_again_and_counts_once() {
+    let engine = TestEngine::start().await;
+    engine.define("quick", "orders.*", json!({})).await;
+    engine.faults.plan("commit", Fails::After, 1);
+
+    let events = vec![given_event("orders.paid", json!({}))];
+    let patience = engine.advance(Duration::from_secs(1));
+    let (submitted, ()) = tokio::join!(engine.submit(events), patience);
+
+    let execution = submitted.unwrap()[0].executions[0].execution;
+    assert_eq!(engine.execution(execution).await.status, Status::Completed);
+    assert_eq!(engine.script.calls().len(), 1);
+    let sent = engine.faults.commits();
+    let sent = sent.iter().flat_map(|commit| &commit.submissions);
+    let works: Vec<_> = sent.map(|submission| submission.ingests[0].works[0].1.id).collect();
+    assert_eq!(works, [execution, execution], "under the same id");
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_heard_of_is_never_sent_again() {
+    let engine = TestEngine::start().await;
+    engine.define("quick", "orders.*", json!({})).await;
+    let mut event = given_event("orders.paid", json!({}));
+    event.delay = Some(Duration::from_secs(5));
+    let accepted = engine.submit(vec![event]).await.unwrap();
+    let id = accepted[0].executions[0].execution;
+    let (before, epoch) = (engine.app.live.node(), engine.app.live.fences()[0].epoch);
+
+    engine.faults.plan("commit", Fails::After, 1);
+    engine.advance(Duration::from_secs(10)).await;
+
+    assert_eq!(engine.faults.outstanding(), 0);
+    assert_ne!(engine.app.live.node(), before, "everything is read again");
+    assert!(engine.app.live.fences()[0].epoch > epoch);
+    assert_eq!(engine.execution(id).await.status, Status::Completed);
+    let sent = engine.faults.commits();
+    let ends = sent.iter().flat_map(|commit| &commit.finishes);
+    assert_eq!(ends.filter(|finish| finish.item.work.id == id).count(), 1);
+}
+
+#[tokio::test]
 async fn a_scheduled_execution_is_cancelled_long_before_it_is_due() {
     let engine = TestEngine::start().await;
     engine.define("late", "orders.*", json!({})).await;

@@ -5,10 +5,14 @@ use std::time::Duration;
 use actions_app::commands::submit_event::{NewEvent, SubmitEventsError};
 use actions_domain::execution::Status;
 use actions_domain::limits::SCHEDULE_AHEAD_MAX;
+use actions_domain::ports::clock::Clock;
 use actions_domain::work::Cancel;
+use chrono::NaiveTime;
 use serde_json::json;
 
 use crate::support::engine::{Answer, TestEngine, given_event};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn the_actions_of_an_event_run_independently_of_one_another() {
@@ -45,6 +49,34 @@ async fn an_edit_holds_for_the_very_next_event() {
     let texts: Vec<_> =
         engine.script.calls().iter().map(|call| call.config["text"].clone()).collect();
     assert_eq!(texts, ["old", "new"]);
+}
+
+#[tokio::test]
+async fn an_edit_made_elsewhere_holds_for_the_very_next_event() {
+    let engine = TestEngine::start().await;
+    engine.define("greet", "orders.*", json!({})).await;
+    engine.save("greet", "users.*", json!({})).await;
+
+    assert!(engine.emit("orders.paid", json!({})).await.executions.is_empty());
+    assert_eq!(engine.emit("users.created", json!({})).await.executions.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_known_over_midnight_and_for_a_day() {
+    let mut engine = TestEngine::start().await;
+    engine.stop_node().await.unwrap();
+    let day = Duration::from_secs(24 * 3_600);
+    let to_midnight = (engine.clock.now() + day).date_naive().and_time(NaiveTime::MIN).and_utc();
+    let before_midnight = (to_midnight - engine.clock.now()).to_std().unwrap() - SECOND;
+
+    let mut duplicates = Vec::new();
+    for pause in [before_midnight, 2 * SECOND, day - 3 * SECOND, 2 * SECOND] {
+        engine.advance(pause).await;
+        let named =
+            NewEvent { external_id: Some("7".to_owned()), ..given_event("orders.paid", json!({})) };
+        duplicates.push(engine.submit(vec![named]).await.unwrap()[0].duplicate);
+    }
+    assert_eq!(duplicates, [false, true, true, false]);
 }
 
 #[tokio::test]

@@ -29,11 +29,12 @@ pub enum Fails {
 pub struct Faults {
     memory: Arc<Memory>,
     planned: Mutex<HashMap<&'static str, (Fails, usize)>>,
+    commits: Mutex<Vec<Commit>>,
 }
 
 impl Faults {
     pub fn over(memory: Arc<Memory>) -> Self {
-        Self { memory, planned: Mutex::default() }
+        Self { memory, planned: Mutex::default(), commits: Mutex::default() }
     }
 
     /// Lets the next calls of a method fail.
@@ -44,6 +45,11 @@ impl Faults {
     /// Failures that have not happened yet.
     pub fn outstanding(&self) -> usize {
         self.planned.lock().unwrap().values().map(|(_, times)| times).sum()
+    }
+
+    /// Every batch that was sent, whatever became of it.
+    pub fn commits(&self) -> Vec<Commit> {
+        self.commits.lock().unwrap().clone()
     }
 
     fn takes_place(&self, method: &'static str) -> Option<Fails> {
@@ -73,6 +79,7 @@ impl Faults {
 #[async_trait]
 impl Store for Faults {
     async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+        self.commits.lock().unwrap().push(batch.clone());
         self.call("commit", self.memory.commit(batch)).await
     }
 

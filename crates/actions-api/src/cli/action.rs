@@ -7,6 +7,7 @@ use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, shown, wide};
+use super::page::at_least_one;
 use super::{Context, data, page};
 
 const COLUMNS: [Column; 9] = [
@@ -41,7 +42,7 @@ pub(super) enum Action {
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// At most so many
-    #[arg(long, default_value_t = 200, value_name = "N")]
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -70,8 +71,8 @@ pub(super) async fn run(cx: &Context, command: Action) -> Result<Exit, CliError>
     let client = cx.client()?;
     match command {
         Action::List(args) => {
-            let items = page::list(&client, args.limit, || Call::get(&["actions"])).await?;
-            cx.output.list(&COLUMNS, "/name", &items)?;
+            let listed = page::list(&client, args.limit, || Call::get(&["actions"])).await?;
+            listed.print(cx, &COLUMNS, "/name")?;
         }
         Action::Show(args) => {
             let action = client.in_tenant(Call::get(&["actions", &args.name])).await?.json()?;

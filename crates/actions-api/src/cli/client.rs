@@ -153,6 +153,11 @@ impl Client {
         Ok(Self { http, base, tenant: tenant.to_owned(), token, timeout })
     }
 
+    /// The tenant that commands are about.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// Calls a path below the tenant.
     pub(crate) async fn in_tenant(&self, call: Call) -> Result<Answer, CliError> {
         let mut path = vec!["v1".to_owned(), "tenants".to_owned(), self.tenant.clone()];
@@ -196,7 +201,27 @@ impl Client {
         }
         let status = answer.status().as_u16();
         let answer = Answer { status, headers: answer.headers().clone(), body };
-        if (200..300).contains(&status) { Ok(answer) } else { Err(refusal(&answer)) }
+        if (200..300).contains(&status) { Ok(answer) } else { Err(self.refusal(&answer)) }
+    }
+
+    fn refusal(&self, answer: &Answer) -> CliError {
+        let status = answer.status;
+        let mut error = match answer.json() {
+            Ok(problem @ Value::Object(_)) => CliError::from_problem(&self.base, status, problem),
+            Ok(_) | Err(_) => {
+                let exit = Exit::of_status(status);
+                let text = answer.text();
+                CliError::new(exit, format!("the server answered {status}: {}", text.trim()))
+            }
+        };
+        let mut hints = Vec::from_iter(error.hint.take());
+        if error.exit == Exit::Auth && status == 401 {
+            hints.insert(0, "give the token in ACTIONS_TOKEN or with --token-file".to_owned());
+        }
+        if let Some(pause) = answer.header("retry-after").filter(|_| matches!(status, 429 | 503)) {
+            hints.insert(0, format!("try again in {pause} s"));
+        }
+        CliError { hint: (!hints.is_empty()).then(|| hints.join("; ")), ..error }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
@@ -210,24 +235,6 @@ impl Client {
             "is the server running? `actions dev` starts one; --url or ACTIONS_URL names another",
         )
     }
-}
-
-fn refusal(answer: &Answer) -> CliError {
-    let status = answer.status;
-    let mut error = match answer.json() {
-        Ok(problem @ Value::Object(_)) => CliError::from_problem(status, problem),
-        Ok(_) | Err(_) => {
-            let exit = Exit::of_status(status);
-            CliError::new(exit, format!("the server answered {status}: {}", answer.text().trim()))
-        }
-    };
-    if error.exit == Exit::Auth && status == 401 {
-        error.hint = Some("give the token in ACTIONS_TOKEN or with --token-file".to_owned());
-    }
-    if let Some(pause) = answer.header("retry-after").filter(|_| matches!(status, 429 | 503)) {
-        error.hint = Some(format!("try again in {pause} s"));
-    }
-    error
 }
 
 fn innermost(error: &reqwest::Error) -> String {

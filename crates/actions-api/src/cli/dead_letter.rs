@@ -9,6 +9,7 @@ use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, shown, wide};
+use super::page::{Listed, at_least_one};
 use super::progress::Progress;
 use super::{Context, page};
 
@@ -59,7 +60,7 @@ pub(super) struct List {
     #[arg(long, value_name = "NAME")]
     action: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -78,7 +79,7 @@ pub(super) struct Selection {
     #[arg(long, value_name = "GROUP", conflicts_with = "ids")]
     group: Option<String>,
     /// At most so many of the group
-    #[arg(long, default_value_t = 500, value_name = "N")]
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -100,15 +101,16 @@ pub(super) async fn run(cx: &Context, command: DeadLetter) -> Result<Exit, CliEr
             cx.output.list(&GROUPS, "/fingerprint", &items)?;
         }
         DeadLetter::List(args) => {
-            let items =
-                letters(&client, args.limit, args.group.as_deref(), args.action.as_deref()).await?;
-            cx.output.list(&LETTERS, "/id", &items)?;
+            let (group, action) = (args.group.as_deref(), args.action.as_deref());
+            let listed = letters(&client, args.limit, group, action).await?;
+            listed.print(cx, &LETTERS, "/id")?;
         }
         DeadLetter::Show(args) => {
             let letter = client.in_tenant(Call::get(&["dead-letters", &args.id])).await?.json()?;
             cx.output.one(&LETTERS.map(Column::everywhere), "/id", &letter)?;
             if !cx.output.wants_data() {
-                cx.output.note(&format!("actions execution show {} has its timeline", args.id));
+                let command = cx.again(&format!("execution show {}", args.id));
+                cx.output.note(&format!("{command} has its timeline"));
             }
         }
         DeadLetter::Requeue(selection) => {
@@ -127,7 +129,7 @@ async fn letters(
     limit: usize,
     group: Option<&str>,
     action: Option<&str>,
-) -> Result<Vec<Value>, CliError> {
+) -> Result<Listed, CliError> {
     page::list(client, limit, || {
         Call::get(&["dead-letters"]).query_if("fingerprint", group).query_if("action", action)
     })
@@ -219,7 +221,8 @@ async fn chosen(
         }
         return Ok(selection.ids.clone());
     };
-    let letters = letters(client, selection.limit, Some(group), None).await?;
+    let Listed { items: letters, is_cut } =
+        letters(client, selection.limit, Some(group), None).await?;
     if letters.is_empty() {
         return Err(CliError::new(
             Exit::NotFound,
@@ -231,5 +234,9 @@ async fn chosen(
     };
     let samples: Vec<String> = letters.iter().take(SAMPLES).map(sample).collect();
     cx.confirm.ask(&format!("{verb} {} dead letters of group {group}", letters.len()), &samples)?;
+    if is_cut {
+        cx.output
+            .note(&format!("the group has more than these {}; --limit takes more", letters.len()));
+    }
     Ok(letters.iter().filter_map(|letter| Some(letter.get("id")?.as_str()?.to_owned())).collect())
 }

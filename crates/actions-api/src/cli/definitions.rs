@@ -10,7 +10,7 @@ use super::Context;
 use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{column, shown};
+use super::output::{column, counted, shown};
 use super::progress::Progress;
 use crate::definition_file::{DefinitionFile, find_key};
 
@@ -198,19 +198,23 @@ pub(super) async fn validate(cx: &Context, files: Files) -> Result<Exit, CliErro
     if !wrong.is_empty() {
         return Err(CliError::failed(wrong.join("\n")));
     }
-    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        cx.output.note(&format!(
-            "warning: {}",
-            local.place_of(warning).unwrap_or_else(|| shown(Some(warning)))
-        ));
-    }
+    warn(cx, &local, &answer);
     let count = local.set.actions.len();
+    let verb = if count == 1 { "is" } else { "are" };
     cx.output.text_or_data(
-        &format!("{count} actions are valid"),
+        &format!("{} {verb} valid", counted(count, "action", "actions")),
         "/actions",
         &json!({ "actions": count }),
     )?;
     Ok(Exit::Done)
+}
+
+/// Tells what the server finds doubtful.
+fn warn(cx: &Context, local: &Local, answer: &Value) {
+    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        let text = local.place_of(warning).unwrap_or_else(|| shown(Some(warning)));
+        cx.output.note(&format!("warning: {text}"));
+    }
 }
 
 pub(super) async fn diff(cx: &Context, args: Diff) -> Result<Exit, CliError> {
@@ -271,9 +275,11 @@ pub(super) async fn apply(cx: &Context, args: Apply) -> Result<Exit, CliError> {
     }
     let verb = if args.dry_run { "diff" } else { "apply" };
     let (count, files) = (local.set.actions.len(), local.texts.len());
-    let progress = Progress::step(cx, format!("{verb}: {count} actions of {files} files"));
+    let (actions, files) = (counted(count, "action", "actions"), counted(files, "file", "files"));
+    let progress = Progress::step(cx, format!("{verb}: {actions} of {files}"));
     let plan = post(&client, verb, &body).await.map_err(|error| local.placed(error))?;
     drop(progress);
+    warn(cx, &local, &plan);
     let done = changes(&plan);
     if cx.output.wants_data() {
         let columns =
@@ -304,5 +310,6 @@ async fn ask_to_delete(
         return Ok(());
     }
     let samples: Vec<String> = gone.iter().take(SAMPLES).cloned().collect();
-    cx.confirm.ask(&format!("delete {} definitions that no file names", gone.len()), &samples)
+    let what = counted(gone.len(), "definition", "definitions");
+    cx.confirm.ask(&format!("delete {what} that no file names"), &samples)
 }

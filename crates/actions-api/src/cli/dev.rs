@@ -13,6 +13,7 @@ use clap::Args;
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs::{self, Stream};
+use super::server::Turn;
 use super::shutdown::Signals;
 use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
 use crate::config::{Config, Database, DatabaseDefault, Resolved};
@@ -21,6 +22,7 @@ mod demo;
 mod narrator;
 mod teller;
 
+use demo::Demo;
 use teller::Teller;
 
 /// Run everything in one process for development, on this machine only
@@ -53,22 +55,40 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     let signals = Signals::listen()?;
     let listener = server::listen(config.listen).await?;
     let address = listener.local_addr()?;
-    cx.output.print(&banner(address, &config.engine.database, args.demo))?;
-
     let engine = server::engine(&config.engine).await?;
     let app = engine.app.clone();
     let platform = seed::platform()?;
     seed::write(&app, &platform).await?;
     ensure_tenant(&app, DEFAULT_TENANT, "Default").await?;
-    let demo = if args.demo { Some(demo::prepare(&app, address).await?) } else { None };
+    let mut demo = if args.demo { Some(demo::prepare(&app, address).await?) } else { None };
 
-    let teller = Teller::start(cx.output.clone());
-    narrator::start(app.clone(), teller.clone());
-    if let Some(demo) = demo {
-        demo.start(app.clone(), teller);
-    }
+    let teller = Teller::start(cx.output.clone(), app.ports.clock.clone());
+    let database = &config.engine.database;
+    let tell = |turn| {
+        match turn {
+            Turn::Ready => {
+                cx.output.print(&banner(address, database, demo.as_ref()))?;
+                narrator::start(app.clone(), teller.clone());
+                if let Some(demo) = demo.take() {
+                    demo.start(app.clone(), teller.clone());
+                }
+            }
+            Turn::Draining => {
+                teller.flush();
+                cx.output.note("draining: what runs may end; Ctrl-C again ends it at once");
+            }
+            Turn::Stopped => {
+                teller.flush();
+                cx.output.note(&match database {
+                    Database::Memory => "stopped; nothing was kept".to_owned(),
+                    kept => format!("stopped; {} has everything", kept.place()),
+                });
+            }
+        }
+        Ok(())
+    };
     let access = crate::Access::LocalDev;
-    server::run(engine, &config.engine, listener, access, signals).await
+    server::run(engine, &config.engine, listener, access, signals, tell).await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {
@@ -105,15 +125,20 @@ fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {
     Ok(config)
 }
 
-fn banner(address: SocketAddr, database: &Database, demo: bool) -> String {
+fn banner(address: SocketAddr, database: &Database, demo: Option<&Demo>) -> String {
     let mut lines = vec![
         format!("actions {}", env!("CARGO_PKG_VERSION")),
         format!("  API      http://{address}"),
         format!("  data     {}", database.place()),
     ];
-    let tenants = if demo { "default, acme, globex" } else { "default" };
+    let tenants = if demo.is_some() { "default, acme, globex" } else { "default" };
     lines.push(format!("  tenants  {tenants}"));
-    let tenant = if demo { " -T acme" } else { "" };
+    if let Some(demo) = demo {
+        let (receiver, sink) = demo.addresses();
+        lines.push(format!("  webhooks http://{receiver} takes what the demo's actions send"));
+        lines.push(format!("  mail     smtp://{sink} swallows it"));
+    }
+    let tenant = if demo.is_some() { " -T acme" } else { "" };
     lines.push(format!(
         "  try      actions emit users.created email=user@example.com tier=premium --wait{tenant}"
     ));

@@ -29,6 +29,8 @@ pub(super) struct Doctor {
 enum Probe {
     /// The server answers and can take and run work
     Health,
+    /// The server knows the token, and the tenant
+    Token,
     /// The settings can be read
     Config,
     /// The database can be reached and has this program's schema
@@ -52,6 +54,11 @@ pub(super) async fn run(cx: &Context, args: Doctor) -> Result<Exit, CliError> {
     }
     if is_wanted(Probe::Health) {
         findings.push(health(cx).await);
+    }
+    // Without a server that answers, there is nobody to ask.
+    let answers = findings.last().is_none_or(|last| last.probe != "health" || last.result.is_ok());
+    if is_wanted(Probe::Token) && (answers || args.probe.is_some()) {
+        findings.extend(token(cx, args.probe.is_some()).await);
     }
     let is_well = findings.iter().all(|finding| finding.result.is_ok());
     if cx.output.wants_data() {
@@ -121,6 +128,30 @@ async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
         )),
     };
     Finding { probe: "db", result }
+}
+
+/// Whether the server takes the token. Without one nothing is asked, unless it was wanted.
+async fn token(cx: &Context, is_asked_for: bool) -> Option<Finding> {
+    let found = |result| Some(Finding { probe: "token", result });
+    match cx.token() {
+        Ok(None) if !is_asked_for => return None,
+        Ok(_) => {}
+        Err(error) => return found(Err((error.message, "ACTIONS_TOKEN_FILE or --token-file"))),
+    }
+    let answer = match cx.client() {
+        Ok(client) => {
+            let asked = client.in_tenant(Call::get(&["actions"]).query("limit", 1)).await;
+            asked.map(|_| client.tenant().to_owned())
+        }
+        Err(error) => Err(error),
+    };
+    found(match answer {
+        Ok(tenant) => Ok(format!("the server takes it, and knows the tenant {tenant}")),
+        Err(error) if error.exit == Exit::NotFound => {
+            Err((error.message, "--tenant or ACTIONS_TENANT names a tenant that there is"))
+        }
+        Err(error) => Err((error.message, "ACTIONS_TOKEN, ACTIONS_TOKEN_FILE or --token-file")),
+    })
 }
 
 async fn health(cx: &Context) -> Finding {

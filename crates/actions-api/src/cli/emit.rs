@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actions_domain::limits::PAGE_MAX;
 use actions_domain::ports::clock::Clock;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Output, shown};
+use super::output::{counted, shown};
 use super::progress::Progress;
 use super::{Context, data};
 use crate::config::duration;
@@ -68,7 +69,8 @@ pub(super) async fn run(cx: &Context, args: Emit) -> Result<Exit, CliError> {
     let body = body(&args)?;
     if args.count == 1 {
         let answer = send(&client, &body, args.wait).await?;
-        return one(&cx.output, &answer, args.wait.is_some());
+        cx.output.text_or_data(&told(cx, &client, &answer).await, "/id", &answer)?;
+        return Ok(exit_of(&answer, args.wait.is_some()));
     }
     if args.id.is_some() {
         return Err(CliError::usage("--id names one event, so it cannot go with --count"));
@@ -103,17 +105,12 @@ async fn send(client: &Client, body: &str, wait: Option<Duration>) -> Result<Val
     client.in_tenant(call).await?.json()
 }
 
-/// Prints what became of one event, and says by the exit code how its work ended.
-fn one(output: &Output, answer: &Value, waited: bool) -> Result<Exit, CliError> {
-    output.text_or_data(&told(answer), "/id", answer)?;
-    Ok(exit_of(answer, waited))
-}
-
 fn executions(answer: &Value) -> impl Iterator<Item = &Value> {
     answer.get("executions").and_then(Value::as_array).into_iter().flatten()
 }
 
-fn told(answer: &Value) -> String {
+/// What became of one event.
+async fn told(cx: &Context, client: &Client, answer: &Value) -> String {
     let is_repeated = answer.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
     let mut text = format!(
         "event {}{}",
@@ -131,8 +128,46 @@ fn told(answer: &Value) -> String {
             text.push_str(&format!("  {}", shown(Some(message))));
         }
     }
-    if count == 0 {
-        text.push_str("\n  no action matched; `actions explain` says why");
+    if count == 0 && !cx.output.wants_data() {
+        text.push_str(&why_nothing(cx, client, &shown(answer.get("id"))).await);
+    }
+    text
+}
+
+/// What only keeps an action from running, and what ends it.
+const BLOCKS: [(&str, &str, &str); 3] = [
+    ("action_active", "action enable {}", "switches it on"),
+    ("action_healthy", "action show {}", "tells of its health"),
+    ("handler_installed", "handler list", "shows what is installed"),
+];
+
+/// Why an event led to nothing: an action that would run is blocked, or none is meant.
+async fn why_nothing(cx: &Context, client: &Client, event: &str) -> String {
+    let call = Call::get(&["events", event, "matches"]).query("all", true).query("limit", PAGE_MAX);
+    // Whoever may send events may not be allowed to ask; then the hint has to do.
+    let explained = match client.in_tenant(call).await {
+        Ok(answer) => answer.json().unwrap_or_default(),
+        Err(_) => Value::Null,
+    };
+    let mut text = String::new();
+    let ways = explained.get("items").and_then(Value::as_array).into_iter().flatten();
+    for way in ways {
+        let last = way.get("checks").and_then(Value::as_array).and_then(|checks| checks.last());
+        let stopped = last.filter(|check| check.get("passed") == Some(&Value::Bool(false)));
+        let check = stopped.and_then(|check| check.get("check")).and_then(Value::as_str);
+        let block = BLOCKS.iter().find(|(name, ..)| Some(*name) == check);
+        let Some((_, command, does)) = block else { continue };
+        let (action, because) = (shown(way.get("action")), shown(way.get("because")));
+        let command = cx.again(&command.replace("{}", &action));
+        let line = format!("\n  {action} is blocked: {because}; `{command}` {does}");
+        // Several ways may lead to one action.
+        if !text.contains(&line) {
+            text.push_str(&line);
+        }
+    }
+    if text.is_empty() {
+        let command = cx.again(&format!("explain {event} --all"));
+        text = format!("\n  no action matched; `{command}` says why");
     }
     text
 }
@@ -157,7 +192,8 @@ async fn many(cx: &Context, client: &Client, body: &str, args: &Emit) -> Result<
         progress.add(1);
     }
     drop(progress);
-    cx.output.note(&format!("{} events sent", args.count));
+    let count = usize::try_from(args.count).unwrap_or(usize::MAX);
+    cx.output.note(&format!("{} sent", counted(count, "event", "events")));
     Ok(worst)
 }
 

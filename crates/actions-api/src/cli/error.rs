@@ -1,6 +1,7 @@
 //! Why a command did not do what it was asked, for a person and for a script.
 
 use serde_json::Value;
+use url::Url;
 
 use super::exit::Exit;
 
@@ -32,8 +33,8 @@ impl CliError {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Reads a problem document (RFC 9457).
-    pub(crate) fn from_problem(status: u16, body: Value) -> Self {
+    /// Reads a problem document (RFC 9457) of the server at `base`.
+    pub(crate) fn from_problem(base: &Url, status: u16, body: Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let title = text("title").unwrap_or("the server refuses");
         let mut message = match text("detail").filter(|detail| *detail != title) {
@@ -50,7 +51,8 @@ impl CliError {
             };
             message.push_str(&format!("\n  {}{place}: {}", part("pointer"), part("message")));
         }
-        let hint = text("code").map(|code| format!("docs/errors.md explains {code}"));
+        let page = text("doc").and_then(|doc| base.join(doc).ok());
+        let hint = page.map(|page| format!("{page} explains it"));
         Self { exit: Exit::of_status(status), message, hint, problem: Some(body) }
     }
 }

@@ -6,6 +6,7 @@ use super::client::Call;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, wide};
+use super::page::at_least_one;
 use super::{Context, exact, page};
 
 const COLUMNS: [Column; 6] = [
@@ -32,7 +33,7 @@ pub(super) struct List {
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -46,11 +47,11 @@ pub(super) async fn run(cx: &Context, command: Event) -> Result<Exit, CliError> 
     let client = cx.client()?;
     match command {
         Event::List(args) => {
-            let items = page::list(&client, args.limit, || {
+            let listed = page::list(&client, args.limit, || {
                 Call::get(&["events"]).query_if("type", args.event_type.as_deref())
             })
             .await?;
-            cx.output.list(&COLUMNS, "/id", &items)?;
+            listed.print(cx, &COLUMNS, "/id")?;
         }
         Event::Show(args) => {
             let answer = client.in_tenant(Call::get(&["events", &args.id])).await?;

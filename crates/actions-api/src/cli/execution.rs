@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::client::Call;
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Column, column, shown, wide};
-use super::{Context, page};
+use super::output::{Column, Format, column, cut, shown, wide};
+use super::page::at_least_one;
+use super::{Context, exact, page};
 
 const COLUMNS: [Column; 8] = [
     column("id", "/id"),
@@ -19,6 +20,26 @@ const COLUMNS: [Column; 8] = [
     column("error", "/error/message"),
     wide("event", "/event_id"),
 ];
+
+/// What stands above the timeline of one execution.
+const HEAD: [Column; 14] = [
+    column("execution", "/id"),
+    column("action", "/action"),
+    column("tenant", "/tenant"),
+    column("status", "/status"),
+    column("event", "/event_id"),
+    column("repeats", "/parent_id"),
+    column("key", "/key/name"),
+    column("queued", "/queued_at"),
+    column("started", "/started_at"),
+    column("ended", "/ended_at"),
+    column("input", "/input"),
+    column("output", "/output"),
+    column("error", "/error/shown"),
+    column("details", "/error/details"),
+];
+/// More of an answer is worth `-o wide` or `-o json`.
+const SHOWN_CHARS_MAX: usize = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Execution {
@@ -45,7 +66,7 @@ pub(super) struct List {
     #[arg(long, value_name = "ID")]
     event: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -72,14 +93,14 @@ pub(super) async fn run(cx: &Context, command: Execution) -> Result<Exit, CliErr
 
 async fn list(cx: &Context, args: List) -> Result<Exit, CliError> {
     let client = cx.client()?;
-    let items = page::list(&client, args.limit, || {
+    let listed = page::list(&client, args.limit, || {
         Call::get(&["executions"])
             .query_if("action", args.action.as_deref())
             .query_if("status", args.status.as_deref())
             .query_if("event", args.event.as_deref())
     })
     .await?;
-    cx.output.list(&COLUMNS, "/id", &items)?;
+    listed.print(cx, &COLUMNS, "/id")?;
     Ok(Exit::Done)
 }
 
@@ -89,14 +110,29 @@ async fn show(cx: &Context, id: &str) -> Result<Exit, CliError> {
     if cx.output.exact(&answer.text())? {
         return Ok(Exit::Done);
     }
-    let execution = answer.json()?;
-    let timeline = if cx.output.wants_data() {
-        String::new()
-    } else {
+    let mut execution = answer.json()?;
+    if matches!(cx.output.format, Format::Table | Format::Wide) {
         let call = Call::get(&["executions", id, "timeline"]).header("accept", "text/plain");
-        client.in_tenant(call).await?.text()
-    };
-    cx.output.text_or_data(timeline.trim_end(), "/id", &execution)?;
+        let timeline = client.in_tenant(call).await?.text();
+        execution["tenant"] = client.tenant().into();
+        let chars_max = if cx.output.format == Format::Wide { usize::MAX } else { SHOWN_CHARS_MAX };
+        for name in ["input", "output"] {
+            // The server's own text: a tree would alter long numbers.
+            let text = exact::member(&answer.text(), name).filter(|text| text != "null");
+            execution[name] = text.map(|text| cut(&text, chars_max)).into();
+        }
+        if let Some(error) = execution.get_mut("error").filter(|error| error.is_object()) {
+            let text = format!("{}: {}", shown(error.get("code")), shown(error.get("message")));
+            error["shown"] = text.into();
+            if let Some(details) = error.get("details").filter(|details| !details.is_null()) {
+                error["details"] = cut(&details.to_string(), chars_max).into();
+            }
+        }
+        cx.output.one(&HEAD, "/id", &execution)?;
+        cx.output.print(&format!("\n{}", timeline.trim_end()))?;
+    } else {
+        cx.output.text_or_data("", "/id", &execution)?;
+    }
     Ok(Exit::Done)
 }
 

@@ -120,9 +120,17 @@ pub(super) async fn run(cx: &Context, args: Explain) -> Result<Exit, CliError> {
             "{more} more; --limit shows up to {PAGE_MAX}, `actions action test` answers for one action"
         ));
     }
+    let others = total.saturating_sub(matching);
     if matching == 0 {
-        let hint = if args.all { "" } else { "; --all says why" };
-        cx.output.note(&format!("none of {total} subscriptions matches{hint}"));
+        let hint = if args.all || total == 0 { "" } else { "; --all says why" };
+        cx.output.note(&match total {
+            0 => "the tenant has no subscription and no action with a pattern".to_owned(),
+            1 => format!("the only subscription does not match{hint}"),
+            _ => format!("none of {total} subscriptions matches{hint}"),
+        });
+    } else if others > 0 && !args.all {
+        let verb = if others == 1 { "subscription does" } else { "subscriptions do" };
+        cx.output.note(&format!("{others} other {verb} not match; --all says why"));
     }
     Ok(if matching == 0 { Exit::Failed } else { Exit::Done })
 }

@@ -55,6 +55,9 @@ pub(super) async fn run(cx: &Context, args: Migrate) -> Result<Exit, CliError> {
         }
         Command::Status(_) => before.clone(),
     };
+    if matches!(args.command, Command::Up(_)) && before.iter().all(|step| step.is_applied) {
+        cx.output.note(&format!("{place} is already up to date"));
+    }
     let rows: Vec<Value> = after.iter().map(|step| row(step, &before)).collect();
     let columns =
         [column("version", "/version"), column("name", "/name"), column("state", "/state")];

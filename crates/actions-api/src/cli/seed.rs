@@ -22,6 +22,9 @@ use crate::wiring;
 /// The platform's own actions.
 const PLATFORM: &str = include_str!("../../../../seeds/platform_actions.yaml");
 
+/// What a dry run says of an action that is missing.
+const WOULD_CREATE: &str = "would create";
+
 /// Write the platform's own actions
 ///
 /// Repeating it changes nothing, and what a person changed since stays as it is.
@@ -74,7 +77,7 @@ pub(super) fn platform() -> Result<DefinitionFile, CliError> {
 pub(super) async fn write(app: &App, file: &DefinitionFile) -> Result<Vec<Value>, CliError> {
     let seeded = seed(app, &operator(app, TenantId::ADMIN), &file.set).await;
     let seeded = seeded.map_err(|error| CliError::failed(explained(&error)))?;
-    Ok(seeded.iter().map(|one| row(&one.name, one.created)).collect())
+    Ok(seeded.iter().map(|one| row(&one.name, one.created, "created")).collect())
 }
 
 /// What is missing. Opening an engine would bring the schema up to date, so that is looked at
@@ -86,7 +89,7 @@ async fn dry_run(config: &EngineConfig, file: &DefinitionFile) -> Result<Vec<Val
     let applied = steps.iter().filter(|step| step.is_applied).count();
     let names = file.set.actions.iter().map(|entry| entry.action.name.as_str());
     if applied == 0 {
-        return Ok(names.map(|name| row(name, true)).collect());
+        return Ok(names.map(|name| row(name, true, WOULD_CREATE)).collect());
     }
     if applied < steps.len() {
         let missing = steps.len() - applied;
@@ -96,13 +99,13 @@ async fn dry_run(config: &EngineConfig, file: &DefinitionFile) -> Result<Vec<Val
     let engine = server::engine(config).await?;
     let admin = engine.app.catalogue.find(TenantId::ADMIN);
     let is_there = |name: &str| admin.as_ref().is_some_and(|a| a.action_named(name).is_some());
-    let rows = names.map(|name| row(name, !is_there(name))).collect();
+    let rows = names.map(|name| row(name, !is_there(name), WOULD_CREATE)).collect();
     engine.close().await;
     Ok(rows)
 }
 
-fn row(name: &str, created: bool) -> Value {
-    json!({ "name": name, "change": if created { "created" } else { "unchanged" } })
+fn row(name: &str, is_new: bool, created: &str) -> Value {
+    json!({ "name": name, "change": if is_new { created } else { "unchanged" } })
 }
 
 /// All findings in one text.

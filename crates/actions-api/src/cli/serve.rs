@@ -6,10 +6,10 @@ use tracing::{info, warn};
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs::{self, Stream};
-use super::server;
+use super::server::{self, Turn};
 use super::shutdown::Signals;
 use super::{Context, EngineFlags};
-use crate::config::Database;
+use crate::config::{Database, EngineConfig};
 
 /// Run a node: the HTTP interface and the engine
 ///
@@ -40,8 +40,19 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     let listener = server::listen(config.listen).await?;
     let engine = server::engine(&config.engine).await?;
     let access = crate::Access::Token(token.expose().to_owned().into());
-    info!(address = %listener.local_addr()?, database = %config.engine.database.place(), node = %config.engine.node_name, "serving");
-    server::run(engine, &config.engine, listener, access, signals).await
+    let address = listener.local_addr()?;
+    let EngineConfig { database, node_name, .. } = &config.engine;
+    let tell = |turn| {
+        match turn {
+            Turn::Ready => {
+                info!(%address, database = %database.place(), node = %node_name, "serving");
+            }
+            Turn::Draining => info!("draining: a second signal ends at once"),
+            Turn::Stopped => info!("stopped"),
+        }
+        Ok(())
+    };
+    server::run(engine, &config.engine, listener, access, signals, tell).await
 }
 
 /// Somebody who sets it expects it to be used.

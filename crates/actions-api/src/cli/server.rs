@@ -4,7 +4,7 @@ use actions_app::node;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -14,6 +14,15 @@ use crate::connections::{self, Bounds};
 use crate::wiring::{self, Engine, WiringError};
 use crate::{Access, Serving};
 
+/// A turn in the life of a server, told once each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It answers, and its node takes work.
+    Ready,
+    Draining,
+    Stopped,
+}
+
 /// Serves until a signal, then lets what runs end.
 pub(super) async fn run(
     engine: Engine,
@@ -21,6 +30,7 @@ pub(super) async fn run(
     listener: TcpListener,
     access: Access,
     mut signals: Signals,
+    mut tell: impl FnMut(Turn) -> Result<(), CliError>,
 ) -> Result<Exit, CliError> {
     let metrics = crate::recorder();
     tokio::spawn(tidy(metrics.clone()));
@@ -32,11 +42,22 @@ pub(super) async fn run(
     let bounds = Bounds::default();
     let http = connections::serve(listener, router, clock, bounds, closing.clone());
     let http = tokio::spawn(http);
-    signals.next().await;
-
-    info!("draining: a second signal ends at once");
-    closing.cancel();
     let clock = wiring::clock();
+    let joined = async {
+        while engine.app.live.node().is_none() {
+            clock.sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        _ = signals.next() => {}
+        () = joined => {
+            tell(Turn::Ready)?;
+            signals.next().await;
+        }
+    }
+
+    tell(Turn::Draining)?;
+    closing.cancel();
     let drained = signals
         .unless_again(async {
             let drained = node.stop().await;
@@ -51,7 +72,7 @@ pub(super) async fn run(
         .await;
     match drained {
         Ok(Ok(())) => {
-            info!("stopped");
+            tell(Turn::Stopped)?;
             Ok(Exit::Done)
         }
         Ok(Err(error)) => {
@@ -72,6 +93,8 @@ async fn tidy(metrics: PrometheusHandle) {
     }
 }
 
+/// How often it is asked whether the node has joined.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 const TIDY: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long answers that are under way may take after the node has stopped.
 const HELD_OPEN: std::time::Duration = std::time::Duration::from_secs(2);

@@ -12,17 +12,17 @@ fn read(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Result<Co
         .map_err(|problems| problems.0)
 }
 
-fn file(text: &str) -> std::path::PathBuf {
-    let name = format!("actions-config-{}-{}.toml", std::process::id(), text.len());
-    let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, text).unwrap();
-    path
+/// A file that goes with the test.
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
 }
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
-    let path = file("slots = 3\nbeat = \"1s\"\nlisten = \"127.0.0.1:1\"\n# three levels\n");
-    let path = path.to_str().unwrap();
+    let kept = file("slots = 3\nbeat = \"1s\"\nlisten = \"127.0.0.1:1\"\n# three levels\n");
+    let path = kept.path().to_str().unwrap();
     let variables = [("ACTIONS_SLOTS", "4"), ("ACTIONS_BEAT", "3s"), ("DATABASE_URL", "memory:")];
     let config = read(&[("config", path), ("slots", "5")], &variables).unwrap();
     assert_eq!(config.engine.slots, 5);
@@ -34,9 +34,9 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
-    let path = file("slotz = 3\nbeat = 1.5\n");
+    let kept = file("slotz = 3\nbeat = 1.5\n");
     let variables = [
-        ("ACTIONS_CONFIG", path.to_str().unwrap()),
+        ("ACTIONS_CONFIG", kept.path().to_str().unwrap()),
         ("ACTIONS_LISTEN", "7070"),
         ("ACTIONS_DRAIN_TIMEOUT", "30"),
         ("ACTIONS_LISTENN", "127.0.0.1:1"),
@@ -63,9 +63,21 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn only_a_name_that_is_near_is_suggested() {
+    let hint = |name: &str| {
+        let variables = [("DATABASE_URL", "memory:"), (name, "x")];
+        read(&[], &variables).unwrap_err().join("\n")
+    };
+    assert!(hint("ACTIONS_BEET").contains("did you mean ACTIONS_BEAT?"));
+    for far in ["ACTIONS_FOO", "ACTIONS_TTL", "ACTIONS_REST", "ACTIONS_PORTS"] {
+        assert!(!hint(far).contains("did you mean"), "{}", hint(far));
+    }
+}
+
+#[test]
 fn a_secret_comes_from_its_variable_or_its_file_but_not_from_both() {
-    let path = file(&format!("{TOKEN}\n"));
-    let path = path.to_str().unwrap();
+    let kept = file(&format!("{TOKEN}\n"));
+    let path = kept.path().to_str().unwrap();
     let base = ("DATABASE_URL", "sqlite://x.db");
     let config = read(&[], &[base, ("ACTIONS_BOOTSTRAP_TOKEN_FILE", path)]).unwrap();
     assert_eq!(config.bootstrap_token.as_ref().unwrap().expose(), TOKEN);

@@ -50,6 +50,35 @@ fn mistakes_have_places() {
 }
 
 #[test]
+fn mistakes_of_all_definitions_are_told_at_once() {
+    let text = "
+actions:
+  - name: one
+    action_type: mail
+    handler: email.template
+  - name: two
+    action_type: email
+    handler: email.template
+    timeout_seconds: soon
+  - name: three
+    action_type: email
+    handler: email.template
+    timeout_seconds: 0
+  - { name: four, action_type: email, handler: email.template, colour: red }
+subscriptions:
+  - action: one
+    event_pattern: users.invited
+  - action: three
+    event_patern: users.invited
+";
+    let all = mistakes(text);
+    let lines: Vec<_> = all.iter().map(|one| one.split(':').nth(1).unwrap()).collect();
+    assert_eq!(lines, ["4", "9", "13", "14", "19"], "{all:#?}");
+    assert!(all[1].ends_with("expected a whole number that is not negative"), "{all:#?}");
+    assert!(all[3].contains("unknown field `colour`"), "{all:#?}");
+}
+
+#[test]
 fn a_name_is_defined_once() {
     let again = "  - name: welcome\n    action_type: sms\n    handler: sms.twilio\nsubscriptions:\n  - action";
     let twice = GOOD.replace("subscriptions:\n  - action", again);

@@ -8,15 +8,16 @@ use actions_domain::limits::DEFINITIONS_BYTES_MAX;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions::{DifferenceView, FindingsView, NoteView};
-use crate::body::{decode, read, require_json};
+use crate::body::{decode, decode_raw, read, require_json};
 use crate::caller::Caller;
 use crate::page::json;
-use crate::problem::{Problem, field_errors};
+use crate::problem::{FieldError, Problem, field_errors};
 use crate::routes::Api;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
@@ -150,5 +151,28 @@ async fn apply(
 async fn body_of(api: &Api, request: Request) -> Result<DefinitionsBody, Problem> {
     require_json(request.headers())?;
     let bytes = read(request, api, DEFINITIONS_BYTES_MAX).await?;
-    decode(&bytes)
+    decode(&bytes).map_err(|problem| with_others(&bytes, problem))
+}
+
+/// Actions whose mistakes one refusal names.
+const MISTAKES_MAX: usize = 50;
+
+/// A parser stops at the first mistake; here each action is read by itself, so that the refusal
+/// names one mistake of each.
+fn with_others(bytes: &[u8], problem: Problem) -> Problem {
+    #[derive(Deserialize)]
+    struct Actions<'a> {
+        #[serde(borrow)]
+        actions: Vec<&'a RawValue>,
+    }
+    let Ok(Actions { actions }) = serde_json::from_slice(bytes) else { return problem };
+    let each = actions.iter().enumerate().filter_map(|(index, raw)| {
+        let error = decode_raw::<DefinitionEntry>(raw.get()).err()?.errors.pop()?;
+        Some(FieldError::new(format!("/actions/{index}{}", error.pointer), error.message))
+    });
+    let each: Vec<FieldError> = each.take(MISTAKES_MAX).collect();
+    // Else the refusal has another reason than the shape of an action.
+    let is_shape =
+        problem.errors.iter().all(|told| each.iter().any(|one| one.message == told.message));
+    if is_shape { problem.with_errors(each) } else { problem }
 }

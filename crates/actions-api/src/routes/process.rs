@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/v1/limits`, `/docs/errors`:
+//! `/`, `/healthz`, `/readyz`, `/metrics`, `/version`, `/openapi.json`, `/v1/limits`, `/docs/errors`:
 //! about the process, not about a tenant.
 
 use std::time::Duration;
@@ -26,6 +26,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .routes(routes!(index))
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(show_metrics))
@@ -71,6 +72,44 @@ struct VersionView {
     name: &'static str,
     version: &'static str,
 }
+
+/// What is running, and where to go on from here.
+#[derive(Debug, Serialize, ToSchema)]
+struct IndexView {
+    name: &'static str,
+    version: &'static str,
+    links: LinksView,
+}
+
+/// Paths of this server. In braces stands what the caller puts in.
+#[derive(Debug, Serialize, ToSchema)]
+struct LinksView {
+    events: &'static str,
+    actions: &'static str,
+    executions: &'static str,
+    dead_letters: &'static str,
+    tenants: &'static str,
+    limits: &'static str,
+    openapi: &'static str,
+    errors: &'static str,
+    alive: &'static str,
+    ready: &'static str,
+    metrics: &'static str,
+}
+
+const LINKS: LinksView = LinksView {
+    events: "/v1/tenants/{tenant}/events",
+    actions: "/v1/tenants/{tenant}/actions",
+    executions: "/v1/tenants/{tenant}/executions",
+    dead_letters: "/v1/tenants/{tenant}/dead-letters",
+    tenants: "/v1/admin/tenants",
+    limits: "/v1/limits",
+    openapi: "/openapi.json",
+    errors: "/docs/errors",
+    alive: "/healthz",
+    ready: "/readyz",
+    metrics: "/metrics",
+};
 
 /// Every limit that a caller can hit. Sizes are bytes, times are seconds.
 #[derive(Debug, Serialize, ToSchema)]
@@ -201,6 +240,13 @@ pub(crate) fn limits_view() -> LimitsView {
         connections: limits::CONNECTIONS_MAX,
         connection_quiet_seconds: limits::CONNECTION_QUIET_MAX.as_secs(),
     }
+}
+
+/// Says what this is, and where to go on.
+#[utoipa::path(get, path = "/", tag = "process", operation_id = "get_index",
+    responses((status = 200, body = IndexView)))]
+async fn index() -> Response {
+    json(&IndexView { name: "actions", version: env!("CARGO_PKG_VERSION"), links: LINKS })
 }
 
 /// Says that the process is alive. Asks nothing else.

@@ -107,19 +107,18 @@ async fn prepare(
     start: &Start,
 ) -> Result<Result<Prepared, Box<NotCalled>>, StoreError> {
     let work = &start.item.work;
+    // What it does is pinned; whether it may run at all is asked now. Neither is asked of
+    // definitions that are older than the execution.
+    let known = app.catalogue.find(work.tenant);
+    if known.is_none_or(|known| known.version() < work.defs) {
+        app.catalogue.refresh(work.tenant, work.defs).await?;
+    }
     let pinned = app.catalogue.pinned_action(work.tenant, work.action, work.defs).await?;
     let Some(action) = pinned else {
         let fault = Fault::handler("action.not_found", "the action does not exist any more");
         return Ok(Err(NotCalled::new(&RetryPolicy::default(), Outcome::Reject(fault))));
     };
     let policy = &action.spec.retry_policy;
-    // What it does is pinned; whether it may run at all is asked now, and not of definitions that
-    // are older than the execution.
-    let up_to_date =
-        || app.catalogue.find(work.tenant).filter(|known| known.version() >= work.defs);
-    if up_to_date().is_none() {
-        app.catalogue.refresh(work.tenant, work.defs).await?;
-    }
     let Some(known) = app.catalogue.find(work.tenant) else {
         let fault = Fault::handler("tenant.not_found", "the tenant does not exist any more");
         return Ok(Err(NotCalled::new(policy, Outcome::Reject(fault))));
@@ -160,6 +159,7 @@ async fn prepare(
     };
     let call = Call {
         execution: work.id,
+        parent: work.parent,
         attempt: start.number,
         tenant,
         action: action.spec.name.as_str().to_owned(),
@@ -167,6 +167,7 @@ async fn prepare(
         input,
         event,
         node,
+        queued_at: work.queued_at,
         started_at: app.ports.clock.now(),
         timeout: action.spec.timeout(),
     };

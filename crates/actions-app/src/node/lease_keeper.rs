@@ -12,7 +12,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Commit, Epoch, Fence, Part};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::NodeConfig;
 use super::live::Message;
@@ -118,8 +118,13 @@ impl LeaseKeeper {
         if self.stop.is_cancelled() || !(is_missing || !dead.is_empty()) {
             return Ok(());
         }
-        for lease in self.app.ports.leases.claim(self.node, dead, missing).await? {
-            self.take_over(lease).await?;
+        let leases = self.app.ports.leases.claim(self.node, dead, missing).await?;
+        let unclean = leases.iter().filter(|lease| !lease.clean).count();
+        for lease in &leases {
+            self.take_over(*lease).await?;
+        }
+        if !leases.is_empty() {
+            info!(partitions = leases.len(), unclean, "partitions claimed");
         }
         Ok(())
     }
@@ -137,7 +142,12 @@ impl LeaseKeeper {
             self.app.ports.clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        info!(part = lease.part.0, epoch = lease.epoch.0, clean = lease.clean, "partition claimed");
+        debug!(
+            part = lease.part.0,
+            epoch = lease.epoch.0,
+            clean = lease.clean,
+            "partition claimed"
+        );
         self.app.live.own(Fence { part: lease.part, epoch: lease.epoch });
         // The session ends with its scheduler.
         let _ = self.scheduler.send(Message::Input(Box::new(Input::Claimed(lease))));

@@ -33,7 +33,9 @@ pub fn timeline(execution: &Execution, event: Option<&Event>, action: &str) -> V
         let next = execution.attempts.get(index + 1);
         let subject = format!("attempt {}", attempt.number);
         if attempt.cause == Cause::LeaseLost {
-            let text = "starts again: the node before lost its lease".to_owned();
+            let epoch = attempt.lost_epoch.map(|epoch| format!(" of epoch {}", epoch.0));
+            let epoch = epoch.unwrap_or_default();
+            let text = format!("starts again: the node before lost its lease{epoch}");
             entries.push(entry(attempt.started_at, &subject, text));
         }
         let text = attempt_text(execution, attempt, next);
@@ -95,9 +97,21 @@ fn attempt_text(execution: &Execution, attempt: &Attempt, next: Option<&Attempt>
     } else {
         String::new()
     };
+    let (why, node) = (reason(attempt.cause), attempt.node);
     match cause {
-        Some(cause) => format!("{outcome} ({cause}){follow}"),
-        None => format!("{outcome}{follow}"),
+        Some(cause) => format!("{why}{outcome} on node {node} ({cause}){follow}"),
+        None => format!("{why}{outcome} on node {node}{follow}"),
+    }
+}
+
+/// Why there was one more attempt.
+fn reason(cause: Cause) -> &'static str {
+    match cause {
+        Cause::First => "",
+        Cause::Retry => "retry: ",
+        Cause::Timeout => "retry after a timeout: ",
+        Cause::LeaseLost => "again after a lost lease: ",
+        Cause::Replay => "asked for again: ",
     }
 }
 

@@ -96,6 +96,8 @@ impl FieldNote {
 pub struct Call {
     /// The same over all attempts: the idempotency key of whatever the handler does.
     pub execution: ExecutionId,
+    /// The dead execution that it repeats.
+    pub parent: Option<ExecutionId>,
     /// From 1.
     pub attempt: u32,
     pub tenant: TenantRef,
@@ -107,7 +109,9 @@ pub struct Call {
     /// A job has none.
     pub event: Option<Arc<Event>>,
     pub node: NodeId,
-    /// On the store's clock.
+    /// When the execution was accepted.
+    pub queued_at: Timestamp,
+    /// When this attempt started.
     pub started_at: Timestamp,
     pub timeout: Duration,
 }

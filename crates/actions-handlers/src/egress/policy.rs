@@ -52,7 +52,13 @@ impl EgressPolicy {
             Verdict::Metadata => Err(forbidden("it is a cloud's metadata address")),
             Verdict::Special { class, plain } => {
                 let is_open = |net: &IpNet| net.contains(&plain) || net.contains(&ip);
-                if self.allow.iter().any(is_open) { Ok(()) } else { Err(forbidden(class)) }
+                if self.allow.iter().any(is_open) {
+                    Ok(())
+                } else {
+                    let hint =
+                        "whoever runs the server opens such networks with ACTIONS_EGRESS_ALLOW";
+                    Err(forbidden(&format!("{class}; {hint}")))
+                }
             }
         }
     }

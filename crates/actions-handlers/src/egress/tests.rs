@@ -165,6 +165,10 @@ fn every_forbidden_address_is_refused_when_it_is_written_down() {
         let refused = gate.check_url(url);
         assert!(matches!(refused, Err(EgressError::Forbidden { .. })), "{url}: {refused:?}");
     }
+    let refused = gate.check_url("http://127.0.0.1:9000/").unwrap_err().to_string();
+    assert!(refused.contains("ACTIONS_EGRESS_ALLOW"), "it can be opened: {refused}");
+    let refused = gate.check_url("http://169.254.169.254/").unwrap_err().to_string();
+    assert!(!refused.contains("ACTIONS_EGRESS_ALLOW"), "it cannot: {refused}");
     for url in NOT_URLS {
         let refused = gate.check_url(url);
         assert!(matches!(refused, Err(EgressError::Url { .. })), "{url}: {refused:?}");

@@ -137,12 +137,49 @@ fn syntax_error(errors: &cel::ParseErrors) -> CelError {
     let Some(first) = errors.errors.first() else {
         return CelError::new("not a CEL expression");
     };
-    let message = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg).to_owned();
     CelError {
-        message: if message == "UNKNOWN" { "not a CEL expression".to_owned() } else { message },
+        message: plain(first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg)),
         line: u32::try_from(first.pos.0).ok().filter(|line| *line > 0),
         column: u32::try_from(first.pos.1).ok().filter(|_| first.pos.0 > 0),
     }
+}
+
+/// The parser speaks of its tokens: this says the same of the text.
+fn plain(message: &str) -> String {
+    const END: &str = "<EOF>";
+    let place = |token: &str| match token.trim().trim_matches('\'') {
+        END => "at its end".to_owned(),
+        _ => format!("at {}", token.trim()),
+    };
+    if let Some(text) = message.strip_prefix("token recognition error at: ") {
+        return format!("{} means nothing in CEL", text.trim());
+    }
+    if let Some((what, token)) =
+        message.strip_prefix("missing ").and_then(|rest| rest.split_once(" at "))
+    {
+        return format!("{what} is missing {}", place(token));
+    }
+    let rest = ["mismatched input ", "extraneous input ", "no viable alternative at input "]
+        .into_iter()
+        .find_map(|prefix| message.strip_prefix(prefix));
+    let Some(rest) = rest else {
+        return if message == "UNKNOWN" {
+            "not a CEL expression".to_owned()
+        } else {
+            message.to_owned()
+        };
+    };
+    let (token, expected) = rest.split_once(" expecting ").unwrap_or((rest, ""));
+    let wanted = match expected {
+        "" => "something else is expected".to_owned(),
+        END => "the end is expected".to_owned(),
+        set if set.contains("IDENTIFIER") => "a value is expected".to_owned(),
+        set => {
+            let set = set.trim_matches(['{', '}']).replace(END, "the end");
+            format!("expected is one of {set}")
+        }
+    };
+    format!("{} {wanted}", place(token))
 }
 
 /// Line and column of an offset, which counts characters.

@@ -13,6 +13,7 @@ use super::{cancel, due, places, save_action};
 contract! { Store:
     a_batch_is_written_whole_or_not_at_all,
     an_old_epoch_cannot_commit,
+    a_batch_is_refused_when_one_of_its_leases_is_lost,
     a_node_cannot_commit_under_the_lease_of_another,
     a_write_in_a_partition_without_its_fence_is_refused,
     a_submission_needs_no_lease,
@@ -57,6 +58,19 @@ async fn an_old_epoch_cannot_commit(stores: &Stores) {
     let Err(StoreError::Fenced { lost }) = late else { panic!("not fenced: {late:?}") };
     assert!(lost.contains(&PART), "{lost:?}");
     assert!(current.is_ok(), "{current:?}");
+}
+
+async fn a_batch_is_refused_when_one_of_its_leases_is_lost(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let item = node.enqueue(OTHER_PART, 1).await.remove(0);
+    node.ports.leases.release(node.id, &[node.fence(PART)]).await.unwrap();
+
+    // What it would write is in a partition that it still owns.
+    let refused = node.finish(&item).await;
+
+    let Err(StoreError::Fenced { lost }) = refused else { panic!("not fenced: {refused:?}") };
+    assert_eq!(lost, [PART]);
+    assert_eq!(node.log(OTHER_PART).await.len(), 1);
 }
 
 async fn a_node_cannot_commit_under_the_lease_of_another(stores: &Stores) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actions_domain::execution::Status;
 use actions_domain::id::{ExecutionId, TenantId};
-use actions_domain::work::Commit;
+use actions_domain::work::{Commit, Finish};
+use chrono::TimeDelta;
 
 use super::super::given::{self, OTHER_PART, PART};
 use super::super::stores::Stores;
@@ -14,6 +15,7 @@ use super::{cancel, due, find};
 contract! { Store:
     a_work_item_is_finished_once,
     an_item_finished_twice_in_one_batch_is_finished_once,
+    an_item_finished_on_two_days_is_finished_once,
     a_finished_item_is_not_moved_back,
     a_finish_removes_the_item_from_wherever_it_lives,
     marked_items_are_found_wherever_they_live,
@@ -48,6 +50,20 @@ async fn an_item_finished_twice_in_one_batch_is_finished_once(stores: &Stores) {
     assert_eq!(find(&node, &item).await.status, Status::Completed);
     let counts = node.ports.history.action_counts(TenantId::ADMIN, None, None).await.unwrap();
     assert_eq!((counts[0].completed, counts[0].failed), (1, 0));
+}
+
+async fn an_item_finished_on_two_days_is_finished_once(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let item = node.enqueue(PART, 1).await.remove(0);
+    node.finish(&item).await.unwrap();
+    let before = find(&node, &item).await;
+
+    let later = Finish { ended_at: given::now() + TimeDelta::days(1), ..node.end(&item) };
+    node.commit(Commit { finishes: vec![later], ..node.batch() }).await.unwrap();
+
+    assert_eq!(find(&node, &item).await, before);
+    let counts = node.ports.history.action_counts(TenantId::ADMIN, None, None).await.unwrap();
+    assert_eq!(counts[0].completed, 1);
 }
 
 async fn a_finished_item_is_not_moved_back(stores: &Stores) {

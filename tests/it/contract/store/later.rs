@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actions_domain::ports::store::DueQuery;
 use actions_domain::work::{Commit, Home, Later, Seq, Why, Work};
+use chrono::TimeDelta;
 
 use super::super::given::{self, OTHER_PART, PART};
 use super::super::stores::Stores;
@@ -14,6 +15,7 @@ contract! { Store:
     a_retry_lives_among_the_later_items_with_its_place_and_attempts,
     a_retry_can_be_retried,
     due_times_are_on_the_clock_of_the_store,
+    a_wrong_clock_of_a_node_moves_no_due_time,
     held_items_come_first_then_those_due_first,
 }
 
@@ -86,6 +88,31 @@ async fn due_times_are_on_the_clock_of_the_store(stores: &Stores) {
     assert_eq!(found[0].delay, Duration::ZERO);
     let (longest, shortest) = (delays[1], delays[1].saturating_sub(passed));
     assert!((shortest..=longest).contains(&found[1].delay), "{:?}", found[1].delay);
+}
+
+async fn a_wrong_clock_of_a_node_moves_no_due_time(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let pause = Duration::from_secs(30);
+    let before = node.ports.store.now().await.unwrap();
+    for skew in [TimeDelta::hours(-1), TimeDelta::hours(1)] {
+        let queued_at = before + skew;
+        let work = |delay| Work { queued_at, delay, ..given::work(None) };
+        let jobs = [Some(pause), None].map(|delay| given::job(PART, work(delay)));
+        node.submit(jobs.to_vec()).await;
+        let mut later = given::retry(&node.log(PART).await[0], node.id, pause);
+        for attempt in &mut later.item.attempts {
+            (attempt.started_at, attempt.ended_at) = (queued_at, queued_at);
+        }
+        node.retry(later).await.unwrap();
+    }
+
+    let found = due(&node, PART, 60).await;
+
+    let passed = (node.ports.store.now().await.unwrap() - before).to_std().unwrap();
+    assert_eq!(found.len(), 4);
+    for Later { delay, why, .. } in found {
+        assert!((pause.saturating_sub(passed)..=pause).contains(&delay), "{why:?} {delay:?}");
+    }
 }
 
 async fn held_items_come_first_then_those_due_first(stores: &Stores) {

@@ -117,6 +117,11 @@ fn beside(api: SocketAddr, offset: u16) -> SocketAddr {
 }
 
 impl Demo {
+    /// Where webhooks are received, and mail.
+    pub(super) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.receiver.address(), self.sink.address())
+    }
+
     /// Starts to receive and to send.
     pub(super) fn start(self, app: App, teller: Teller) {
         let Self { events, receiver, sink } = self;
@@ -126,15 +131,16 @@ impl Demo {
     }
 }
 
-/// Sends the script's events again and again, each as often as its weight says.
+/// Sends each of the script's events once, so that all it shows is seen soon, and then again and
+/// again, each as often as its weight says.
 async fn send(app: &App, events: &[(TenantId, DemoEvent)]) {
     let total: u64 = events.iter().map(|(_, event)| u64::from(event.weight)).sum();
     for sent in 0_u64.. {
         let pause = if sent < LIVELY_EVENTS { LIVELY } else { CALM };
         app.ports.clock.sleep(pause).await;
-        let Some((tenant, event)) = pick(events, app.ports.dice.roll() % total.max(1)) else {
-            return;
-        };
+        let first = usize::try_from(sent).ok().and_then(|sent| events.get(sent));
+        let next = first.or_else(|| pick(events, app.ports.dice.roll() % total.max(1)));
+        let Some((tenant, event)) = next else { return };
         // Numbered by time, so that a restart does not repeat the numbers.
         let number = app.ports.clock.now().timestamp_millis() % 100_000_000;
         match filled(event, number) {

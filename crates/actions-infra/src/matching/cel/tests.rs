@@ -326,3 +326,17 @@ fn a_macro_may_look_at_each_item_of_large_data() {
         assert_eq!(evaluated(text, &data).0, Ok(true), "{text}");
     }
 }
+
+#[test]
+fn a_mistake_is_told_in_words_of_the_text() {
+    let told = |text: &str| compiled(text).expect_err(text).message;
+    assert_eq!(told("event.data.x =="), "at its end a value is expected");
+    assert_eq!(told("event.data.x ==\n  == 1"), "at '==' a value is expected");
+    assert_eq!(told("event.data.x == 1 # big"), "'#' means nothing in CEL");
+    for text in ["(event.data.x", "[1, 2", "event.data.", "a ? b", "1 2", "has(", "{", "!"] {
+        let message = told(text);
+        for token in ["EOF", "IDENTIFIER", "NUM_", "input"] {
+            assert!(!message.contains(token), "{text}: {message}");
+        }
+    }
+}
