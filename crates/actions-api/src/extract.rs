@@ -51,6 +51,7 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Params<T> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library may know more kinds one day")]
 fn misread(rejection: &PathRejection) -> Problem {
     let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
         return Problem::parameter("path", rejection.body_text());

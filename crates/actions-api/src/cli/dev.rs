@@ -81,7 +81,9 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
                 teller.flush();
                 cx.output.note(&match database {
                     Database::Memory => "stopped; nothing was kept".to_owned(),
-                    kept => format!("stopped; {} has everything", kept.place()),
+                    kept @ (Database::Sqlite(_) | Database::Postgres(_)) => {
+                        format!("stopped; {} has everything", kept.place())
+                    }
                 });
             }
         }
