@@ -19,6 +19,7 @@ use crate::problem::{METHOD_UNSUPPORTED, Problem};
 use crate::request::accompany;
 
 mod actions;
+mod controls;
 mod dead_letters;
 mod definitions;
 mod events;
@@ -118,6 +119,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(events::routes())
         .merge(actions::routes())
+        .merge(controls::routes())
         .merge(subscriptions::routes())
         .merge(definitions::routes())
         .merge(handlers::routes())

@@ -104,6 +104,14 @@ impl Catalogue {
         }
     }
 
+    /// Reads one tenant's changes up to now.
+    pub async fn refresh_tenant(&self, tenant: TenantId) -> Result<(), StoreError> {
+        match self.find(tenant) {
+            Some(known) => known.refresh(self.definitions.as_ref(), known.version() + 1).await,
+            None => self.refresh_all().await,
+        }
+    }
+
     pub fn find(&self, tenant: TenantId) -> Option<Arc<TenantDefinitions>> {
         self.read().get(&tenant).cloned()
     }

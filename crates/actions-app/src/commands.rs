@@ -4,6 +4,7 @@ pub mod apply_definitions;
 pub mod cancel_execution;
 pub mod check_action_health;
 pub mod check_definition;
+pub mod control_tenant;
 pub mod create_tenant;
 pub mod delete_action;
 pub(crate) mod disable_action;

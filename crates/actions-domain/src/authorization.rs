@@ -15,6 +15,8 @@ pub enum Permission {
     ReadExecutions,
     CancelExecution,
     ManageDeadLetters,
+    /// Pause and resume the tenant and its actions.
+    Pause,
     ManageTenants,
     ReadMetrics,
 }

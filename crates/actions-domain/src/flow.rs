@@ -139,9 +139,8 @@ fn part_of(ask: &ShareAsk, own: Option<Holder>, node: NodeId, others: &[Holder])
     let given: u64 = others.iter().map(|other| fraction(other.want)).sum::<u64>() + fraction(want);
     let rank_of = |holder: &Holder| (holder.took_at, holder.node);
     let own_rank = (took_at(own), node);
-    let before = (others.iter())
-        .filter(|other| other.want > 0 && rank_of(other) < own_rank)
-        .count();
+    let before =
+        (others.iter()).filter(|other| other.want > 0 && rank_of(other) < own_rank).count();
     let is_in_rest = want > 0 && u64::try_from(before).is_ok_and(|before| before < max - given);
     u32::try_from(fraction(want)).unwrap_or(u32::MAX) + u32::from(is_in_rest)
 }
@@ -186,7 +185,10 @@ impl Rate {
     /// Takes as many starts as there are, at most `want`.
     pub fn draw(&self, bucket: &mut Bucket, now: Timestamp, want: u32) -> (u32, Duration) {
         let (minute, hour) = (self.minute(), self.hour());
-        let stocks = [minute.map(|pace| pace.stock(bucket.minute, now)), hour.map(|pace| pace.stock(bucket.hour, now))];
+        let stocks = [
+            minute.map(|pace| pace.stock(bucket.minute, now)),
+            hour.map(|pace| pace.stock(bucket.hour, now)),
+        ];
         let count = stocks.into_iter().flatten().fold(want, u32::min);
         let mut again_in = Duration::ZERO;
         for (pace, paid_at) in [(minute, &mut bucket.minute), (hour, &mut bucket.hour)] {

@@ -87,6 +87,12 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONCURRENCY_MAX: u32 = 10_000;
 /// `rate_limit_per_minute` and `rate_limit_per_hour`.
 pub const RATE_MAX: u32 = 1_000_000;
+/// Turns of one tenant where others get one: beyond this, others would hardly get any.
+pub const WEIGHT_MAX: u32 = 100;
+/// Why something was paused, as it is kept with each tenant's definitions.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// Actions of one tenant that may be paused one by one: all of it is read with every change.
+pub const PAUSED_ACTIONS_MAX: usize = 1_000;
 /// An action's or handler's output kept in the history.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// An error message kept in the history.

@@ -17,9 +17,7 @@ use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part};
 
 use super::dice::{Micros, instant};
 use super::ledger::Call;
-use super::workload::{
-    LIMIT, LIMITED, LIMITED_TENANT, TENANT_LIMIT, behaviour, end, limits,
-};
+use super::workload::{LIMIT, LIMITED, LIMITED_TENANT, TENANT_LIMIT, behaviour, end, limits};
 use super::world::{World, at_once};
 
 const BEAT: Duration = Duration::from_secs(2);
@@ -419,9 +417,11 @@ impl World {
     /// has stopped, or is a zombie whose calls nobody can take back.
     fn check_limits(&mut self) {
         let now = self.now();
-        let trusted = self.nodes.iter().filter_map(|node| node.live.as_ref()).filter(|live| {
-            !live.is_doomed && now - live.heard_at < TRUSTED
-        });
+        let trusted = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.live.as_ref())
+            .filter(|live| !live.is_doomed && now - live.heard_at < TRUSTED);
         let running: Vec<Running> =
             trusted.flat_map(|live| live.running.values().copied()).collect();
         let of_action = running.iter().filter(|running| running.action == LIMITED).count();

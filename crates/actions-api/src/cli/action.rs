@@ -33,6 +33,10 @@ pub(super) enum Action {
     Enable(One),
     /// Let an action start nothing more
     Disable(One),
+    /// Let an action start nothing more for a while; what comes in waits
+    Pause(Pause),
+    /// Let a paused action go on
+    Resume(One),
     /// Show what an event would do to one action, without doing it
     Test(Test),
     /// Delete an action with its subscriptions
@@ -50,6 +54,15 @@ pub(super) struct List {
 pub(super) struct One {
     #[arg(value_name = "NAME")]
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +95,20 @@ pub(super) async fn run(cx: &Context, command: Action) -> Result<Exit, CliError>
         }
         Action::Enable(args) => switch(cx, &client, &args.name, "enable").await?,
         Action::Disable(args) => switch(cx, &client, &args.name, "disable").await?,
+        Action::Pause(args) => {
+            let path = format!("{}:pause", args.name);
+            let call = Call::post(&["actions", &path], &json!({ "reason": args.reason }));
+            let controls = client.in_tenant(call).await?.json()?;
+            let text = format!("action {} paused; what comes in waits", args.name);
+            cx.output.text_or_data(&text, "/paused_actions", &controls)?;
+        }
+        Action::Resume(args) => {
+            let path = format!("{}:resume", args.name);
+            let call = Call::post(&["actions", &path], &json!({}));
+            let controls = client.in_tenant(call).await?.json()?;
+            let text = format!("action {} goes on", args.name);
+            cx.output.text_or_data(&text, "/paused_actions", &controls)?;
+        }
         Action::Delete(args) => {
             cx.confirm.ask(&format!("delete the action {}", args.name), &[])?;
             let found = client.in_tenant(Call::get(&["actions", &args.name])).await?;

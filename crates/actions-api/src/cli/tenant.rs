@@ -27,6 +27,12 @@ pub(super) enum Tenant {
     Create(Create),
     /// Print one tenant
     Show(One),
+    /// Print or change a tenant's limits
+    Limits(Limits),
+    /// Let nothing more of a tenant start for a while; what comes in waits
+    Pause(Pause),
+    /// Let a paused tenant go on
+    Resume(One),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +49,74 @@ pub(super) struct Create {
 pub(super) struct One {
     #[arg(value_name = "SLUG")]
     slug: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// What is not given stays as it is; 0 takes a limit away.
+#[derive(Debug, Args)]
+pub(super) struct Limits {
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// Attempts that run at once, over all nodes
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Attempts that start in a minute, over all nodes
+    #[arg(long, value_name = "N")]
+    per_minute: Option<u32>,
+    /// Attempts that start in an hour, over all nodes
+    #[arg(long, value_name = "N")]
+    per_hour: Option<u32>,
+    /// Turns that it gets where others get one
+    #[arg(long, value_name = "N")]
+    weight: Option<u32>,
+}
+
+const LIMITS: [Column; 5] = [
+    column("concurrency", "/limits/max_concurrent_executions"),
+    column("per minute", "/limits/rate_limit_per_minute"),
+    column("per hour", "/limits/rate_limit_per_hour"),
+    column("weight", "/limits/weight"),
+    column("paused", "/pause/at"),
+];
+
+/// The path of a tenant's controls, whatever tenant the command line is set to.
+fn controls<'a>(slug: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["v1", "tenants", slug], rest].concat()
+}
+
+async fn limits(cx: &Context, args: Limits) -> Result<(), CliError> {
+    let client = cx.client()?;
+    let known = client.send(Call::get(&controls(&args.slug, &["controls"]))).await?.json()?;
+    let given = [
+        ("max_concurrent_executions", args.concurrency),
+        ("rate_limit_per_minute", args.per_minute),
+        ("rate_limit_per_hour", args.per_hour),
+        ("weight", args.weight),
+    ];
+    if given.iter().all(|(_, value)| value.is_none()) {
+        return cx.output.one(&LIMITS, "/limits", &known);
+    }
+    let mut wanted = known.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (field, value) in given {
+        match value {
+            None => {}
+            Some(0) => drop(wanted.remove(field)),
+            Some(value) => drop(wanted.insert(field.to_owned(), json!(value))),
+        }
+    }
+    let path = controls(&args.slug, &["controls", "limits"]);
+    let call = Call::new(reqwest::Method::PUT, &path);
+    let call = call.body("application/json", Value::Object(wanted).to_string());
+    let changed = client.send(call).await?.json()?;
+    cx.output.one(&LIMITS, "/limits", &changed)
 }
 
 pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError> {
@@ -72,6 +146,20 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
             let call = Call::post(&["v1", "admin", "tenants"], &Value::Object(body));
             let tenant = client.send(call).await?.json()?;
             cx.output.text_or_data(&format!("tenant {} created", args.slug), "/slug", &tenant)?;
+        }
+        Tenant::Limits(args) => limits(cx, args).await?,
+        Tenant::Pause(args) => {
+            let path = controls(&args.slug, &["controls:pause"]);
+            let call = Call::post(&path, &json!({ "reason": args.reason }));
+            let changed = client.send(call).await?.json()?;
+            let text = format!("tenant {} paused; what comes in waits", args.slug);
+            cx.output.text_or_data(&text, "/pause/at", &changed)?;
+        }
+        Tenant::Resume(args) => {
+            let path = controls(&args.slug, &["controls:resume"]);
+            let changed = client.send(Call::post(&path, &json!({}))).await?.json()?;
+            let text = format!("tenant {} goes on", args.slug);
+            cx.output.text_or_data(&text, "/pause/at", &changed)?;
         }
         Tenant::Show(args) => {
             let call = Call::get(&["v1", "admin", "tenants", &args.slug]);

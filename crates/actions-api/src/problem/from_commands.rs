@@ -4,6 +4,7 @@ use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
+use actions_app::commands::control_tenant::ControlTenantError;
 use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
@@ -212,6 +213,26 @@ impl From<CheckActionHealthError> for Problem {
             CheckActionHealthError::NotFound => Self::not_found("action"),
             CheckActionHealthError::Definitions(error) => error.into(),
             CheckActionHealthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ControlTenantError> for Problem {
+    fn from(error: ControlTenantError) -> Self {
+        let detail = error.to_string();
+        let at = |pointer: &str| FieldError::new(pointer, detail.clone());
+        match error {
+            ControlTenantError::Forbidden(forbidden) => forbidden.into(),
+            ControlTenantError::NotFound { what } => Self::not_found(what),
+            ControlTenantError::Limit { field, .. } => {
+                Self::new(&TENANT_INVALID, &detail).with_error(at(&format!("/{field}")))
+            }
+            ControlTenantError::Reason => {
+                Self::new(&TENANT_INVALID, &detail).with_error(at("/reason"))
+            }
+            ControlTenantError::TooManyPauses => Self::new(&TENANT_INVALID, &detail),
+            ControlTenantError::Definitions(error) => error.into(),
+            ControlTenantError::Store(error) => error.into(),
         }
     }
 }

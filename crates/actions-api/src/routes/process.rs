@@ -137,6 +137,11 @@ pub(crate) struct LimitsView {
     retry_delay_seconds: u64,
     max_concurrent_executions: u32,
     rate_limit: u32,
+    weight: u32,
+    /// Of one tenant, paused one by one.
+    paused_actions: usize,
+    /// Of a pause.
+    reason_bytes: usize,
     output_bytes: usize,
     error_bytes: usize,
     error_details_bytes: usize,
@@ -202,6 +207,9 @@ pub(crate) fn limits_view() -> LimitsView {
         retry_delay_seconds: limits::RETRY_DELAY_MAX.as_secs(),
         max_concurrent_executions: limits::CONCURRENCY_MAX,
         rate_limit: limits::RATE_MAX,
+        weight: limits::WEIGHT_MAX,
+        paused_actions: limits::PAUSED_ACTIONS_MAX,
+        reason_bytes: limits::REASON_BYTES_MAX,
         output_bytes: limits::OUTPUT_BYTES_MAX,
         error_bytes: limits::ERROR_BYTES_MAX,
         error_details_bytes: limits::ERROR_DETAILS_BYTES_MAX,

@@ -86,8 +86,6 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
     }
     findings.errors.extend(check_match(app, None, &spec.conditions, "", "/conditions"));
     findings.warnings.extend(doubtful_patterns(tenant, &spec.event_patterns));
-    let rates = [spec.rate_limit_per_minute, spec.rate_limit_per_hour];
-    findings.warnings.extend(unenforced_rates(rates));
     match app.handlers.find(&spec.handler) {
         Some(handler) => {
             findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
@@ -122,7 +120,11 @@ pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) 
     let notes = doubtful_patterns(tenant, own);
     let place = |note: FieldNote| FieldNote::new("/event_pattern", note.message);
     findings.warnings.extend(notes.into_iter().map(place));
-    findings.warnings.extend(unenforced_rates(rates.map(|(_, rate)| rate)));
+    let given = rates.iter().filter(|(_, rate)| rate.is_some());
+    findings.warnings.extend(given.map(|(field, _)| {
+        let message = "is stored and not enforced: give the action or the tenant a rate";
+        FieldNote::new(format!("/{field}"), message)
+    }));
     findings
 }
 
@@ -188,13 +190,6 @@ fn doubtful_patterns(tenant: TenantId, patterns: &[Pattern]) -> Vec<FieldNote> {
         notes.push(FieldNote::new(place, warning.to_string()));
     }
     notes
-}
-
-/// Says of the rates per minute and per hour that they do nothing yet.
-fn unenforced_rates(rates: [Option<u32>; 2]) -> impl Iterator<Item = FieldNote> {
-    let fields = ["/rate_limit_per_minute", "/rate_limit_per_hour"].into_iter().zip(rates);
-    let given = fields.filter(|(_, rate)| rate.is_some());
-    given.map(|(field, _)| FieldNote::new(field, "is stored and not enforced yet"))
 }
 
 fn doubtful_type(handler: &dyn Handler, action_type: ActionType) -> Option<FieldNote> {

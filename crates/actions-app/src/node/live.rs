@@ -85,6 +85,11 @@ impl Live {
         self.tell(Input::LaterSeen(part));
     }
 
+    /// Limits have changed: the scheduler compares them before it takes its next input.
+    pub(crate) fn look_at_limits(&self) {
+        self.tell(Input::Tick);
+    }
+
     pub(crate) fn begin(&self, node: NodeId, scheduler: mpsc::UnboundedSender<Message>) {
         *self.write() = Some(Session { node, parts: BTreeMap::new(), scheduler });
     }

@@ -6,6 +6,7 @@ use actions_domain::action::{Action, ActionName};
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::id::{SubscriptionId, TenantId};
 use actions_domain::subscription::Subscription;
+use actions_domain::tenant::Pause;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -58,6 +59,8 @@ pub enum ActionState {
     Inactive,
     /// Its last health check failed.
     Unhealthy,
+    /// Somebody has paused it or its tenant.
+    Paused,
     /// Its handler is not installed.
     Blocked,
 }
@@ -68,6 +71,8 @@ impl ActionState {
             Self::Blocked
         } else if !action.spec.is_active {
             Self::Inactive
+        } else if pause_of(app, action).is_some() {
+            Self::Paused
         } else if action.health.is_healthy {
             Self::Active
         } else {
@@ -79,10 +84,17 @@ impl ActionState {
         match self {
             Self::Active => "active",
             Self::Inactive => "inactive",
+            Self::Paused => "paused",
             Self::Unhealthy => "unhealthy",
             Self::Blocked => "blocked",
         }
     }
+}
+
+/// Who has paused an action, or its tenant.
+fn pause_of(app: &App, action: &Action) -> Option<Pause> {
+    let controls = app.catalogue.find(action.tenant)?.controls();
+    controls.pause.as_ref().or_else(|| controls.paused_actions.get(&action.id)).cloned()
 }
 
 /// One place where two versions differ. `None`: it is not there.

@@ -77,9 +77,7 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
         }
         Waiting::ForRate { scope } => {
             let (who, setting) = match scope {
-                Scope::Action(_) => {
-                    ("the action", "rate_limit_per_minute, rate_limit_per_hour")
-                }
+                Scope::Action(_) => ("the action", "rate_limit_per_minute, rate_limit_per_hour"),
                 Scope::Tenant(_) => {
                     ("the tenant", "rate_limit_per_minute, rate_limit_per_hour of the tenant")
                 }

@@ -78,7 +78,10 @@ impl Node {
     /// Sets a limit and holds all of it.
     fn limit(&mut self, action: ActionId, max: Option<u32>) {
         let scope = Scope::Action(action);
-        self.step(Input::Limits { scope, limits: Limits { concurrency: max, ..Limits::default() } });
+        self.step(Input::Limits {
+            scope,
+            limits: Limits { concurrency: max, ..Limits::default() },
+        });
         let amount = max.unwrap_or(0);
         self.step(Input::Shares(vec![Share { scope, amount, cap: amount }]));
     }

@@ -49,11 +49,14 @@ fn who_holds_too_much_starts_nothing_more_and_gives_back_what_is_free() {
 
 #[test]
 fn a_limit_of_one_goes_to_who_has_waited_longest() {
-    let first = exchange(&ask(1, 1, 5), Some(holder(1, 1, 5, 10)), NodeId(1), &[holder(2, 0, 5, 5)]);
+    let first =
+        exchange(&ask(1, 1, 5), Some(holder(1, 1, 5, 10)), NodeId(1), &[holder(2, 0, 5, 5)]);
     assert_eq!((first.amount, first.cap), (1, 0));
-    let given = exchange(&ask(1, 0, 5), Some(holder(1, 1, 5, 10)), NodeId(1), &[holder(2, 0, 5, 5)]);
+    let given =
+        exchange(&ask(1, 0, 5), Some(holder(1, 1, 5, 10)), NodeId(1), &[holder(2, 0, 5, 5)]);
     assert_eq!(given.amount, 0);
-    let taken = exchange(&ask(1, 0, 5), Some(holder(2, 0, 5, 5)), NodeId(2), &[holder(1, 0, 5, 10)]);
+    let taken =
+        exchange(&ask(1, 0, 5), Some(holder(2, 0, 5, 5)), NodeId(2), &[holder(1, 0, 5, 10)]);
     assert_eq!((taken.amount, taken.cap), (1, 1));
 }
 
@@ -78,7 +81,8 @@ fn a_rate_lets_a_twentieth_pass_at_once_and_then_paces() {
 fn the_tighter_window_decides() {
     let rate = Rate { per_minute: Some(60), per_hour: Some(600) };
     let mut bucket = Bucket::default();
-    let started: u32 = (0..3_600).map(|second| rate.draw(&mut bucket, at(second * 1_000_000), 9).0).sum();
+    let started: u32 =
+        (0..3_600).map(|second| rate.draw(&mut bucket, at(second * 1_000_000), 9).0).sum();
     assert!((600..=630).contains(&started), "{started}");
     let in_a_minute: u32 = {
         let mut bucket = Bucket::default();

@@ -16,23 +16,20 @@ use super::record::corrupt;
 #[async_trait]
 impl Permits for Postgres {
     async fn exchange(&self, node: NodeId, asks: &[ShareAsk]) -> Result<Vec<Share>, StoreError> {
-        let (kinds, ids): (Vec<i16>, Vec<i32>) =
-            asks.iter().map(|ask| ask.scope.numbers()).unzip();
-        let numbers = |of: fn(&ShareAsk) -> u32| {
-            asks.iter().map(|ask| number(of(ask))).collect::<Vec<i32>>()
-        };
-        let rows: Vec<(i16, i32, i32, i32)> =
-            sqlx::query_as(include_str!("permits/exchange.sql"))
-                .bind(node.0)
-                .bind(kinds)
-                .bind(ids)
-                .bind(numbers(|ask| ask.max))
-                .bind(numbers(|ask| ask.keep))
-                .bind(numbers(|ask| ask.want))
-                .bind(numbers(|ask| ask.hold))
-                .fetch_all(&self.engine)
-                .await
-                .map_err(write_error)?;
+        let (kinds, ids): (Vec<i16>, Vec<i32>) = asks.iter().map(|ask| ask.scope.numbers()).unzip();
+        let numbers =
+            |of: fn(&ShareAsk) -> u32| asks.iter().map(|ask| number(of(ask))).collect::<Vec<i32>>();
+        let rows: Vec<(i16, i32, i32, i32)> = sqlx::query_as(include_str!("permits/exchange.sql"))
+            .bind(node.0)
+            .bind(kinds)
+            .bind(ids)
+            .bind(numbers(|ask| ask.max))
+            .bind(numbers(|ask| ask.keep))
+            .bind(numbers(|ask| ask.want))
+            .bind(numbers(|ask| ask.hold))
+            .fetch_all(&self.engine)
+            .await
+            .map_err(write_error)?;
         let shares = rows.into_iter().map(|(kind, id, amount, cap)| {
             Ok(Share {
                 scope: scope(kind, id)?,

@@ -182,7 +182,10 @@ fn claimed(row: &SqliteRow) -> Result<Lease, StoreError> {
     })
 }
 
-pub(super) async fn is_alive(conn: &mut SqliteConnection, node: NodeId) -> Result<bool, StoreError> {
+pub(super) async fn is_alive(
+    conn: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<bool, StoreError> {
     sqlx::query("select count(*) from engine_node where id = ? and alive = 1")
         .bind(node.0)
         .fetch_one(conn)

@@ -252,7 +252,10 @@ fn where_an_item_stands_can_be_asked() {
     assert_eq!(waiting(1), Some(Waiting::Running { since_attempt: 1 }));
     assert_eq!(waiting(2), Some(Waiting::ForKey { holder: id(1) }));
     assert_eq!(waiting(3), Some(Waiting::Running { since_attempt: 1 }));
-    assert_eq!(waiting(4), Some(Waiting::ForConcurrency { scope: Scope::Action(ActionId(9)), max: 0 }));
+    assert_eq!(
+        waiting(4),
+        Some(Waiting::ForConcurrency { scope: Scope::Action(ActionId(9)), max: 0 })
+    );
     assert_eq!(waiting(5), Some(Waiting::ForTime(node.now + TimeDelta::seconds(5))));
     assert_eq!(waiting(9), None);
 }

@@ -1,0 +1,212 @@
+//! `/v1/tenants/{tenant}/controls`, pauses and limits
+
+use actions_app::commands::control_tenant::{Target, controls, pause, resume, set_limits};
+use actions_domain::id::ActionId;
+use actions_domain::tenant::{Controls, Pause, TenantLimits};
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::body::{JsonBody, OptionalBody};
+use crate::caller::Caller;
+use crate::extract::Segments;
+use crate::page::json;
+use crate::problem::Problem;
+use crate::routes::Api;
+use crate::time::Time;
+
+pub(crate) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(put_limits))
+        .routes(routes!(pause_tenant))
+        .routes(routes!(resume_tenant))
+        .routes(routes!(pause_action))
+        .routes(routes!(resume_action))
+}
+
+/// A tenant's share of the installation. What is left out is not limited.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"max_concurrent_executions": 50, "rate_limit_per_minute": 6000}))]
+struct LimitsBody {
+    /// Attempts that run at once, over all nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_concurrent_executions: Option<u32>,
+    /// Attempts that start in a minute, over all nodes, evenly paced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_per_minute: Option<u32>,
+    /// The same in an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_per_hour: Option<u32>,
+    /// Turns that the tenant gets where others get one, 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+}
+
+/// Why something is paused.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "their endpoint is down"}))]
+struct PauseBody {
+    reason: Option<String>,
+}
+
+/// What operators have set for a tenant beside its definitions.
+#[derive(Debug, Serialize, ToSchema)]
+struct ControlsView {
+    limits: LimitsBody,
+    /// The whole tenant is paused: nothing starts, what comes in waits.
+    pause: Option<PauseView>,
+    /// Actions that are paused one by one.
+    paused_actions: Vec<PausedActionView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PauseView {
+    at: Time,
+    by: String,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PausedActionView {
+    action: String,
+    #[serde(flatten)]
+    pause: PauseView,
+}
+
+/// Which action.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct ActionPath {
+    action: String,
+}
+
+impl From<TenantLimits> for LimitsBody {
+    fn from(limits: TenantLimits) -> Self {
+        let TenantLimits {
+            max_concurrent_executions,
+            rate_limit_per_minute,
+            rate_limit_per_hour,
+            weight,
+        } = limits;
+        Self { max_concurrent_executions, rate_limit_per_minute, rate_limit_per_hour, weight }
+    }
+}
+
+impl From<LimitsBody> for TenantLimits {
+    fn from(body: LimitsBody) -> Self {
+        let LimitsBody {
+            max_concurrent_executions,
+            rate_limit_per_minute,
+            rate_limit_per_hour,
+            weight,
+        } = body;
+        Self { max_concurrent_executions, rate_limit_per_minute, rate_limit_per_hour, weight }
+    }
+}
+
+impl From<&Pause> for PauseView {
+    fn from(pause: &Pause) -> Self {
+        Self { at: pause.at.into(), by: pause.by.clone(), reason: pause.reason.clone() }
+    }
+}
+
+fn view(api: &Api, caller: &Caller, controls: &Controls) -> Response {
+    let known = api.app.catalogue.find(caller.tenant);
+    let name = |id: &ActionId| Some(known.as_ref()?.action(*id)?.spec.name.to_string());
+    // Actions that were deleted while they were paused have no name any more.
+    let mut paused: Vec<PausedActionView> = (controls.paused_actions.iter())
+        .filter_map(|(id, pause)| Some(PausedActionView { action: name(id)?, pause: pause.into() }))
+        .collect();
+    paused.sort_by(|a, b| a.action.cmp(&b.action));
+    json(&ControlsView {
+        limits: controls.limits.into(),
+        pause: controls.pause.as_ref().map(Into::into),
+        paused_actions: paused,
+    })
+}
+
+/// Shows the tenant's limits and pauses.
+#[utoipa::path(get, path = "/controls", tag = "controls", operation_id = "get_controls",
+    responses((status = 200, body = ControlsView)))]
+async fn show(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
+    let found = controls(&api.app, &caller.authorization, caller.tenant)?;
+    Ok(view(&api, &caller, &found))
+}
+
+/// Replaces the tenant's limits, for the platform's operators.
+#[utoipa::path(put, path = "/controls/limits", tag = "controls", operation_id = "set_limits",
+    request_body = LimitsBody, responses((status = 200, body = ControlsView)))]
+async fn put_limits(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(body): JsonBody<LimitsBody>,
+) -> Result<Response, Problem> {
+    let (authorization, tenant) = (&caller.authorization, caller.tenant);
+    let changed = set_limits(&api.app, authorization, tenant, body.into()).await?;
+    Ok(view(&api, &caller, &changed))
+}
+
+/// Lets nothing more of the tenant start. What runs may end, and what comes in waits.
+#[utoipa::path(post, path = "/controls/~pause", tag = "controls", operation_id = "pause_tenant",
+    request_body = PauseBody, responses((status = 200, body = ControlsView)))]
+async fn pause_tenant(
+    State(api): State<Api>,
+    caller: Caller,
+    OptionalBody(body): OptionalBody<PauseBody>,
+) -> Result<Response, Problem> {
+    stop(&api, &caller, &Target::Tenant, body).await
+}
+
+/// Lets the tenant go on.
+#[utoipa::path(post, path = "/controls/~resume", tag = "controls", operation_id = "resume_tenant",
+    responses((status = 200, body = ControlsView)))]
+async fn resume_tenant(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
+    go_on(&api, &caller, &Target::Tenant).await
+}
+
+/// Lets nothing more of an action start. What runs may end, and what comes in waits.
+#[utoipa::path(post, path = "/actions/{action}/~pause", tag = "controls",
+    operation_id = "pause_action", params(ActionPath), request_body = PauseBody,
+    responses((status = 200, body = ControlsView)))]
+async fn pause_action(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(path): Segments<ActionPath>,
+    OptionalBody(body): OptionalBody<PauseBody>,
+) -> Result<Response, Problem> {
+    stop(&api, &caller, &Target::Action(path.action), body).await
+}
+
+/// Lets an action go on.
+#[utoipa::path(post, path = "/actions/{action}/~resume", tag = "controls",
+    operation_id = "resume_action", params(ActionPath),
+    responses((status = 200, body = ControlsView)))]
+async fn resume_action(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(path): Segments<ActionPath>,
+) -> Result<Response, Problem> {
+    go_on(&api, &caller, &Target::Action(path.action)).await
+}
+
+async fn stop(
+    api: &Api,
+    caller: &Caller,
+    target: &Target,
+    body: PauseBody,
+) -> Result<Response, Problem> {
+    let (authorization, tenant) = (&caller.authorization, caller.tenant);
+    let changed = pause(&api.app, authorization, tenant, target, body.reason).await?;
+    Ok(view(api, caller, &changed))
+}
+
+async fn go_on(api: &Api, caller: &Caller, target: &Target) -> Result<Response, Problem> {
+    let changed = resume(&api.app, &caller.authorization, caller.tenant, target).await?;
+    Ok(view(api, caller, &changed))
+}

@@ -1,0 +1,142 @@
+//! What operators set for a tenant beside its definitions: limits, weight, pauses. It holds at
+//! once, also for work that was accepted before.
+
+use std::sync::Arc;
+
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
+use actions_domain::id::TenantId;
+use actions_domain::limits::{
+    CONCURRENCY_MAX, PAUSED_ACTIONS_MAX, RATE_MAX, REASON_BYTES_MAX, WEIGHT_MAX,
+};
+use actions_domain::ports::definitions::DefinitionsError;
+use actions_domain::ports::store::StoreError;
+use actions_domain::tenant::{ControlChange, Controls, Pause, TenantLimits};
+
+use crate::app::App;
+
+/// What is paused or resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The whole tenant.
+    Tenant,
+    /// One action, by its name.
+    Action(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlTenantError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("no such {what}")]
+    NotFound { what: &'static str },
+    #[error("{field} is {given}, allowed are 1 to {max}")]
+    Limit { field: &'static str, given: u32, max: u32 },
+    #[error("a reason has at most {REASON_BYTES_MAX} bytes")]
+    Reason,
+    #[error("at most {PAUSED_ACTIONS_MAX} actions of a tenant may be paused; pause the tenant")]
+    TooManyPauses,
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
+    #[error("the definitions cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Reads what is set for a tenant.
+pub fn controls(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+) -> Result<Arc<Controls>, ControlTenantError> {
+    caller.require(Permission::ReadDefinitions, tenant)?;
+    let known = app.catalogue.find(tenant);
+    known.map(|known| known.controls()).ok_or(ControlTenantError::NotFound { what: "tenant" })
+}
+
+/// Replaces a tenant's limits.
+pub async fn set_limits(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    limits: TenantLimits,
+) -> Result<Controls, ControlTenantError> {
+    // They are the platform's, and not for the tenant to raise.
+    caller.require(Permission::ManageTenants, tenant)?;
+    let fields = [
+        ("max_concurrent_executions", limits.max_concurrent_executions, CONCURRENCY_MAX),
+        ("rate_limit_per_minute", limits.rate_limit_per_minute, RATE_MAX),
+        ("rate_limit_per_hour", limits.rate_limit_per_hour, RATE_MAX),
+        ("weight", limits.weight, WEIGHT_MAX),
+    ];
+    for (field, given, max) in fields {
+        if let Some(given) = given.filter(|given| !(1..=max).contains(given)) {
+            return Err(ControlTenantError::Limit { field, given, max });
+        }
+    }
+    change(app, tenant, &ControlChange::SetLimits(limits)).await
+}
+
+/// Lets nothing more of the target start. What runs may end, and what comes in waits. Pausing
+/// again changes nothing.
+pub async fn pause(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    target: &Target,
+    reason: Option<String>,
+) -> Result<Controls, ControlTenantError> {
+    caller.require(Permission::Pause, tenant)?;
+    if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
+        return Err(ControlTenantError::Reason);
+    }
+    let pause = Pause { at: app.ports.clock.now(), by: caller.actor.clone(), reason };
+    let request = match target {
+        Target::Tenant => ControlChange::Pause(pause),
+        Target::Action(name) => {
+            let action = find_action(app, tenant, name)?;
+            let known = controls(app, caller, tenant)?;
+            if known.paused_actions.len() >= PAUSED_ACTIONS_MAX
+                && !known.paused_actions.contains_key(&action)
+            {
+                return Err(ControlTenantError::TooManyPauses);
+            }
+            ControlChange::PauseAction(action, pause)
+        }
+    };
+    change(app, tenant, &request).await
+}
+
+/// Lets the target go on. What is not paused goes on anyway.
+pub async fn resume(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    target: &Target,
+) -> Result<Controls, ControlTenantError> {
+    caller.require(Permission::Pause, tenant)?;
+    let request = match target {
+        Target::Tenant => ControlChange::Resume,
+        Target::Action(name) => ControlChange::ResumeAction(find_action(app, tenant, name)?),
+    };
+    change(app, tenant, &request).await
+}
+
+fn find_action(
+    app: &App,
+    tenant: TenantId,
+    name: &str,
+) -> Result<actions_domain::id::ActionId, ControlTenantError> {
+    let known = app.catalogue.find(tenant);
+    let action = known.and_then(|known| known.action_named(name));
+    action.map(|action| action.id).ok_or(ControlTenantError::NotFound { what: "action" })
+}
+
+async fn change(
+    app: &App,
+    tenant: TenantId,
+    change: &ControlChange,
+) -> Result<Controls, ControlTenantError> {
+    let changed = app.ports.definitions.change_controls(tenant, change).await?;
+    app.catalogue.refresh_tenant(tenant).await?;
+    app.live.look_at_limits();
+    Ok(changed)
+}
