@@ -10,7 +10,7 @@
 //! item is committed, so the next owner of a key sees what the one before it did. Slots are
 //! free as soon as the attempt has ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -30,6 +30,7 @@ mod entries;
 mod fair_queue;
 mod gates;
 mod horizon;
+mod leaving;
 mod lock_table;
 mod partition;
 mod recent;
@@ -76,6 +77,10 @@ pub struct Settings {
     pub ageing: Duration,
     /// How far ahead later items are kept in memory.
     pub due_ahead: Duration,
+    /// How long a partition that others should have waits for what runs there.
+    pub leave_within: Duration,
+    /// How long one that was kept after all is left alone.
+    pub stay_for: Duration,
 }
 
 /// Something the dispatcher has to know.
@@ -88,6 +93,9 @@ pub enum Input {
     Lost(Part),
     /// Start nothing more. Running attempts may end.
     Drain,
+    /// Others should own so many of the partitions that are ours. Those are given back that can
+    /// be soon.
+    GiveUp(usize),
     /// New items at the end of a partition's log, in order, as they were committed: everything
     /// from `from` until `next`.
     Arrived { part: Part, from: Seq, next: Seq, items: Vec<Item> },
@@ -159,6 +167,9 @@ pub enum Effect {
     Draw(Vec<Draw>),
     /// Commit the return of an item to the later ones, then answer [`Input::Committed`].
     Retry { fence: Fence, later: Box<Later> },
+    /// Nothing runs in a partition that is to be given back: note where its log may be read
+    /// from, release its lease as clean, then answer [`Input::Lost`].
+    GiveBack { fence: Fence, low: Seq },
 }
 
 /// An attempt to make.
@@ -282,6 +293,7 @@ impl Dispatcher {
         self.take(input, now);
         self.ring(now);
         self.start_ready(now);
+        self.look_at_leaving(now);
         self.ask_for_more(now);
         self.load_more(now);
         std::mem::take(&mut self.effects)
@@ -291,7 +303,8 @@ impl Dispatcher {
         match input {
             Input::Claimed(lease) => self.claim(&lease, now),
             Input::Lost(part) => self.lose(part),
-            Input::Drain => self.is_draining = true,
+            Input::Drain => self.drain(),
+            Input::GiveUp(count) => self.give_up(count, now),
             Input::Arrived { part, from, next, items } => {
                 self.arrive(part, from, next, items, now);
             }
@@ -360,8 +373,8 @@ impl Dispatcher {
         if self.is_draining {
             return None;
         }
-        let horizons = self.partitions.values().filter_map(|partition| partition.horizon.next_at());
-        horizons.chain(self.timers.next()).chain(self.gates.next_at()).min()
+        let partitions = self.partitions.values().filter_map(Partition::next_at);
+        partitions.chain(self.timers.next()).chain(self.gates.next_at()).min()
     }
 
     /// Where each owned partition's log may be read from after a restart: everything before is
@@ -376,8 +389,7 @@ impl Dispatcher {
     /// The others are kept until the node leaves, so that their next owner is as careful as
     /// this one was.
     pub fn clean(&self) -> Vec<Fence> {
-        let suspects = self.entries.iter().filter(|(_, entry)| entry.suspect);
-        let suspects: BTreeSet<Part> = suspects.map(|(_, entry)| entry.item.part).collect();
+        let suspects = self.suspects();
         let owned = self.partitions.iter().filter(|(part, _)| !suspects.contains(part));
         owned.filter(|(_, partition)| partition.knows_suspects()).map(|(_, p)| p.fence).collect()
     }
@@ -443,7 +455,17 @@ impl Dispatcher {
 
     /// Nothing runs and nothing waits for a commit.
     pub fn is_idle(&self) -> bool {
-        self.busy == 0 && self.committing == 0
+        self.under_way() == 0
+    }
+
+    /// Attempts that run, and ends and retries that are being committed.
+    pub fn under_way(&self) -> usize {
+        self.busy + self.committing
+    }
+
+    /// How many attempts run, and how many items wait in memory for anything.
+    pub fn load(&self) -> (usize, usize) {
+        (self.busy, self.entries.len().saturating_sub(self.under_way()))
     }
 
     fn partition_of(&mut self, slot: Slot) -> Option<&mut Partition> {

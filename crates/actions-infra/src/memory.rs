@@ -16,6 +16,7 @@ use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId,
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
+use actions_domain::ports::leases::Vitals;
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
@@ -120,6 +121,9 @@ struct NodeRow {
     name: String,
     beats: i64,
     alive: bool,
+    joined_at: Timestamp,
+    seen_at: Timestamp,
+    vitals: Vitals,
 }
 
 /// The one home of an accepted id.

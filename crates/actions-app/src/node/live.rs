@@ -1,8 +1,10 @@
 //! What runs on this node right now, for the parts of the process that are not the node.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use actions_domain::Timestamp;
 use actions_domain::dispatch::{Depths, Input, Waiting};
 use actions_domain::id::{ExecutionId, NodeId, TenantId};
 use actions_domain::work::{Epoch, Fence, Key, Part};
@@ -21,6 +23,8 @@ pub struct Live {
     session: RwLock<Option<Session>>,
     /// What earlier sessions owned last.
     former: RwLock<BTreeMap<Part, Epoch>>,
+    /// Until when nobody takes this node's partitions, in microseconds.
+    trusted_until: AtomicI64,
     part_count: u16,
 }
 
@@ -35,6 +39,7 @@ impl Live {
         Self {
             session: RwLock::default(),
             former: RwLock::default(),
+            trusted_until: AtomicI64::new(0),
             part_count: part_count.max(1),
         }
     }
@@ -98,6 +103,23 @@ impl Live {
         if let Some(session) = self.write().as_mut() {
             session.parts.insert(fence.part, fence.epoch);
         }
+    }
+
+    /// A partition was given back.
+    pub(crate) fn disown(&self, part: Part) {
+        if let Some(session) = self.write().as_mut() {
+            session.parts.remove(&part);
+        }
+    }
+
+    /// This node was heard: until then it may start what it owns.
+    pub(crate) fn trust(&self, until: Timestamp) {
+        self.trusted_until.store(until.timestamp_micros(), Ordering::Relaxed);
+    }
+
+    /// Whether nobody can have taken this node's partitions yet.
+    pub(crate) fn is_trusted(&self, now: Timestamp) -> bool {
+        now.timestamp_micros() < self.trusted_until.load(Ordering::Relaxed)
     }
 
     pub(crate) fn end(&self) {

@@ -29,6 +29,7 @@ pub(crate) struct Scheduler {
     pub(crate) writes: mpsc::UnboundedSender<Write>,
     pub(crate) loads: mpsc::UnboundedSender<Load>,
     pub(crate) needs: mpsc::UnboundedSender<Need>,
+    pub(crate) gives: mpsc::UnboundedSender<(Fence, Seq)>,
     pub(crate) permits: Arc<Semaphore>,
     /// What others may know of the loop, without asking it.
     pub(crate) status: watch::Sender<SchedulerStatus>,
@@ -40,6 +41,10 @@ pub(crate) struct SchedulerStatus {
     /// Draining, with nothing left that runs or waits for a commit.
     pub(crate) is_drained: bool,
     pub(crate) lows: Vec<(Fence, Seq)>,
+    /// Attempts that run, and ends and retries that are being committed.
+    pub(crate) under_way: usize,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
     /// What may be given back as clean, once it is drained.
     pub(crate) clean: Vec<Fence>,
 }
@@ -71,6 +76,8 @@ impl Scheduler {
             self.status.send_modify(|status| {
                 status.is_drained = running.is_draining && dispatcher.is_idle();
                 status.lows = dispatcher.lows();
+                status.under_way = dispatcher.under_way();
+                (status.running, status.waiting) = dispatcher.load();
                 status.clean = if status.is_drained { dispatcher.clean() } else { Vec::new() };
             });
         }
@@ -125,6 +132,8 @@ impl Scheduler {
                 self.write(Write::Finish { fence, finish });
             }
             Effect::Retry { fence, later } => self.write(Write::Retry { fence, later }),
+            // The session ends with its lease keeper.
+            Effect::GiveBack { fence, low } => drop(self.gives.send((fence, low))),
             Effect::Exchange(asks) => self.need(Need::Shares(asks)),
             Effect::Draw(draws) => self.need(Need::Starts(draws)),
         }

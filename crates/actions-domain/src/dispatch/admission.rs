@@ -43,7 +43,10 @@ impl Dispatcher {
     ) {
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         partition.see_tail(next);
-        if partition.horizon.are_held_known() && partition.is_seq_since_claim(from) {
+        if partition.leaving.is_none()
+            && partition.horizon.are_held_known()
+            && partition.is_seq_since_claim(from)
+        {
             self.take_in(part, from, next, items, now);
         }
     }
@@ -61,6 +64,9 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         let is_short = items.len() < load_items && input_bytes(&items) < WINDOW_BYTES_MAX;
         partition.answered(from, next, is_short);
+        if partition.leaving.is_some() {
+            return;
+        }
         self.take_in(part, from, next, items, now);
     }
 
@@ -95,6 +101,9 @@ impl Dispatcher {
         let due_ahead = self.settings.due_ahead;
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         let laters = partition.horizon.answered(laters, complete, due_ahead);
+        if partition.leaving.is_some() {
+            return;
+        }
         for later in laters {
             self.receive(later, now);
         }
@@ -104,7 +113,10 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get_mut(&later.item.part) else { return };
         // Word of something older than the claim may be late: the former owner may have ended it.
         // Before the held ones are known, nothing is taken in.
-        if partition.is_since_claim(&later.item) && partition.horizon.are_held_known() {
+        if partition.leaving.is_none()
+            && partition.is_since_claim(&later.item)
+            && partition.horizon.are_held_known()
+        {
             self.receive(later, now);
         } else {
             partition.horizon.want();
@@ -150,6 +162,7 @@ impl Dispatcher {
         self.bytes += bytes;
         if let Some(partition) = self.partitions.get_mut(&item.part) {
             partition.add(&item, hold);
+            partition.items += 1;
         }
         self.entries.insert(Entry {
             item,
@@ -300,7 +313,8 @@ impl Dispatcher {
             return;
         }
         let has_room = self.has_room();
-        for (part, partition) in &mut self.partitions {
+        let staying = self.partitions.iter_mut().filter(|(_, known)| known.leaving.is_none());
+        for (part, partition) in staying {
             let due = partition.horizon.next_load(&self.settings, has_room, now);
             let load_due = due.map(|(ahead, limit)| Effect::LoadDue { part: *part, ahead, limit });
             self.effects.extend(load_due);
@@ -314,6 +328,7 @@ impl Dispatcher {
         let Some(entry) = self.entries.remove(slot) else { return };
         if let Some(partition) = self.partitions.get_mut(&entry.item.part) {
             partition.remove(&entry.item, entry.hold);
+            partition.items -= 1;
             partition.horizon.forget(entry.item.work.id);
         }
     }

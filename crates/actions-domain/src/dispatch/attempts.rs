@@ -267,6 +267,10 @@ impl Dispatcher {
         entry.hold = entry.item.work.key.as_ref().is_some_and(|key| key.mode == KeyMode::Mutate);
         move_to_later(partition, entry, was_held);
         let (hold, cancelled) = (entry.hold, entry.cancelled);
+        if partition.leaving.is_some() && !cancelled {
+            self.release_key(slot);
+            return self.forget(slot);
+        }
         if !hold {
             self.release_key(slot);
         }
@@ -370,7 +374,7 @@ impl Dispatcher {
     }
 
     /// Takes an item out of whatever it stands in, apart from the keys.
-    fn pull_out(&mut self, slot: Slot) {
+    pub(super) fn pull_out(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get(slot) else { return };
         match entry.stage {
             Stage::ForTime { due_at } => self.timers.remove(due_at, entry.serial, slot),

@@ -116,6 +116,10 @@ impl Entries {
         self.by_id.get(&id).copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Entry)> {
         (0..).map(Slot).zip(&self.slots).filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
