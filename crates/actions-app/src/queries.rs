@@ -17,6 +17,7 @@ pub mod executions;
 pub mod explain;
 pub mod handlers;
 pub mod metrics;
+pub mod nodes;
 pub mod scan;
 pub mod tenants;
 pub mod timeline;

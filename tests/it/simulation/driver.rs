@@ -380,10 +380,10 @@ impl World {
     pub(super) fn step(&mut self, node: usize, input: Input) {
         let now = instant(self.now());
         let Some(live) = &mut self.nodes[node].live else { return };
-        let leaving = live.dispatcher.leaving_count();
+        let leaving = live.dispatcher.leaving().count();
         let is_lost = matches!(input, Input::Lost(_) | Input::Claimed(_));
         let effects = live.dispatcher.step(input, now);
-        let is_kept = !is_lost && live.dispatcher.leaving_count() < leaving;
+        let is_kept = !is_lost && live.dispatcher.leaving().count() < leaving;
         self.ledger.met.kept += u32::from(is_kept);
         for effect in effects {
             self.carry_out(node, effect);

@@ -1,6 +1,6 @@
 //! What runs on this node right now, for the parts of the process that are not the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -31,6 +31,8 @@ pub struct Live {
 struct Session {
     node: NodeId,
     parts: BTreeMap<Part, Epoch>,
+    /// Those that are about to be given back.
+    leaving: BTreeSet<Part>,
     scheduler: mpsc::UnboundedSender<Message>,
 }
 
@@ -66,6 +68,13 @@ impl Live {
             .unwrap_or_default()
     }
 
+    /// The partitions of this node where new work is soon run.
+    pub(crate) fn homes(&self) -> Vec<Part> {
+        let session = self.read();
+        let Some(Session { parts, leaving, .. }) = session.as_ref() else { return Vec::new() };
+        parts.keys().filter(|part| !leaving.contains(part)).copied().collect()
+    }
+
     pub fn fences(&self) -> Vec<Fence> {
         let session = self.read();
         let parts = session.iter().flat_map(|session| &session.parts);
@@ -96,7 +105,8 @@ impl Live {
     }
 
     pub(crate) fn begin(&self, node: NodeId, scheduler: mpsc::UnboundedSender<Message>) {
-        *self.write() = Some(Session { node, parts: BTreeMap::new(), scheduler });
+        *self.write() =
+            Some(Session { node, parts: BTreeMap::new(), leaving: BTreeSet::new(), scheduler });
     }
 
     pub(crate) fn own(&self, fence: Fence) {
@@ -109,6 +119,18 @@ impl Live {
     pub(crate) fn disown(&self, part: Part) {
         if let Some(session) = self.write().as_mut() {
             session.parts.remove(&part);
+        }
+    }
+
+    /// These partitions are about to be given back.
+    pub(crate) fn leave(&self, parts: impl Iterator<Item = Part>) {
+        let leaving: BTreeSet<Part> = parts.collect();
+        let is_known = self.read().as_ref().is_none_or(|session| session.leaving == leaving);
+        if is_known {
+            return;
+        }
+        if let Some(session) = self.write().as_mut() {
+            session.leaving = leaving;
         }
     }
 

@@ -73,6 +73,7 @@ impl Scheduler {
             for message in batch.drain(..) {
                 self.take(&mut dispatcher, &mut running, message);
             }
+            self.app.live.leave(dispatcher.leaving());
             self.status.send_modify(|status| {
                 status.is_drained = running.is_draining && dispatcher.is_idle();
                 status.lows = dispatcher.lows();

@@ -47,7 +47,7 @@ pub(super) async fn run(
             let lost = lost.and_then(Result::ok).unwrap_or(Lost::LoopEnded);
             if lost.is_of_the_lease() {
                 // Whatever was under way cannot be recorded by this node any more.
-                let under_way = status_seen.borrow().under_way.max(1);
+                let under_way = status_seen.borrow().under_way;
                 counter!("actions_fenced_total").increment(under_way as u64);
             }
             Err(lost)

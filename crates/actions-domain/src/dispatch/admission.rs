@@ -23,6 +23,9 @@ impl Dispatcher {
         self.lose(lease.part);
         let partition = Partition::new(lease, &self.settings, now);
         self.partitions.insert(lease.part, partition);
+        if self.is_draining {
+            self.drain();
+        }
     }
 
     pub(super) fn see_tail(&mut self, part: Part, tail: Seq) {

@@ -25,7 +25,7 @@ impl Dispatcher {
 
     /// Others should have so many of the partitions: those where least is going on.
     pub(super) fn give_up(&mut self, count: usize, now: Timestamp) {
-        let missing = count.saturating_sub(self.leaving_count());
+        let missing = count.saturating_sub(self.leaving().count());
         if missing == 0 || self.is_draining {
             return;
         }
@@ -43,9 +43,10 @@ impl Dispatcher {
         }
     }
 
-    /// How many partitions are about to be given back.
-    pub fn leaving_count(&self) -> usize {
-        self.partitions.values().filter(|partition| partition.leaving.is_some()).count()
+    /// The partitions that are about to be given back: new work is better off elsewhere.
+    pub fn leaving(&self) -> impl Iterator<Item = Part> {
+        let leaving = self.partitions.iter().filter(|(_, known)| known.leaving.is_some());
+        leaving.map(|(part, _)| *part)
     }
 
     fn running_in(&self, part: Part) -> usize {

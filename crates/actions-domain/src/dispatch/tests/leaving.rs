@@ -91,6 +91,10 @@ fn a_drain_gives_back_what_is_idle_at_once() {
     node.end(running[0].token, AttemptOutcome::Completed);
     node.step(Input::Committed(vec![id(1)]));
     assert_eq!(given_back(&mut node), [(PART, Seq(1))]);
+    // A claim was under way.
+    let late = Part(2);
+    node.step(Input::Claimed(Lease { part: late, ..lease(true) }));
+    assert_eq!(given_back(&mut node), [(late, Seq(1))]);
 }
 
 #[test]
