@@ -11,6 +11,7 @@ mod handlers;
 mod internal;
 mod malformed;
 mod metrics;
+mod nodes;
 mod openapi;
 mod process;
 mod subscriptions;
