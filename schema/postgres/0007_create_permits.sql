@@ -1,4 +1,4 @@
--- Limits that hold over all nodes. What is decided here is `flow::exchange` and `Rate::draw` of
+-- Limits that hold over all nodes. What is decided here is `throttle::exchange` and `Rate::draw` of
 -- the domain; the contract of the port compares both.
 
 -- What each node holds of a limit, and could use. Rows of dead nodes count for nothing.
@@ -148,8 +148,13 @@ begin
         for update;
         -- Looked at under the lock, so that no drawer is ahead of another one.
         at := clock_timestamp();
-        minute_owed := greatest(coalesce(extract(epoch from known.minute - at) * 1000000, 0), 0);
-        hour_owed := greatest(coalesce(extract(epoch from known.hour - at) * 1000000, 0), 0);
+        -- A debt from a slower rate is no larger than one of this.
+        minute_owed := least(
+            greatest(coalesce(extract(epoch from known.minute - at) * 1000000, 0), 0),
+            asked.minute_cost * asked.minute_burst);
+        hour_owed := least(
+            greatest(coalesce(extract(epoch from known.hour - at) * 1000000, 0), 0),
+            asked.hour_cost * asked.hour_burst);
         count := asked.want;
         if asked.minute_cost is not null then
             count := least(
@@ -165,8 +170,8 @@ begin
         minute_owed := minute_owed + asked.minute_cost * count;
         hour_owed := hour_owed + asked.hour_cost * count;
         update engine.rate
-        set minute = at + minute_owed * interval '1 microsecond',
-            hour = at + hour_owed * interval '1 microsecond'
+        set minute = coalesce(at + minute_owed * interval '1 microsecond', known.minute),
+            hour = coalesce(at + hour_owed * interval '1 microsecond', known.hour)
         where rate.kind = asked.kind and rate.id = asked.id;
         again_us := 0;
         if count < asked.want then

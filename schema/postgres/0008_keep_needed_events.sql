@@ -1,3 +1,6 @@
+-- Work that repeats a dead execution may be about an event of long ago. There is little of it.
+create index work_requeued on engine.work (event) where parent is not null;
+
 -- Drops the oldest day of history beyond `keep_days`: executions first, because an execution may
 -- not go before the log that could still hold its id. A day stays while something unfinished
 -- needs one of its events, and holds up no other day. Answers the name.
@@ -13,6 +16,20 @@ begin
     if exists (select from engine.work where seg < engine.segment_of(oldest) + 4) then
         return null;
     end if;
+    -- What was asked for long ahead has an old id when it ends: no day takes it any more.
+    delete from engine.execution_default
+    where ctid = any (array(
+        select ctid from engine.execution_default
+        where id < engine.id_floor(oldest) and ended_at < oldest
+        limit 5000));
+    delete from engine.event_default
+    where ctid = any (array(
+        select event.ctid from engine.event_default as event
+        where event.id < engine.id_floor(oldest)
+          and not exists (select from engine.later where later.event = event.id)
+          and not exists (
+              select from engine.work where parent is not null and work.event = event.id)
+        limit 5000));
     for child in
         select engine.old_partition('execution', bound)
         union all
@@ -31,6 +48,11 @@ begin
              select from engine.later
              where later.event >= engine.id_floor(days.day)
                and later.event < engine.id_floor(days.day + interval '1 day'))
+           and not exists (
+             select from engine.work
+             where parent is not null
+               and work.event >= engine.id_floor(days.day)
+               and work.event < engine.id_floor(days.day + interval '1 day'))
          order by days.name)
     loop
         continue when child is null;
@@ -45,4 +67,12 @@ begin
     end loop;
     return null;
 end
+$$;
+
+-- Shares of processes that are gone count for nothing.
+create function engine.sweep_permits_v1() returns void
+    language sql
+as $$
+    delete from engine.share
+    where not exists (select from engine.node where node.id = share.node and node.alive)
 $$;

@@ -12,6 +12,7 @@ mod handlers;
 mod internal;
 mod malformed;
 mod metrics;
+mod nodes;
 mod openapi;
 mod process;
 mod subscriptions;

@@ -1,7 +1,9 @@
 //! What the tests have in common. It speaks the words of the domain.
 
 pub mod app;
+pub mod audit;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod faults;
 pub mod postgres;

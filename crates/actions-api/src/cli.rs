@@ -33,6 +33,7 @@ mod explain;
 mod handler;
 mod logs;
 mod migrate;
+mod node;
 mod output;
 mod page;
 mod progress;
@@ -223,6 +224,9 @@ enum Remote {
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
+    /// Look at the processes that run work
+    #[command(subcommand, visible_aliases = ["nodes"])]
+    Node(node::Node),
 }
 
 /// What a command needs beside its own flags.
@@ -317,6 +321,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Action(command) => action::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
+        Remote::Node(command) => node::run(cx, command).await,
     }
 }
 

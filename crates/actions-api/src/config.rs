@@ -110,6 +110,35 @@ impl Database {
     }
 }
 
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It serves the API and runs work.
+    All,
+    /// It serves the API, and others run what it accepts.
+    Api,
+    /// It runs work, and serves only what is about the process.
+    Worker,
+}
+
+impl Role {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api => "api",
+            Self::Worker => "worker",
+        }
+    }
+
+    pub(crate) fn has_node(self) -> bool {
+        self != Self::Api
+    }
+
+    pub(crate) fn has_api(self) -> bool {
+        self != Self::Worker
+    }
+}
+
 /// What a commit to SQLite survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -145,6 +174,7 @@ pub(crate) struct EngineConfig {
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
     pub(crate) node_name: String,
+    pub(crate) role: Role,
     pub(crate) slots: usize,
     pub(crate) beat: Duration,
     pub(crate) lease_ttl: Duration,
@@ -255,6 +285,7 @@ impl Reader<'_> {
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
         let egress_allow = self.parse("egress_allow", networks);
+        let role = self.parse("role", role);
         let slots = self.parse("slots", slots);
         let beat = self.parse("beat", duration);
         let lease_ttl = self.parse("lease_ttl", duration);
@@ -269,6 +300,14 @@ impl Reader<'_> {
                     .to_owned(),
             );
         }
+        if role.is_some_and(|role| role != Role::All)
+            && database.as_ref().is_some_and(|database| !matches!(database, Database::Postgres(_)))
+        {
+            self.problem(
+                "ACTIONS_ROLE must be all without PostgreSQL: other stores are for one process"
+                    .to_owned(),
+            );
+        }
         Some(EngineConfig {
             database: database?,
             durability: durability?,
@@ -276,6 +315,7 @@ impl Reader<'_> {
             keep_days: keep_days?,
             egress_allow: egress_allow?,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
+            role: role?,
             slots: slots?,
             beat: beat?,
             lease_ttl: lease_ttl?,
@@ -318,6 +358,12 @@ fn durability(raw: &str) -> Result<Durability, String> {
         "normal" => Ok(Durability::Normal),
         _ => Err("expected full or normal".to_owned()),
     }
+}
+
+fn role(raw: &str) -> Result<Role, String> {
+    let all = [Role::All, Role::Api, Role::Worker];
+    let named = all.into_iter().find(|role| role.word() == raw);
+    named.ok_or_else(|| "expected all, api or worker".to_owned())
 }
 
 fn sqlite_size(raw: &str) -> Result<u64, String> {

@@ -268,7 +268,7 @@ impl Actions {
         // this one only shows that there is none.
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let draining = self.inner.draining.clone();
-        let serving = Serving { access, metrics, has_node: true, draining };
+        let serving = Serving { access, metrics, has_node: true, has_api: true, draining };
         crate::router(self.inner.app.clone(), serving)
     }
 

@@ -27,6 +27,7 @@ mod executions;
 mod handlers;
 mod internal;
 mod metrics;
+mod nodes;
 mod process;
 mod subscriptions;
 mod tenants;
@@ -39,6 +40,8 @@ pub struct Serving {
     pub metrics: PrometheusHandle,
     /// Work runs in this process too, so it is ready only while its node has joined.
     pub has_node: bool,
+    /// Everything is served; else only what is about the process.
+    pub has_api: bool,
     /// Cancelled when the process begins to stop: it is not ready any more.
     pub draining: CancellationToken,
 }
@@ -47,7 +50,7 @@ impl From<Access> for Serving {
     /// Serves a process that runs a node, with metrics of its own. Nothing tells when it drains.
     fn from(access: Access) -> Self {
         let draining = CancellationToken::new();
-        Self { access, metrics: recorder(), has_node: true, draining }
+        Self { access, metrics: recorder(), has_node: true, has_api: true, draining }
     }
 }
 
@@ -80,8 +83,10 @@ pub(crate) struct Api {
 
 /// The whole HTTP interface.
 pub fn router(app: App, serving: impl Into<Serving>) -> Router {
-    let (routes, description) = all().split_for_parts();
-    let Serving { access, metrics, has_node, draining } = serving.into();
+    let Serving { access, metrics, has_node, has_api, draining } = serving.into();
+    let about_process = || OpenApiRouter::with_openapi(openapi::frame()).merge(process::routes());
+    let routes = if has_api { all() } else { about_process() };
+    let (routes, description) = routes.split_for_parts();
     let api = Api {
         app,
         access: Arc::new(access),
@@ -109,7 +114,7 @@ pub fn openapi_json() -> String {
 fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1/tenants/{tenant}", of_tenant())
-        .nest("/v1/admin", of_tenant().merge(tenants::routes()))
+        .nest("/v1/admin", of_tenant().merge(tenants::routes()).merge(nodes::routes()))
         .nest("/v1/internal", internal::routes())
         .merge(process::routes())
 }

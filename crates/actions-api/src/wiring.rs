@@ -174,6 +174,7 @@ pub(crate) fn check_network(raw: &str) -> Result<(), String> {
 pub(crate) fn node_config(config: &EngineConfig) -> NodeConfig {
     NodeConfig {
         name: config.node_name.clone(),
+        role: config.role.word().to_owned(),
         slots: config.slots,
         beat: config.beat,
         lease_ttl: config.lease_ttl,

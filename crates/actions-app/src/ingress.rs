@@ -285,7 +285,7 @@ impl Flusher {
 
     /// A whole flush goes to one partition: touching many costs more than it spreads.
     fn choose_part(&mut self) -> Part {
-        let own = self.live.parts();
+        let own = self.live.homes();
         self.next_part = self.next_part.wrapping_add(1);
         match own.len() {
             0 => {

@@ -35,11 +35,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub struct NodeConfig {
     /// The process's name in the cluster. Two processes must not share one.
     pub name: String,
+    /// What it tells others of itself: its program's version, and what it is for.
+    pub version: String,
+    pub role: String,
     /// Attempts that run at once.
     pub slots: usize,
     /// How often the node says that it is alive.
     pub beat: Duration,
-    /// How long it may go without being heard. Three beats.
+    /// How long it may go without being heard: two beats at least. All nodes have the same.
     pub lease_ttl: Duration,
     /// How long stopping waits for running attempts.
     pub drain_timeout: Duration,
@@ -53,6 +56,8 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             name: "node".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: "all".to_owned(),
             slots: 256,
             beat: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(6),

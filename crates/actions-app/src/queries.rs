@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::catalogue::TenantDefinitions;
 use crate::filter::FilterError;
 
+pub mod controls;
 pub mod dead_letters;
 pub mod definitions;
 pub mod events;
@@ -17,6 +18,7 @@ pub mod executions;
 pub mod explain;
 pub mod handlers;
 pub mod metrics;
+pub mod nodes;
 pub mod scan;
 pub mod tenants;
 pub mod timeline;

@@ -5,23 +5,23 @@
 //! not a partition's. A partition has its own log position, key lock table and later items.
 //!
 //! The rules, in the order in which they are asked: an item waits for its time, then for its
-//! key (first in, first out per key), then for a slot of its action, then for its turn in the
-//! ring of tenants (by lane inside a tenant, with ageing). Keys are held until the end of the
+//! key (first in, first out per key), then for its turn in the ring of tenants (by lane inside a
+//! tenant, with ageing), and there for what limits and pauses its tenant and its action. Keys are held until the end of the
 //! item is committed, so the next owner of a key sees what the one before it did. Slots are
 //! free as soon as the attempt has ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault};
-use crate::flow::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
 use crate::id::{ExecutionId, NodeId, TenantId};
 use crate::json::Json;
 use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
+use crate::throttle::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
 use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
 
 mod admission;
@@ -30,6 +30,7 @@ mod entries;
 mod fair_queue;
 mod gates;
 mod horizon;
+mod leaving;
 mod lock_table;
 mod partition;
 mod recent;
@@ -76,6 +77,10 @@ pub struct Settings {
     pub ageing: Duration,
     /// How far ahead later items are kept in memory.
     pub due_ahead: Duration,
+    /// How long a partition that others should have waits for what runs there.
+    pub leave_within: Duration,
+    /// How long one that was kept after all is left alone.
+    pub stay_for: Duration,
 }
 
 /// Something the dispatcher has to know.
@@ -88,6 +93,9 @@ pub enum Input {
     Lost(Part),
     /// Start nothing more. Running attempts may end.
     Drain,
+    /// Others should own so many of the partitions that are ours. Those are given back that can
+    /// be soon.
+    GiveUp(usize),
     /// New items at the end of a partition's log, in order, as they were committed: everything
     /// from `from` until `next`.
     Arrived { part: Part, from: Seq, next: Seq, items: Vec<Item> },
@@ -159,6 +167,9 @@ pub enum Effect {
     Draw(Vec<Draw>),
     /// Commit the return of an item to the later ones, then answer [`Input::Committed`].
     Retry { fence: Fence, later: Box<Later> },
+    /// Nothing runs in a partition that is to be given back: note where its log may be read
+    /// from, release its lease as clean, then answer [`Input::Lost`].
+    GiveBack { fence: Fence, low: Seq },
 }
 
 /// An attempt to make.
@@ -282,6 +293,7 @@ impl Dispatcher {
         self.take(input, now);
         self.ring(now);
         self.start_ready(now);
+        self.look_at_leaving(now);
         self.ask_for_more(now);
         self.load_more(now);
         std::mem::take(&mut self.effects)
@@ -291,7 +303,8 @@ impl Dispatcher {
         match input {
             Input::Claimed(lease) => self.claim(&lease, now),
             Input::Lost(part) => self.lose(part),
-            Input::Drain => self.is_draining = true,
+            Input::Drain => self.drain(),
+            Input::GiveUp(count) => self.give_up(count, now),
             Input::Arrived { part, from, next, items } => {
                 self.arrive(part, from, next, items, now);
             }
@@ -317,20 +330,20 @@ impl Dispatcher {
             Input::Committed(ids) => ids.into_iter().for_each(|id| self.committed(id, now)),
             Input::Cancel(id) => self.cancel(id, now),
             Input::Limits { scope, limits } => {
-                let woken = self.gates.set(scope, limits);
-                self.reopen(scope, woken);
+                let called = self.gates.set(scope, limits);
+                self.reopen(scope, called);
             }
             Input::Weight { tenant, weight } => self.queue.set_weight(tenant, weight),
             Input::Shares(shares) => {
                 for share in shares {
-                    let woken = self.gates.receive_share(share, now);
-                    self.reopen(share.scope, woken);
+                    let called = self.gates.receive_share(share, now);
+                    self.reopen(share.scope, called);
                 }
             }
             Input::Drawn(drawn) => {
                 for drawn in drawn {
-                    let woken = self.gates.receive_drawn(drawn, now);
-                    self.reopen(drawn.scope, woken);
+                    let called = self.gates.receive_drawn(drawn, now);
+                    self.reopen(drawn.scope, called);
                 }
             }
             Input::Tick => {}
@@ -358,10 +371,10 @@ impl Dispatcher {
     /// When to come back with a [`Input::Tick`] at the latest.
     pub fn next_tick(&self) -> Option<Timestamp> {
         if self.is_draining {
-            return None;
+            return self.gates.next_at();
         }
-        let horizons = self.partitions.values().filter_map(|partition| partition.horizon.next_at());
-        horizons.chain(self.timers.next()).chain(self.gates.next_at()).min()
+        let partitions = self.partitions.values().filter_map(Partition::next_at);
+        partitions.chain(self.timers.next()).chain(self.gates.next_at()).min()
     }
 
     /// Where each owned partition's log may be read from after a restart: everything before is
@@ -376,8 +389,7 @@ impl Dispatcher {
     /// The others are kept until the node leaves, so that their next owner is as careful as
     /// this one was.
     pub fn clean(&self) -> Vec<Fence> {
-        let suspects = self.entries.iter().filter(|(_, entry)| entry.suspect);
-        let suspects: BTreeSet<Part> = suspects.map(|(_, entry)| entry.item.part).collect();
+        let suspects = self.suspects();
         let owned = self.partitions.iter().filter(|(part, _)| !suspects.contains(part));
         owned.filter(|(_, partition)| partition.knows_suspects()).map(|(_, p)| p.fence).collect()
     }
@@ -443,7 +455,17 @@ impl Dispatcher {
 
     /// Nothing runs and nothing waits for a commit.
     pub fn is_idle(&self) -> bool {
-        self.busy == 0 && self.committing == 0
+        self.under_way() == 0
+    }
+
+    /// Attempts that run, and ends and retries that are being committed.
+    pub fn under_way(&self) -> usize {
+        self.busy + self.committing
+    }
+
+    /// How many attempts run, and how many items wait in memory for anything.
+    pub fn load(&self) -> (usize, usize) {
+        (self.busy, self.entries.len().saturating_sub(self.under_way()))
     }
 
     fn partition_of(&mut self, slot: Slot) -> Option<&mut Partition> {

@@ -21,9 +21,9 @@ pub mod subscription;
 
 pub mod dispatch;
 pub mod execution;
-pub mod flow;
 pub mod placement;
 pub mod retry;
+pub mod throttle;
 pub mod work;
 
 pub mod ports;

@@ -87,6 +87,9 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONCURRENCY_MAX: u32 = 10_000;
 /// `rate_limit_per_minute` and `rate_limit_per_hour`.
 pub const RATE_MAX: u32 = 1_000_000;
+/// `tracestate` that is kept and passed on: nobody has to pass on more (W3C Trace Context,
+/// 3.3.1.5), and some receivers refuse it.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Turns of one tenant where others get one: beyond this, others would hardly get any.
 pub const WEIGHT_MAX: u32 = 100;
 /// Why something was paused, as it is kept with each tenant's definitions.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
-use crate::flow::{Limits, Rate};
 use crate::id::{ActionId, TenantId};
 use crate::limits::SLUG_BYTES_MAX;
+use crate::throttle::{Limits, Rate};
 
 /// Someone whose events, actions and executions are kept apart from everyone else's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Controls {
     pub paused_actions: BTreeMap<ActionId, Pause>,
 }
 
-/// A tenant's share of the installation.
+/// What a tenant may use of the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TenantLimits {
     /// Attempts that run at once, over all nodes.
@@ -56,7 +56,6 @@ pub struct TenantLimits {
 
 /// Who has stopped something, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Pause {
     pub at: Timestamp,
     pub by: String,
@@ -96,7 +95,7 @@ impl Controls {
     }
 
     /// The limits of the tenant as a whole.
-    pub fn flow(&self) -> Limits {
+    pub fn throttle(&self) -> Limits {
         Limits {
             concurrency: self.limits.max_concurrent_executions,
             rate: Rate {

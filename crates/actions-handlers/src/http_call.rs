@@ -98,8 +98,7 @@ impl HttpCall {
             .timeout(time_limit(config.timeout_seconds, call))
             .verifies(config.verify_ssl)
             .header("user-agent", USER_AGENT)
-            .header("idempotency-key", call.execution.to_string())
-            .traced(call);
+            .header("idempotency-key", call.execution.to_string());
         let mut text = Vec::new();
         if config.method.has_body() {
             text = config.body.as_ref().unwrap_or(&call.input).to_string().into_bytes();
@@ -108,6 +107,7 @@ impl HttpCall {
         for (name, value) in &config.headers {
             request = request.header(name, value);
         }
+        request = request.traced(call);
         config
             .auth_config
             .prove(config.auth_type, request, &text, call.started_at)

@@ -11,14 +11,15 @@ use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
-use actions_domain::flow::{Bucket, Holder, Scope};
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
+use actions_domain::ports::leases::Vitals;
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
+use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
@@ -120,6 +121,9 @@ struct NodeRow {
     name: String,
     beats: i64,
     alive: bool,
+    joined_at: Timestamp,
+    seen_at: Timestamp,
+    vitals: Vitals,
 }
 
 /// The one home of an accepted id.

@@ -71,7 +71,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -92,6 +92,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ),
     ("create permits", include_str!("../../../schema/postgres/0007_create_permits.sql")),
     ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
+    ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
 ];
 
 /// How to reach the database.
@@ -273,9 +274,11 @@ impl Postgres {
     pub async fn tend(&self) -> Result<(), StoreError> {
         // A step that fails must not keep the others from being done.
         let swept = sqlx::query("select engine.sweep_v1()").execute(&self.pool).await;
+        let permits = sqlx::query("select engine.sweep_permits_v1()").execute(&self.pool).await;
         let mut outcomes = vec![
             self.ensure_partitions().await.map_err(error::read_error),
             swept.map(drop).map_err(error::read_error),
+            permits.map(drop).map_err(error::read_error),
         ];
         for part in 0..self.part_count().await? {
             outcomes.push(self.carry_old_work(part).await);

@@ -45,10 +45,10 @@ use error::store_error;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read: queries of people, loaders of the node.
 const READERS: u32 = 4;
-/// Pages of the log of writes before it is moved into the file: 32 MB. Fewer moves write hot
-/// pages less often; more would make a restart slower.
 /// Deduplication looks back a day, so what it answers with is kept for two.
 const KEEP_DAYS_MIN: u16 = 2;
+/// Pages of the log of writes before it is moved into the file: 32 MB. Fewer moves write hot
+/// pages less often; more would make a restart slower.
 const CHECKPOINT_PAGES: &str = "8000";
 /// What stays of the log of writes on the disk after it was moved.
 const JOURNAL_BYTES: &str = "67108864";

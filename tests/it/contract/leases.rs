@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actions_domain::id::{ExecutionId, NodeId};
-use actions_domain::ports::leases::Peer;
+use actions_domain::ports::leases::{Peer, Vitals};
 use actions_domain::ports::store::{DueQuery, StoreError};
 use actions_domain::work::{Commit, Epoch, Fence, Item, Part, Seq};
 
@@ -23,6 +23,8 @@ contract! { Leases:
     node_numbers_are_never_used_again,
     a_join_of_the_same_name_kills_the_older_start,
     a_beat_is_seen_by_the_others,
+    a_node_tells_how_it_is_with_each_beat,
+    what_nobody_owns_is_noticed,
     a_dead_node_is_told_with_its_next_beat,
     a_dead_node_cannot_claim,
     a_node_cannot_declare_itself_dead,
@@ -178,6 +180,38 @@ async fn a_beat_is_seen_by_the_others(stores: &Stores) {
     assert_eq!(peer(&right, right.id).await, None, "a node is not its own peer");
 }
 
+async fn a_node_tells_how_it_is_with_each_beat(stores: &Stores) {
+    let (node, other) = (stores.owner("node").await, stores.join("other").await);
+    let unheard = peer(&other, node.id).await.unwrap();
+    assert_eq!(unheard.vitals, Vitals::default());
+    let (version, role) = ("1.2.3".to_owned(), "worker".to_owned());
+    let vitals = Vitals { version, role, running: 4, waiting: 5, is_draining: true };
+    node.ports.leases.beat(node.id, &vitals).await.unwrap();
+
+    let seen = peer(&other, node.id).await.unwrap();
+    assert_eq!(seen.vitals, vitals);
+    assert!(seen.alive && !seen.is_taking_part());
+    assert!(seen.silent_for < Duration::from_secs(60), "{seen:?}");
+    let listed = other.ports.leases.nodes().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|one| (one.node, one.parts.len())).collect();
+    assert_eq!(listed, [(node.id, usize::from(PARTS)), (other.id, 0)]);
+}
+
+async fn what_nobody_owns_is_noticed(stores: &Stores) {
+    let node = stores.join("node").await;
+    let has_free = async || node.ports.leases.has_free().await.unwrap();
+    assert!(has_free().await, "nobody has taken anything");
+    let leases = node.ports.leases.claim(node.id, &[], PARTS).await.unwrap();
+    assert!(!has_free().await);
+    let fence = Fence { part: leases[0].part, epoch: leases[0].epoch };
+    node.ports.leases.release(node.id, &[fence]).await.unwrap();
+    assert!(has_free().await, "one was given back");
+    node.ports.leases.claim(node.id, &[], PARTS).await.unwrap();
+    let other = stores.join("other").await;
+    other.ports.leases.claim(other.id, &[node.id], 0).await.unwrap();
+    assert!(other.ports.leases.has_free().await.unwrap(), "the owner is dead");
+}
+
 async fn a_dead_node_is_told_with_its_next_beat(stores: &Stores) {
     let left = stores.owner("left").await;
     assert!(beat(&left).await.is_ok());
@@ -331,7 +365,7 @@ async fn a_low_mark_loses_nothing_that_is_not_finished(stores: &Stores) {
 }
 
 async fn beat(node: &Node) -> Result<Vec<Peer>, StoreError> {
-    node.ports.leases.beat(node.id).await
+    node.ports.leases.beat(node.id, &Vitals::default()).await
 }
 
 /// What a node's beat says of another one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actions_domain::id::TenantId;
 use actions_domain::ports::history::History;
-use actions_domain::ports::leases::Leases;
+use actions_domain::ports::leases::{Leases, Vitals};
 use actions_domain::ports::store::Store;
 use actions_domain::work::Part;
 use actions_infra::postgres::{Postgres, PostgresOptions};
@@ -33,7 +33,7 @@ async fn slow_readers_of_history_hold_up_no_beat_and_no_commit() {
     }
     database.until_waiting(i64::from(READERS)).await;
 
-    let beat = store.beat(database.node).await;
+    let beat = store.beat(database.node, &Vitals::default()).await;
     let settled = store.commit(database.finish(item, 1)).await;
     let accepted = store.commit(submission(Part(0), None).1).await;
     let mixed = store.commit(and_submit(database.finish(next, 1), Part(1))).await;
@@ -71,7 +71,7 @@ async fn every_session_that_writes_is_bounded_and_reads_what_is_committed() {
     )
     .await;
     let store = connect(&database.url).await;
-    store.beat(database.node).await.unwrap();
+    store.beat(database.node, &Vitals::default()).await.unwrap();
     let item = database.accept(Part(0)).await;
     store.commit(submission(Part(1), None).1).await.unwrap();
     store.commit(database.finish(item, 1)).await.unwrap();

@@ -134,6 +134,9 @@ async fn an_event_stays_while_something_waits_that_needs_it() {
          select id, seq, now() + interval '200 days', defs, queued_at, tenant, action, part, 1, 0,
             lane, mode, depth, false, '016f5e66-e800-7000-8000-000000000000', '[]'
          from engine.work",
+        // A requeue in the log, about the event of the second day.
+        "update engine.work
+         set parent = id, event = '016f638d-4400-7000-8000-000000000000'",
     ] {
         run(&database, text).await;
     }
@@ -146,6 +149,12 @@ async fn an_event_stays_while_something_waits_that_needs_it() {
         "select count(*) from engine.event where id = '016f5e66-e800-7000-8000-000000000000'";
     let second =
         "select count(*) from engine.event where id = '016f638d-4400-7000-8000-000000000000'";
+    assert_eq!((database.count(first).await, database.count(second).await), (1, 1));
+
+    run(&database, "delete from engine.work").await;
+    for _ in 0..3 {
+        run(&database, "select engine.drop_old_history_v1(30)").await;
+    }
     assert_eq!((database.count(first).await, database.count(second).await), (1, 0));
 }
 

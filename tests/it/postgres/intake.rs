@@ -3,7 +3,7 @@
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::id::TenantId;
 use actions_domain::json::Json;
-use actions_domain::ports::leases::Leases;
+use actions_domain::ports::leases::{Leases, Vitals};
 use actions_domain::ports::store::Store;
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{Commit, Part, Submission};
@@ -61,7 +61,7 @@ async fn an_open_transaction_that_emitted_holds_up_nothing_of_the_engine() {
     moved.submissions[0].intake = Some(row.id);
     database.store.commit(moved).await.unwrap();
     database.store.commit(submission(Part(0), None).1).await.unwrap();
-    database.store.beat(database.node).await.unwrap();
+    database.store.beat(database.node, &Vitals::default()).await.unwrap();
     let right = connect(&database.url).await;
     let other = right.join("right").await.unwrap();
     assert_eq!(right.claim(other, &[database.node], 2).await.unwrap().len(), 2);

@@ -1,12 +1,14 @@
 //! A node that is killed again and again loses nothing and records nothing twice.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::audit::{
+    every_call_is_explained, nothing_is_lost_or_doubled, wait_until_quiet,
+};
 use crate::support::postgres::fresh_database;
 use crate::support::process::{Sender, Server, pause};
 use crate::support::receiver::Receiver;
@@ -54,7 +56,7 @@ async fn storm(database_url: &str) {
     producer.await.unwrap();
     eprintln!("{event_count} events acknowledged over {KILLS} kills");
 
-    wait_until_quiet(&server, event_count).await;
+    wait_until_quiet(&server, "deliver", event_count).await;
     let executions = server.read_all("/v1/tenants/acme/executions").await;
     nothing_is_lost_or_doubled(&executions, event_count);
     every_call_is_explained(&server, &executions, &receiver.calls_by_execution()).await;
@@ -79,59 +81,6 @@ async fn send(sender: Sender, event_count: usize, acknowledged: Arc<AtomicUsize>
         sender.post_until_acknowledged("/v1/tenants/acme/events", media, &json!(batch)).await;
         acknowledged.fetch_add(batch.len(), Ordering::Relaxed);
     }
-}
-
-/// Waits until as many executions are finished as there were events.
-async fn wait_until_quiet(server: &Server, event_count: usize) {
-    let mut completed = 0;
-    for _ in 0..2_400 {
-        let metrics = server.read("/v1/tenants/acme/actions/deliver/metrics").await;
-        completed = metrics["successful_executions"].as_u64().unwrap();
-        if completed >= event_count as u64 {
-            return;
-        }
-        pause(Duration::from_millis(50)).await;
-    }
-    panic!("only {completed} of {event_count} executions have ended");
-}
-
-fn nothing_is_lost_or_doubled(executions: &[Value], event_count: usize) {
-    let mut by_event: BTreeMap<&str, usize> = BTreeMap::new();
-    for execution in executions {
-        assert_eq!(execution["status"], "completed", "{execution}");
-        *by_event.entry(execution["event_id"].as_str().unwrap()).or_default() += 1;
-    }
-    let doubled: Vec<_> = by_event.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(doubled.is_empty(), "recorded twice: {doubled:?}");
-    assert_eq!(by_event.len(), event_count, "lost or invented events");
-}
-
-/// An execution may have been called more than once only when its attempts say so: each attempt
-/// is one call, and one whose node took over a lease admits one more that was not recorded.
-async fn every_call_is_explained(
-    server: &Server,
-    executions: &[Value],
-    calls: &HashMap<String, u32>,
-) {
-    let mut extra_calls = 0;
-    for execution in executions {
-        let id = execution["id"].as_str().unwrap();
-        let seen = calls.get(id).copied().unwrap_or(0);
-        assert!(seen >= 1, "{id} is completed but was never called");
-        if seen == 1 {
-            continue;
-        }
-        extra_calls += seen - 1;
-        let full = server.read(&format!("/v1/tenants/acme/executions/{id}")).await;
-        let attempts = full["attempts"].as_array().unwrap();
-        let admitted = attempts.iter().filter(|attempt| attempt["cause"] == "lease_lost").count();
-        assert!(
-            seen as usize <= attempts.len() + admitted,
-            "{id} was called {seen} times; its attempts are {attempts:?}"
-        );
-    }
-    let all: u32 = calls.values().sum();
-    eprintln!("{all} calls, {extra_calls} of them repeated and explained");
 }
 
 /// More by `ACTIONS_TEST_STORM_EVENTS`.

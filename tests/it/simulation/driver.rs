@@ -9,11 +9,12 @@ use actions_domain::dispatch::{
 };
 use actions_domain::execution::AttemptOutcome;
 use actions_domain::id::{ActionId, ExecutionId, NodeId, TenantId};
-use actions_domain::placement::{Judge, share_missing};
-use actions_domain::ports::leases::{Lease, Leases};
+use actions_domain::placement::{Balance, Judge, SILENT_BEATS_MIN, balance, share};
+use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{DueQuery, Store, StoreError};
-use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part};
+use actions_domain::throttle::Limits;
+use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part, Seq};
 
 use super::dice::{Micros, instant};
 use super::ledger::Call;
@@ -89,6 +90,10 @@ pub(super) enum Word {
     Written(Result<Vec<Write>, Failure>),
     /// A reading reaches the store.
     Read(Effect),
+    GiveBack {
+        fence: Fence,
+        low: Seq,
+    },
     Answer(Box<Input>),
 }
 
@@ -118,6 +123,7 @@ impl Word {
             Self::Written(_) => 8,
             Self::Read(_) => 9,
             Self::Answer(_) => 10,
+            Self::GiveBack { .. } => 11,
         }
     }
 }
@@ -137,6 +143,12 @@ impl Node {
     /// What its dispatcher holds, for a report.
     pub(super) fn depths(&self) -> Option<Depths> {
         self.live.as_ref().map(|session| session.dispatcher.depths())
+    }
+}
+
+impl Session {
+    fn vitals(&self) -> Vitals {
+        Vitals { is_draining: self.is_draining, ..Vitals::default() }
     }
 }
 
@@ -165,6 +177,7 @@ impl World {
             Word::Hint(input) | Word::Answer(input) => self.step(node, *input),
             Word::Written(result) => self.written(node, result),
             Word::Read(effect) => self.read(node, effect),
+            Word::GiveBack { fence, low } => self.give_back(node, fence, low),
         }
     }
 
@@ -194,7 +207,7 @@ impl World {
             id,
             dispatcher: Dispatcher::new(settings),
             owned: BTreeMap::new(),
-            judge: Judge::default(),
+            judge: Judge::new(SILENT_BEATS_MIN),
             heard_at: self.now(),
             writes: VecDeque::new(),
             is_writing: false,
@@ -224,15 +237,12 @@ impl World {
             if is_silent && !is_stubborn {
                 return self.end_session(node);
             }
-        } else if let (Ok(peers), false) = (at_once(self.memory.beat(live.id)), live.is_doomed) {
+        } else if let (Ok(peers), false) =
+            (at_once(self.memory.beat(live.id, &live.vitals())), live.is_doomed)
+        {
             live.heard_at = now;
             let dead = live.judge.observe(live.id, &peers);
-            let is_living = |id| !dead.contains(&id);
-            let living = peers.iter().filter(|peer| peer.alive && is_living(peer.node)).count();
-            let missing = share_missing(self.parts, live.owned.len(), living + 1);
-            if (missing > 0 || !dead.is_empty()) && !live.is_draining {
-                self.claim(node, &dead, missing);
-            }
+            self.hold_share(node, &peers, &dead);
         } else if !(is_stubborn && has_work) {
             return self.end_session(node);
         } else {
@@ -243,6 +253,40 @@ impl World {
         if self.nodes[node].session == session {
             self.tell(node, BEAT, Word::Beat);
         }
+    }
+
+    /// Takes what is missing of the node's share, or lets go of what others should have.
+    fn hold_share(&mut self, node: usize, peers: &[Peer], dead: &[NodeId]) {
+        let Some(live) = self.nodes[node].live.as_ref().filter(|live| !live.is_draining) else {
+            return;
+        };
+        let is_sharing = |peer: &&Peer| peer.is_taking_part() && !dead.contains(&peer.node);
+        let others = peers.iter().filter(is_sharing).map(|peer| peer.node);
+        let missing = match balance(live.owned.len(), share(self.parts, live.id, others)) {
+            Balance::Take(count) => count,
+            Balance::Give(count) => {
+                self.ledger.met.given_up += 1;
+                self.step(node, Input::GiveUp(count));
+                0
+            }
+            Balance::Keep => 0,
+        };
+        if missing > 0 || !dead.is_empty() {
+            self.claim(node, dead, missing);
+        }
+    }
+
+    /// Nothing runs in a partition that others should have.
+    fn give_back(&mut self, node: usize, fence: Fence, low: Seq) {
+        if self.is_down() {
+            return self.tell(node, Duration::from_millis(120), Word::GiveBack { fence, low });
+        }
+        let Some(live) = &mut self.nodes[node].live else { return };
+        self.ledger.met.given_back += 1;
+        at_once(self.memory.note_low(live.id, &[(fence, low)])).unwrap();
+        at_once(self.memory.release(live.id, &[fence])).unwrap();
+        live.owned.remove(&fence.part);
+        self.step(node, Input::Lost(fence.part));
     }
 
     fn claim(&mut self, node: usize, dead: &[NodeId], most: u16) {
@@ -285,15 +329,32 @@ impl World {
             for (part, tail) in at_once(self.memory.tails()).unwrap() {
                 self.step(node, Input::TailSeen { part, tail });
             }
+            // Somebody pauses and resumes the limited action, as long as there is trouble.
+            let is_paused = self.is_troubled() && self.dice.chance(15);
+            let (scope, limits) = limits()[0];
+            self.step(node, Input::Limits { scope, limits: Limits { is_paused, ..limits } });
             for cancel in at_once(self.memory.cancels()).unwrap() {
                 self.step(node, Input::Cancel(cancel.execution));
             }
             if let Some(live) = &self.nodes[node].live {
                 at_once(self.memory.note_low(live.id, &live.dispatcher.lows())).unwrap();
             }
+            self.look_for_free(node);
         }
         if self.nodes[node].session == session {
             self.tell(node, POLL, Word::Poll);
+        }
+    }
+
+    fn look_for_free(&mut self, node: usize) {
+        let Some(live) = self.nodes[node].live.as_ref().filter(|live| !live.is_doomed) else {
+            return;
+        };
+        if at_once(self.memory.has_free()).unwrap() {
+            let own = live.id;
+            let mut peers = at_once(self.memory.nodes()).unwrap();
+            peers.retain(|peer| peer.node != own);
+            self.hold_share(node, &peers, &[]);
         }
     }
 
@@ -324,7 +385,11 @@ impl World {
     pub(super) fn step(&mut self, node: usize, input: Input) {
         let now = instant(self.now());
         let Some(live) = &mut self.nodes[node].live else { return };
+        let leaving = live.dispatcher.leaving().count();
+        let is_lost = matches!(input, Input::Lost(_) | Input::Claimed(_));
         let effects = live.dispatcher.step(input, now);
+        let is_kept = !is_lost && live.dispatcher.leaving().count() < leaving;
+        self.ledger.met.kept += u32::from(is_kept);
         for effect in effects {
             self.carry_out(node, effect);
         }
@@ -360,6 +425,10 @@ impl World {
                 self.ledger.note(from);
                 let pause = self.latency();
                 self.tell(node, pause, Word::Read(effect));
+            }
+            Effect::GiveBack { fence, low } => {
+                let pause = self.latency();
+                self.tell(node, pause, Word::GiveBack { fence, low });
             }
             Effect::LoadDue { .. } | Effect::Exchange(_) | Effect::Draw(_) => {
                 let pause = self.latency();
@@ -557,6 +626,7 @@ impl World {
             | Effect::Abort(_)
             | Effect::Mark { .. }
             | Effect::Finish(_)
+            | Effect::GiveBack { .. }
             | Effect::Retry { .. } => return,
         };
         let pause = self.latency();

@@ -57,10 +57,13 @@ pub(super) struct Met {
     pub(super) refills: u32,
     pub(super) shared_limits: u32,
     pub(super) paced: u32,
+    pub(super) given_up: u32,
+    pub(super) given_back: u32,
+    pub(super) kept: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 20] {
+    fn named(&self) -> [(&'static str, u32); 23] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -82,6 +85,9 @@ impl Met {
             ("refill of the window", self.refills),
             ("limit that another node waits for", self.shared_limits),
             ("rate that ran out", self.paced),
+            ("partition for others", self.given_up),
+            ("partition given back", self.given_back),
+            ("partition kept after all", self.kept),
         ]
     }
 
@@ -112,6 +118,9 @@ impl AddAssign for Met {
         self.refills += other.refills;
         self.shared_limits += other.shared_limits;
         self.paced += other.paced;
+        self.given_up += other.given_up;
+        self.given_back += other.given_back;
+        self.kept += other.kept;
     }
 }
 

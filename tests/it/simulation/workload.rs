@@ -6,9 +6,9 @@ use std::time::Duration;
 use actions_domain::Timestamp;
 use actions_domain::dispatch::End;
 use actions_domain::execution::{AttemptOutcome, Fault, Priority};
-use actions_domain::flow::{Limits, Rate, Scope};
 use actions_domain::id::{ActionId, ExecutionId, TenantId};
 use actions_domain::retry::{Backoff, Jitter, RetryPolicy};
+use actions_domain::throttle::{Limits, Rate, Scope};
 use actions_domain::work::{Commit, Dedupe, Ingest, Key, KeyMode, Part, Submission, Work};
 
 use super::dice::{Dice, Micros, instant};

@@ -357,5 +357,7 @@ fn settings(dice: &mut Dice) -> Settings {
         mark_items: 1 + dice.index(4),
         ageing: Duration::from_secs(2),
         due_ahead: Duration::from_secs(dice.pick(&[1, 4, 20])),
+        leave_within: Duration::from_millis(dice.pick(&[50, 500, 10_000])),
+        stay_for: Duration::from_secs(dice.pick(&[1, 5])),
     }
 }

@@ -42,6 +42,15 @@ impl TestApp {
     }
 
     pub async fn serving(access: Access) -> Self {
+        Self::with(access, true).await
+    }
+
+    /// Serves only what is about the process.
+    pub async fn worker() -> Self {
+        Self::with(Access::LocalDev, false).await
+    }
+
+    async fn with(access: Access, has_api: bool) -> Self {
         let engine = TestEngine::start().await;
         engine.app.handlers.register(Arc::new(Secretive::new()));
         engine.app.catalogue.refresh_all().await.unwrap();
@@ -51,6 +60,7 @@ impl TestApp {
             access,
             metrics: metrics.handle(),
             has_node: true,
+            has_api,
             draining: draining.clone(),
         };
         let router = actions::router(engine.app.clone(), serving);

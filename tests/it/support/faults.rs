@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
-use actions_domain::flow::{Draw, Drawn, Share, ShareAsk};
 use actions_domain::id::{EventId, NodeId};
-use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::throttle::{Draw, Drawn, Share, ShareAsk};
 use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq};
 use actions_infra::memory::Memory;
 use async_trait::async_trait;
@@ -130,8 +130,16 @@ impl Leases for Faults {
         self.call("join", self.memory.join(name)).await
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
-        self.call("beat", self.memory.beat(node)).await
+    async fn beat(&self, node: NodeId, vitals: &Vitals) -> Result<Vec<Peer>, StoreError> {
+        self.call("beat", self.memory.beat(node, vitals)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Peer>, StoreError> {
+        self.call("nodes", self.memory.nodes()).await
+    }
+
+    async fn has_free(&self) -> Result<bool, StoreError> {
+        self.call("has_free", self.memory.has_free()).await
     }
 
     async fn claim(

@@ -1,5 +1,8 @@
 //! A PostgreSQL database for each test that asks for one.
 
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use actions_domain::id::EventId;
@@ -47,4 +50,104 @@ fn server() -> PgConnectOptions {
     );
     PgConnectOptions::from_str(&admin)
         .expect("ACTIONS_TEST_POSTGRES is a URL like postgres://user:password@host:port/database")
+}
+
+/// Ends every connection to a database but the one that does it.
+pub(crate) async fn terminate_connections(url: &str) {
+    let options = PgConnectOptions::from_str(url).unwrap();
+    let mut connection = PgConnection::connect_with(&options).await.unwrap();
+    let text = "select pg_terminate_backend(pid) from pg_stat_activity
+        where pid <> pg_backend_pid() and datname = current_database()";
+    sqlx::query(text).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A PostgreSQL server of one test's own, to be restarted.
+pub(crate) struct PrivateServer {
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl PrivateServer {
+    /// `None`: no server programs are installed.
+    pub(crate) fn start() -> Option<Self> {
+        let programs = programs()?;
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(folder.path()));
+        }
+        let server = Self { programs, folder, port };
+        let data = server.data();
+        let initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+        run(server.program("initdb").arg("-D").arg(&data).args(initdb));
+        server.control(&["start"]);
+        Some(server)
+    }
+
+    /// The URL of its database.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops it as a crash would, and starts it again.
+    pub(crate) fn restart(&self) {
+        self.control(&["restart", "-m", "immediate"]);
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn control(&self, verb: &[&str]) {
+        let settings = format!(
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories= -c fsync=off
+            -c shared_buffers=64MB -c max_connections=200",
+            self.port
+        );
+        let mut command = self.program("pg_ctl");
+        command.args(verb).args(["-w", "-s", "-o", &settings, "-D"]).arg(self.data());
+        run(command.arg("-l").arg(self.folder.path().join("log")));
+    }
+
+    /// PostgreSQL refuses to run as root, so root becomes somebody else.
+    fn program(&self, name: &str) -> Command {
+        let path = self.programs.join(name);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.current_dir("/").stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        let mut stop = self.program("pg_ctl");
+        let stop = stop.args(["stop", "-s", "-m", "immediate", "-D"]).arg(self.data());
+        // Nothing can be done about a server that does not stop.
+        let _ = stop.status();
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+fn is_root() -> bool {
+    let told = Command::new("id").arg("-u").output().unwrap();
+    told.stdout == b"0\n"
+}
+
+/// Where the newest installed server is. Debian keeps its programs out of PATH.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let folders = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
+    folders.filter(|folder| folder.join("initdb").exists()).max()
 }

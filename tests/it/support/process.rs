@@ -43,10 +43,42 @@ impl Server {
 
     /// Ends the process as a power cut would end it, and starts another one.
     pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// Ends the process as a power cut would end it.
+    pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Starts the process again after it has ended, and waits until it is ready.
+    pub async fn start_again(&mut self) {
         self.process = spawn(&self.database_url, &self.settings, &self.listen);
         self.wait_until_ready().await;
+    }
+
+    /// Sends a signal, like `TERM` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until the process has ended by itself, and answers its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        for _ in 0..START_TRIES_MAX {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            pause(Duration::from_millis(50)).await;
+        }
+        panic!("the server does not end");
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
     }
 
     /// The same, with other settings from now on.
@@ -147,19 +179,24 @@ impl Sender {
     /// of the test.
     pub async fn post_until_acknowledged(&self, path: &str, media: &str, body: &Value) -> Value {
         loop {
-            let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN);
-            let sent = request.header("content-type", media).body(body.to_string()).send().await;
-            let Ok(answer) = sent else {
-                pause(Duration::from_millis(20)).await;
-                continue;
-            };
-            let status = answer.status();
-            let Ok(text) = answer.text().await else { continue };
-            match status {
-                StatusCode::SERVICE_UNAVAILABLE => pause(Duration::from_millis(20)).await,
-                status if status.is_success() => return serde_json::from_str(&text).unwrap(),
-                status => panic!("{path}: {status} {text}"),
+            if let Some(answer) = self.post(path, media, body).await {
+                return answer;
             }
+            pause(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends a request once. `None`: the server is away or busy, and may have taken it.
+    pub async fn post(&self, path: &str, media: &str, body: &Value) -> Option<Value> {
+        let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN);
+        let sent = request.header("content-type", media).body(body.to_string()).send().await;
+        let answer = sent.ok()?;
+        let status = answer.status();
+        let text = answer.text().await.ok()?;
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            status if status.is_success() => Some(serde_json::from_str(&text).unwrap()),
+            status => panic!("{path}: {status} {text}"),
         }
     }
 }
@@ -180,12 +217,12 @@ fn spawn(database_url: &str, settings: &[(&'static str, String)], listen: &str) 
         // Variables of this test program are no settings of the server.
         .env_clear()
         .env("DATABASE_URL", database_url)
-        .envs(settings.iter().map(|(name, value)| (name, value)))
         .env("ACTIONS_LISTEN", listen)
         .env("ACTIONS_NODE_NAME", "node-under-test")
         .env("ACTIONS_BOOTSTRAP_TOKEN", TOKEN)
         .env("ACTIONS_EGRESS_ALLOW", "127.0.0.0/8")
         .env("ACTIONS_LOG", log)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         // What it logs stands between the tests' own lines.
         .stdin(Stdio::null())
         .spawn()

@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::column;
 use super::progress::Progress;
 use super::server::chain;
-use crate::config::{Database, Durability, EngineConfig, Secret};
+use crate::config::{Database, Durability, EngineConfig, Role, Secret};
 use crate::wiring::{self, Engine};
 
 mod baseline;
@@ -176,6 +176,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         keep_days: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
+        role: Role::All,
         slots,
         beat: node.beat,
         lease_ttl: node.lease_ttl,

@@ -35,16 +35,17 @@ pub(super) async fn run(
     let metrics = crate::recorder();
     tokio::spawn(tidy(metrics.clone()));
     let closing = CancellationToken::new();
-    let serving = Serving { access, metrics, has_node: true, draining: closing.clone() };
+    let (has_node, has_api) = (config.role.has_node(), config.role.has_api());
+    let serving = Serving { access, metrics, has_node, has_api, draining: closing.clone() };
     let router = crate::router(engine.app.clone(), serving);
-    let node = node::start(engine.app.clone(), wiring::node_config(config));
+    let node = has_node.then(|| node::start(engine.app.clone(), wiring::node_config(config)));
     let clock = engine.app.ports.clock.clone();
     let bounds = Bounds::default();
     let http = connections::serve(listener, router, clock, bounds, closing.clone());
     let http = tokio::spawn(http);
     let clock = wiring::clock();
     let joined = async {
-        while engine.app.live.node().is_none() {
+        while has_node && engine.app.live.node().is_none() {
             clock.sleep(LOOK_AGAIN).await;
         }
     };
@@ -60,7 +61,10 @@ pub(super) async fn run(
     closing.cancel();
     let drained = signals
         .unless_again(async {
-            let drained = node.stop().await;
+            let drained = match node {
+                Some(node) => node.stop().await,
+                None => Ok(()),
+            };
             // Requests that are still held open had their time while the node was draining.
             tokio::select! {
                 _ = http => {}

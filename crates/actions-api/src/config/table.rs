@@ -92,6 +92,13 @@ pub(crate) const ENGINE: &[Setting] = &[
         "this process's name in the cluster, which no other may have; host and port unless set",
     ),
     Setting::engine(
+        "role",
+        Some(("role", "ROLE")),
+        "ACTIONS_ROLE",
+        Some("all"),
+        "what this process is for: all, api (others run the work), or worker (it serves no API)",
+    ),
+    Setting::engine(
         "slots",
         Some(("slots", "COUNT")),
         "ACTIONS_SLOTS",
@@ -103,14 +110,14 @@ pub(crate) const ENGINE: &[Setting] = &[
         Some(("lease-ttl", "TIME")),
         "ACTIONS_LEASE_TTL",
         Some("6s"),
-        "how long a node may be silent before others take its work",
+        "how long a node may be silent before others take its work; the same on all nodes",
     ),
     Setting::engine(
         "beat",
         Some(("beat", "TIME")),
         "ACTIONS_BEAT",
         Some("2s"),
-        "how often a node says that it is alive",
+        "how often a node says that it is alive; the same on all nodes",
     ),
     Setting::engine(
         "drain_timeout",

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::units::size;
-use super::{Config, Database, DatabaseDefault, Environment, Flags, duration};
+use super::{Config, Database, DatabaseDefault, Environment, Flags, Role, duration};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -91,6 +91,19 @@ fn a_node_is_not_dead_after_one_missed_beat() {
     let base = ("DATABASE_URL", "memory:");
     let short = [base, ("ACTIONS_BEAT", "5s"), ("ACTIONS_LEASE_TTL", "6s")];
     assert!(read(&[], &short).unwrap_err()[0].contains("twice"));
+}
+
+#[test]
+fn only_a_cluster_has_processes_with_half_a_role() {
+    let shared = ("DATABASE_URL", "postgres://db/app");
+    let role = |variables: &[(&str, &str)]| read(&[], variables).map(|config| config.engine.role);
+    assert_eq!(role(&[shared]), Ok(Role::All));
+    assert_eq!(role(&[shared, ("ACTIONS_ROLE", "api")]), Ok(Role::Api));
+    assert_eq!(role(&[shared, ("ACTIONS_ROLE", "worker")]), Ok(Role::Worker));
+    let unknown = role(&[shared, ("ACTIONS_ROLE", "boss")]).unwrap_err();
+    assert!(unknown[0].contains("all, api or worker"), "{unknown:?}");
+    let alone = role(&[("DATABASE_URL", "sqlite://x.db"), ("ACTIONS_ROLE", "api")]).unwrap_err();
+    assert!(alone[0].contains("must be all without PostgreSQL"), "{alone:?}");
 }
 
 #[test]

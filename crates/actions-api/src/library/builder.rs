@@ -14,7 +14,7 @@ use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
-use crate::config::{Database, Durability, EngineConfig, Environment, Secret, process_name};
+use crate::config::{Database, Durability, EngineConfig, Environment, Role, Secret, process_name};
 use crate::wiring::{self, Engine, WiringError};
 
 /// The tenant of a service that has only one.
@@ -163,6 +163,7 @@ impl Builder {
             keep_days: self.keep_days,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
+            role: Role::All,
             slots: self.slots,
             beat: node_defaults.beat,
             lease_ttl: node_defaults.lease_ttl,

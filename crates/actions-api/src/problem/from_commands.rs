@@ -232,7 +232,6 @@ impl From<ControlTenantError> for Problem {
             }
             ControlTenantError::TooManyPauses => Self::new(&TENANT_INVALID, &detail),
             ControlTenantError::Definitions(error) => error.into(),
-            ControlTenantError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `/v1/tenants/{tenant}/controls`, pauses and limits
 
-use actions_app::commands::control_tenant::{Target, controls, pause, resume, set_limits};
+use actions_app::commands::control_tenant::{Target, pause, resume, set_limits};
+use actions_app::queries::controls::controls;
 use actions_domain::id::ActionId;
 use actions_domain::tenant::{Controls, Pause, TenantLimits};
 use axum::extract::State;

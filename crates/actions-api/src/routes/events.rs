@@ -11,7 +11,7 @@ use actions_domain::event::Event;
 use actions_domain::execution::{Execution, Priority};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
-use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WAIT_EXECUTIONS_MAX};
+use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, TRACESTATE_BYTES_MAX, WAIT_EXECUTIONS_MAX};
 use actions_domain::ports::history::ListedEvent;
 use actions_domain::trace::TraceParent;
 use axum::extract::{Request, State};
@@ -33,9 +33,6 @@ use crate::problem::{FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::executions::ExecutionView;
 use crate::time::Time;
-
-/// Vendors may not count on more being passed on (W3C Trace Context, 3.3.1.5).
-const TRACESTATE_BYTES_MAX: usize = 512;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()

@@ -138,6 +138,9 @@ async fn draft(
         Some(event) => app.ports.history.find_event(tenant, event).await?,
         None => None,
     };
+    if dead.event.is_some() && event.is_none() {
+        return Ok(Err("its event is not kept any more".to_owned()));
+    }
     let key = key_of(&action, event.as_ref(), dead.input.as_ref());
     let part = app.live.part_of(tenant, key.as_ref());
     let work = Work {

@@ -27,6 +27,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// dropped, one that panics has failed.
 pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> End {
     let found = prepare_patiently(app, node, &start).await;
+    // The last look before something happens: whoever slept through its lease starts nothing
+    // that another node may have started by now. The session ends, or is heard again.
+    while !app.live.is_trusted(app.ports.clock.now()) {
+        app.ports.clock.sleep(PAUSE_MIN).await;
+    }
     let started_at = app.ports.clock.now();
     let (policy, ended) = match found {
         Ok((action, call, handler)) => {
@@ -143,7 +148,11 @@ async fn prepare(
         (None, None) => None,
         (None, Some(id)) => {
             let loaded = app.ports.store.events(&[id]).await?;
-            loaded.into_iter().next().map(Arc::new)
+            let Some(event) = loaded.into_iter().next() else {
+                let fault = Fault::system("event.not_found", "its event is not kept any more");
+                return Ok(Err(NotCalled::new(policy, Outcome::Reject(fault))));
+            };
+            Some(Arc::new(event))
         }
     };
     let input = match (&work.input, &event) {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use actions_domain::action::Action;
 use actions_domain::dispatch::Input;
-use actions_domain::flow::{Limits as FlowLimits, Rate, Scope};
 use actions_domain::id::TenantId;
 use actions_domain::tenant::Controls;
+use actions_domain::throttle::{Limits as Throttle, Rate, Scope};
 
 use crate::catalogue::{Catalogue, TenantDefinitions};
 
@@ -15,7 +15,8 @@ use crate::catalogue::{Catalogue, TenantDefinitions};
 pub(crate) struct Limits {
     changes: u64,
     versions: HashMap<TenantId, i64>,
-    told: HashMap<Scope, FlowLimits>,
+    /// What was told of each tenant's scopes that is not the default.
+    told: HashMap<TenantId, HashMap<Scope, Throttle>>,
     weights: HashMap<TenantId, u32>,
 }
 
@@ -48,17 +49,29 @@ impl Limits {
         let of_actions = of_actions
             .iter()
             .map(|action| (Scope::Action(action.id), limits_of(action, &controls)));
-        let of_tenant = (Scope::Tenant(tenant), controls.flow());
-        for (scope, limits) in of_actions.chain([of_tenant]) {
-            if self.told.insert(scope, limits).unwrap_or_default() != limits {
-                inputs.push(Input::Limits { scope, limits });
-            }
-        }
+        let of_tenant = (Scope::Tenant(tenant), controls.throttle());
+        let wanted: HashMap<Scope, Throttle> = of_actions
+            .chain([of_tenant])
+            .filter(|(_, limits)| *limits != Throttle::default())
+            .collect();
+        let told = self.told.entry(tenant).or_default();
+        // What was deleted or switched off has no limits any more: what waits for it ends.
+        let gone = told.keys().filter(|scope| !wanted.contains_key(scope));
+        inputs
+            .extend(gone.map(|scope| Input::Limits { scope: *scope, limits: Throttle::default() }));
+        let changed = wanted.iter().filter(|(scope, limits)| told.get(scope) != Some(limits));
+        inputs.extend(
+            changed.map(|(scope, limits)| Input::Limits { scope: *scope, limits: *limits }),
+        );
+        *told = wanted;
     }
 }
 
-fn limits_of(action: &Action, controls: &Controls) -> FlowLimits {
-    FlowLimits {
+fn limits_of(action: &Action, controls: &Controls) -> Throttle {
+    if !action.spec.is_active {
+        return Throttle::default();
+    }
+    Throttle {
         concurrency: action.spec.max_concurrent_executions,
         rate: Rate {
             per_minute: action.spec.rate_limit_per_minute,

@@ -1,8 +1,10 @@
 //! What runs on this node right now, for the parts of the process that are not the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use actions_domain::Timestamp;
 use actions_domain::dispatch::{Depths, Input, Waiting};
 use actions_domain::id::{ExecutionId, NodeId, TenantId};
 use actions_domain::work::{Epoch, Fence, Key, Part};
@@ -21,12 +23,16 @@ pub struct Live {
     session: RwLock<Option<Session>>,
     /// What earlier sessions owned last.
     former: RwLock<BTreeMap<Part, Epoch>>,
+    /// Until when nobody takes this node's partitions, in microseconds.
+    trusted_until: AtomicI64,
     part_count: u16,
 }
 
 struct Session {
     node: NodeId,
     parts: BTreeMap<Part, Epoch>,
+    /// Those that are about to be given back.
+    leaving: BTreeSet<Part>,
     scheduler: mpsc::UnboundedSender<Message>,
 }
 
@@ -35,6 +41,7 @@ impl Live {
         Self {
             session: RwLock::default(),
             former: RwLock::default(),
+            trusted_until: AtomicI64::new(0),
             part_count: part_count.max(1),
         }
     }
@@ -59,6 +66,13 @@ impl Live {
             .as_ref()
             .map(|session| session.parts.keys().copied().collect())
             .unwrap_or_default()
+    }
+
+    /// The partitions of this node where new work is soon run.
+    pub(crate) fn homes(&self) -> Vec<Part> {
+        let session = self.read();
+        let Some(Session { parts, leaving, .. }) = session.as_ref() else { return Vec::new() };
+        parts.keys().filter(|part| !leaving.contains(part)).copied().collect()
     }
 
     pub fn fences(&self) -> Vec<Fence> {
@@ -91,13 +105,43 @@ impl Live {
     }
 
     pub(crate) fn begin(&self, node: NodeId, scheduler: mpsc::UnboundedSender<Message>) {
-        *self.write() = Some(Session { node, parts: BTreeMap::new(), scheduler });
+        *self.write() =
+            Some(Session { node, parts: BTreeMap::new(), leaving: BTreeSet::new(), scheduler });
     }
 
     pub(crate) fn own(&self, fence: Fence) {
         if let Some(session) = self.write().as_mut() {
             session.parts.insert(fence.part, fence.epoch);
         }
+    }
+
+    /// A partition was given back.
+    pub(crate) fn disown(&self, part: Part) {
+        if let Some(session) = self.write().as_mut() {
+            session.parts.remove(&part);
+        }
+    }
+
+    /// These partitions are about to be given back.
+    pub(crate) fn leave(&self, parts: impl Iterator<Item = Part>) {
+        let leaving: BTreeSet<Part> = parts.collect();
+        let is_known = self.read().as_ref().is_none_or(|session| session.leaving == leaving);
+        if is_known {
+            return;
+        }
+        if let Some(session) = self.write().as_mut() {
+            session.leaving = leaving;
+        }
+    }
+
+    /// This node was heard: until then it may start what it owns.
+    pub(crate) fn trust(&self, until: Timestamp) {
+        self.trusted_until.store(until.timestamp_micros(), Ordering::Relaxed);
+    }
+
+    /// Whether nobody can have taken this node's partitions yet.
+    pub(crate) fn is_trusted(&self, now: Timestamp) -> bool {
+        now.timestamp_micros() < self.trusted_until.load(Ordering::Relaxed)
     }
 
     pub(crate) fn end(&self) {

@@ -96,7 +96,12 @@ impl Loader {
         for (tenant, defs) in newest {
             let known = self.app.catalogue.find(tenant).map(|known| known.version());
             if known.is_none_or(|known| known < defs) {
-                self.app.catalogue.refresh(tenant, defs).await?;
+                match self.app.catalogue.refresh(tenant, defs).await {
+                    Ok(()) => {}
+                    Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+                    // One tenant's trouble stops nobody else; its attempts say what is wrong.
+                    Err(error) => warn!(tenant = tenant.0, %error, "limits are not known"),
+                }
             }
         }
         Ok(())

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
-use actions_domain::flow::{Draw, ShareAsk};
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
+use actions_domain::throttle::{Draw, ShareAsk};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -16,6 +16,9 @@ use crate::app::App;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Limits of one question: PostgreSQL holds a lock for each until it has answered.
+const SCOPES_AT_ONCE: usize = 256;
 
 /// What the scheduler needs.
 #[derive(Debug)]
@@ -54,13 +57,12 @@ impl PermitKeeper {
     }
 
     async fn answer(&self, asks: &[ShareAsk], draws: &[Draw]) -> Result<(), Lost> {
-        if !asks.is_empty() {
-            let permits = &self.app.ports.permits;
+        let permits = &self.app.ports.permits;
+        for asks in asks.chunks(SCOPES_AT_ONCE) {
             let shares = self.patiently(|| permits.exchange(self.node, asks)).await?;
             self.tell(Input::Shares(shares))?;
         }
-        if !draws.is_empty() {
-            let permits = &self.app.ports.permits;
+        for draws in draws.chunks(SCOPES_AT_ONCE) {
             let drawn = self.patiently(|| permits.draw(draws)).await?;
             self.tell(Input::Drawn(drawn))?;
         }

@@ -29,7 +29,8 @@ pub(crate) struct Scheduler {
     pub(crate) writes: mpsc::UnboundedSender<Write>,
     pub(crate) loads: mpsc::UnboundedSender<Load>,
     pub(crate) needs: mpsc::UnboundedSender<Need>,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) gives: mpsc::UnboundedSender<(Fence, Seq)>,
+    pub(crate) results: Arc<Semaphore>,
     /// What others may know of the loop, without asking it.
     pub(crate) status: watch::Sender<SchedulerStatus>,
 }
@@ -40,6 +41,10 @@ pub(crate) struct SchedulerStatus {
     /// Draining, with nothing left that runs or waits for a commit.
     pub(crate) is_drained: bool,
     pub(crate) lows: Vec<(Fence, Seq)>,
+    /// Attempts that run, and ends and retries that are being committed.
+    pub(crate) under_way: usize,
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
     /// What may be given back as clean, once it is drained.
     pub(crate) clean: Vec<Fence>,
 }
@@ -68,9 +73,12 @@ impl Scheduler {
             for message in batch.drain(..) {
                 self.take(&mut dispatcher, &mut running, message);
             }
+            self.app.live.leave(dispatcher.leaving());
             self.status.send_modify(|status| {
                 status.is_drained = running.is_draining && dispatcher.is_idle();
                 status.lows = dispatcher.lows();
+                status.under_way = dispatcher.under_way();
+                (status.running, status.waiting) = dispatcher.load();
                 status.clean = if status.is_drained { dispatcher.clean() } else { Vec::new() };
             });
         }
@@ -125,6 +133,8 @@ impl Scheduler {
                 self.write(Write::Finish { fence, finish });
             }
             Effect::Retry { fence, later } => self.write(Write::Retry { fence, later }),
+            // The session ends with its lease keeper.
+            Effect::GiveBack { fence, low } => drop(self.gives.send((fence, low))),
             Effect::Exchange(asks) => self.need(Need::Shares(asks)),
             Effect::Draw(draws) => self.need(Need::Starts(draws)),
         }
@@ -134,11 +144,11 @@ impl Scheduler {
         counter!("actions_attempts_total").increment(1);
         let token = start.token;
         let (app, node) = (self.app.clone(), self.node);
-        let (messages, permits) = (self.own.clone(), self.permits.clone());
+        let (messages, results) = (self.own.clone(), self.results.clone());
         let task = tokio::spawn(async move {
             // While results cannot be written, nothing more is started. The writer gives the
             // permit back after the commit.
-            if let Ok(permit) = permits.acquire().await {
+            if let Ok(permit) = results.acquire().await {
                 permit.forget();
             }
             let end = attempt(&app, node, start).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actions_domain::dispatch::{Input, Settings};
 use actions_domain::id::NodeId;
+use metrics::counter;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,15 @@ pub(super) async fn run(
     // Everything below ends when this set is dropped, whichever way the session ends.
     let mut loops = start_loops(app, config, node, stop, messages.clone(), inbox, status);
     tokio::select! {
-        lost = loops.join_next() => Err(lost.and_then(Result::ok).unwrap_or(Lost::LoopEnded)),
+        lost = loops.join_next() => {
+            let lost = lost.and_then(Result::ok).unwrap_or(Lost::LoopEnded);
+            if lost.is_of_the_lease() {
+                // Whatever was under way cannot be recorded by this node any more.
+                let under_way = status_seen.borrow().under_way;
+                counter!("actions_fenced_total").increment(under_way as u64);
+            }
+            Err(lost)
+        }
         () = stop.cancelled() => Ok(drain(app, config, node, &messages, status_seen, loops).await),
     }
 }
@@ -59,7 +68,8 @@ fn start_loops(
     let (writes, to_write) = mpsc::unbounded_channel();
     let (loads, to_load) = mpsc::unbounded_channel();
     let (needs, needed) = mpsc::unbounded_channel();
-    let permits = Arc::new(Semaphore::new(RESULTS_MAX));
+    let (gives, given) = mpsc::unbounded_channel();
+    let results = Arc::new(Semaphore::new(RESULTS_MAX));
     let status_seen = status.subscribe();
     let scheduler = Scheduler {
         app: app.clone(),
@@ -69,10 +79,11 @@ fn start_loops(
         writes,
         loads,
         needs,
-        permits: permits.clone(),
+        gives,
+        results: results.clone(),
         status,
     };
-    let writer = Writer { app: app.clone(), node, scheduler: messages.clone(), permits };
+    let writer = Writer { app: app.clone(), node, scheduler: messages.clone(), results };
     let permit_keeper = PermitKeeper { app: app.clone(), node, scheduler: messages.clone() };
     let loader = Loader { app: app.clone(), scheduler: messages.clone() };
     let keeper = LeaseKeeper {
@@ -80,6 +91,7 @@ fn start_loops(
         node,
         config: config.clone(),
         scheduler: messages.clone(),
+        status: status_seen.clone(),
         stop: stop.clone(),
     };
     let mover = IntakeMover { app: app.clone(), config: config.clone() };
@@ -95,7 +107,7 @@ fn start_loops(
     loops.spawn(scheduler.run(inbox));
     loops.spawn(writer.run(to_write));
     loops.spawn(loader.run(to_load));
-    loops.spawn(keeper.run());
+    loops.spawn(keeper.run(given));
     loops.spawn(permit_keeper.run(needed));
     loops.spawn(watcher.run());
     loops.spawn(mover.run());
@@ -103,7 +115,8 @@ fn start_loops(
     loops
 }
 
-/// Waits for what runs, then gives the partitions back.
+/// Waits for what runs, while the lease keeper gives back where nothing runs any more; then gives
+/// back the rest.
 async fn drain(
     app: &App,
     config: &NodeConfig,
@@ -147,5 +160,7 @@ fn settings(config: &NodeConfig, node: NodeId) -> Settings {
         mark_items: 64,
         ageing: Duration::from_secs(10),
         due_ahead: Duration::from_secs(30),
+        leave_within: Duration::from_secs(10),
+        stay_for: Duration::from_secs(60),
     }
 }

@@ -80,6 +80,11 @@ impl Lost {
     pub(crate) fn is_of_a_session_that_worked(&self) -> bool {
         !matches!(self, Self::Store(_))
     }
+
+    /// Another node owns what this one worked on, or may own it by now.
+    pub(crate) fn is_of_the_lease(&self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::Silent | Self::DeclaredDead)
+    }
 }
 
 pub(crate) struct Writer {
@@ -87,7 +92,7 @@ pub(crate) struct Writer {
     pub(crate) node: NodeId,
     pub(crate) scheduler: mpsc::UnboundedSender<Message>,
     /// One permit for each result that may wait for its commit.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) results: Arc<Semaphore>,
 }
 
 impl Writer {
@@ -118,7 +123,6 @@ impl Writer {
                     return Ok(());
                 }
                 Err(StoreError::Fenced { lost }) => {
-                    counter!("actions_fenced_total").increment(1);
                     return Err(Lost::Fenced { parts: lost.iter().map(|part| part.0).collect() });
                 }
                 // Never sent again: a second try could not tell our own rows from another's.
@@ -242,7 +246,7 @@ impl Writer {
                 Write::Retry { later, .. } => committed.push(later.item.work.id),
             }
         }
-        self.permits.add_permits(committed.len());
+        self.results.add_permits(committed.len());
         self.send(Input::Committed(committed));
         self.announce(ended);
         for input in arrivals(submissions, receipt) {

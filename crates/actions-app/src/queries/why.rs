@@ -4,8 +4,8 @@ use actions_domain::Timestamp;
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Waiting;
 use actions_domain::execution::{Execution, Status};
-use actions_domain::flow::Scope;
 use actions_domain::id::ExecutionId;
+use actions_domain::throttle::Scope;
 
 use crate::app::App;
 use crate::queries::QueryError;

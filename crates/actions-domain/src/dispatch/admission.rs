@@ -7,10 +7,10 @@ use super::fair_queue::Ticket;
 use super::verdict::Ending;
 use super::{Dispatcher, Effect, after};
 use crate::Timestamp;
-use crate::flow::Scope;
 use crate::id::ExecutionId;
 use crate::limits::{LOSSES_MAX, WINDOW_BYTES_MAX};
 use crate::ports::leases::Lease;
+use crate::throttle::Scope;
 use crate::work::{Home, Item, Later, Part, Seq};
 
 use super::partition::Partition;
@@ -23,6 +23,9 @@ impl Dispatcher {
         self.lose(lease.part);
         let partition = Partition::new(lease, &self.settings, now);
         self.partitions.insert(lease.part, partition);
+        if self.is_draining {
+            self.drain();
+        }
     }
 
     pub(super) fn see_tail(&mut self, part: Part, tail: Seq) {
@@ -43,7 +46,10 @@ impl Dispatcher {
     ) {
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         partition.see_tail(next);
-        if partition.horizon.are_held_known() && partition.is_seq_since_claim(from) {
+        if partition.leaving.is_none()
+            && partition.horizon.are_held_known()
+            && partition.is_seq_since_claim(from)
+        {
             self.take_in(part, from, next, items, now);
         }
     }
@@ -61,6 +67,9 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         let is_short = items.len() < load_items && input_bytes(&items) < WINDOW_BYTES_MAX;
         partition.answered(from, next, is_short);
+        if partition.leaving.is_some() {
+            return;
+        }
         self.take_in(part, from, next, items, now);
     }
 
@@ -95,6 +104,9 @@ impl Dispatcher {
         let due_ahead = self.settings.due_ahead;
         let Some(partition) = self.partitions.get_mut(&part) else { return };
         let laters = partition.horizon.answered(laters, complete, due_ahead);
+        if partition.leaving.is_some() {
+            return;
+        }
         for later in laters {
             self.receive(later, now);
         }
@@ -104,7 +116,10 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get_mut(&later.item.part) else { return };
         // Word of something older than the claim may be late: the former owner may have ended it.
         // Before the held ones are known, nothing is taken in.
-        if partition.is_since_claim(&later.item) && partition.horizon.are_held_known() {
+        if partition.leaving.is_none()
+            && partition.is_since_claim(&later.item)
+            && partition.horizon.are_held_known()
+        {
             self.receive(later, now);
         } else {
             partition.horizon.want();
@@ -150,6 +165,7 @@ impl Dispatcher {
         self.bytes += bytes;
         if let Some(partition) = self.partitions.get_mut(&item.part) {
             partition.add(&item, hold);
+            partition.items += 1;
         }
         self.entries.insert(Entry {
             item,
@@ -160,6 +176,7 @@ impl Dispatcher {
             suspect,
             has_key: false,
             has_permit: false,
+            is_called: false,
             hold,
             cancelled: false,
         })
@@ -251,20 +268,20 @@ impl Dispatcher {
     }
 
     /// Looks at a scope again after its limits or its share have changed.
-    pub(super) fn reopen(&mut self, scope: Scope, woken: Vec<Slot>) {
+    pub(super) fn reopen(&mut self, scope: Scope, called: Vec<Slot>) {
         if let Scope::Tenant(tenant) = scope
             && self.gates.bar(scope).is_none()
         {
             self.queue.open(tenant);
         }
-        self.wake(woken);
+        self.wake(called);
     }
 
-    /// Lets go on who was given a permit.
-    pub(super) fn wake(&mut self, woken: Vec<Slot>) {
-        for slot in woken {
+    /// Lets line up who was called.
+    pub(super) fn wake(&mut self, called: Vec<Slot>) {
+        for slot in called {
             if let Some(entry) = self.entries.get_mut(slot) {
-                entry.has_permit = true;
+                entry.is_called = true;
             }
             self.line_up(slot);
         }
@@ -300,7 +317,8 @@ impl Dispatcher {
             return;
         }
         let has_room = self.has_room();
-        for (part, partition) in &mut self.partitions {
+        let staying = self.partitions.iter_mut().filter(|(_, known)| known.leaving.is_none());
+        for (part, partition) in staying {
             let due = partition.horizon.next_load(&self.settings, has_room, now);
             let load_due = due.map(|(ahead, limit)| Effect::LoadDue { part: *part, ahead, limit });
             self.effects.extend(load_due);
@@ -314,6 +332,7 @@ impl Dispatcher {
         let Some(entry) = self.entries.remove(slot) else { return };
         if let Some(partition) = self.partitions.get_mut(&entry.item.part) {
             partition.remove(&entry.item, entry.hold);
+            partition.items -= 1;
             partition.horizon.forget(entry.item.work.id);
         }
     }

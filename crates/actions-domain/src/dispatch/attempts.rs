@@ -9,8 +9,8 @@ use super::verdict::{Ending, Verdict, judge};
 use super::{Dispatcher, Effect, End, Start, Token};
 use crate::Timestamp;
 use crate::execution::{Attempt, AttemptOutcome, Cause, Fault};
-use crate::flow::Scope;
 use crate::id::{ExecutionId, TenantId};
+use crate::throttle::Scope;
 use crate::work::{Epoch, Finish, Item, KeyMode, Later, Part, Why};
 
 impl Dispatcher {
@@ -33,11 +33,16 @@ impl Dispatcher {
     /// after it others come first, or many of them would stop everybody.
     fn next_ready(&mut self, now: Timestamp) -> Option<Slot> {
         loop {
-            let is_turn_of_others = self.solitary.is_empty() || self.others_first > 0;
+            let solitary = self.first_solitary();
+            let is_turn_of_others = solitary.is_none() || self.others_first > 0;
             let slot = match is_turn_of_others.then(|| self.pop_queue(now)).flatten() {
                 Some(slot) => slot,
                 None if self.busy > 0 => return None,
-                None => self.pop_solitary()?,
+                None => {
+                    let (serial, slot) = solitary?;
+                    self.solitary.remove(&serial);
+                    slot
+                }
             };
             self.others_first = self.others_first.saturating_sub(1);
             if self.enter_gates(slot) {
@@ -46,21 +51,17 @@ impl Dispatcher {
         }
     }
 
-    /// The first that runs alone and whose tenant lets it.
-    fn pop_solitary(&mut self) -> Option<Slot> {
-        let mut found = None;
+    /// The first that runs alone and whose tenant lets it. Those of other tenants hold up nobody.
+    fn first_solitary(&mut self) -> Option<(u64, Slot)> {
         for (serial, slot) in &self.solitary {
             let Some(entry) = self.entries.get(*slot) else { continue };
             let tenant = Scope::Tenant(entry.item.work.tenant);
             if self.gates.bar(tenant).is_none() {
-                found = Some((*serial, *slot));
-                break;
+                return Some((*serial, *slot));
             }
             self.gates.touch(tenant);
         }
-        let (serial, slot) = found?;
-        self.solitary.remove(&serial);
-        Some(slot)
+        None
     }
 
     fn pop_queue(&mut self, now: Timestamp) -> Option<Slot> {
@@ -81,12 +82,14 @@ impl Dispatcher {
             self.gates.touch(tenant);
             return false;
         }
-        let has_permit = entry.has_permit
-            || if entry.item.losses > 0 {
-                self.gates.enter_alone(action)
-            } else {
-                self.gates.enter(action)
-            };
+        if std::mem::take(&mut entry.is_called) {
+            self.gates.answer_call(action);
+        }
+        let has_permit = if entry.item.losses > 0 {
+            self.gates.enter_alone(action)
+        } else {
+            self.gates.enter(action)
+        };
         entry.has_permit = has_permit;
         if !has_permit {
             entry.stage = Stage::ForAction;
@@ -191,16 +194,21 @@ impl Dispatcher {
             }
         }
         let tenant = Scope::Tenant(tenant);
-        let woken = self.gates.leave(tenant);
-        self.reopen(tenant, woken);
+        let called = self.gates.leave(tenant);
+        self.reopen(tenant, called);
         self.give_permit_back(slot);
     }
 
     fn give_permit_back(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        if std::mem::take(&mut entry.has_permit) {
-            let woken = self.gates.leave(Scope::Action(entry.item.work.action));
-            self.wake(woken);
+        let action = Scope::Action(entry.item.work.action);
+        if std::mem::take(&mut entry.is_called) {
+            self.gates.answer_call(action);
+            let called = self.gates.call(action);
+            self.wake(called);
+        } else if std::mem::take(&mut entry.has_permit) {
+            let called = self.gates.leave(action);
+            self.wake(called);
         }
     }
 
@@ -267,6 +275,10 @@ impl Dispatcher {
         entry.hold = entry.item.work.key.as_ref().is_some_and(|key| key.mode == KeyMode::Mutate);
         move_to_later(partition, entry, was_held);
         let (hold, cancelled) = (entry.hold, entry.cancelled);
+        if partition.leaving.is_some() && !cancelled {
+            self.release_key(slot);
+            return self.forget(slot);
+        }
         if !hold {
             self.release_key(slot);
         }
@@ -370,7 +382,7 @@ impl Dispatcher {
     }
 
     /// Takes an item out of whatever it stands in, apart from the keys.
-    fn pull_out(&mut self, slot: Slot) {
+    pub(super) fn pull_out(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get(slot) else { return };
         match entry.stage {
             Stage::ForTime { due_at } => self.timers.remove(due_at, entry.serial, slot),

@@ -29,8 +29,10 @@ pub(super) struct Entry {
     pub(super) suspect: bool,
     /// Its key is held.
     pub(super) has_key: bool,
-    /// It counts against its action's limit already.
+    /// It counts against its action's limit.
     pub(super) has_permit: bool,
+    /// It was called from its action's line, and has had no turn since.
+    pub(super) is_called: bool,
     /// It keeps its key while it waits for a time.
     pub(super) hold: bool,
     /// Somebody wants it cancelled.
@@ -114,6 +116,10 @@ impl Entries {
 
     pub(super) fn find(&self, id: ExecutionId) -> Option<Slot> {
         self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Entry)> {

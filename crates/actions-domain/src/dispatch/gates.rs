@@ -11,7 +11,7 @@ use super::after;
 use super::entries::Slot;
 use crate::Timestamp;
 use crate::execution::Priority;
-use crate::flow::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
+use crate::throttle::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
 
 /// How often shares are compared with those of other nodes.
 const COMPARED_EVERY: Duration = Duration::from_secs(1);
@@ -21,6 +21,8 @@ const HUNGRY_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(20);
 /// After this long without use, a share is given up.
 const UNUSED_MAX: Duration = Duration::from_secs(10);
+/// Starts that were drawn and not used for so long are forgotten.
+const STOCK_MAX: Duration = Duration::from_secs(2);
 
 /// Where an item stands among those that wait for one action: urgent lanes first, then order of
 /// arrival.
@@ -39,6 +41,8 @@ impl Turn {
 /// All gates. A scope without limits has one only while something runs there.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
+    /// Nothing more starts here: shares are only given back.
+    is_draining: bool,
     gates: HashMap<Scope, Gate>,
     /// Gates to look at: something has changed there.
     touched: BTreeSet<Scope>,
@@ -49,8 +53,11 @@ pub(super) struct Gates {
 #[derive(Debug, Default)]
 struct Gate {
     limits: Limits,
-    /// Permits that are out: running, or woken and about to.
+    /// Permits that are out.
     busy: u32,
+    /// Items that were called from the line and have not had their turn yet. They hold nothing:
+    /// until then a pause or a smaller share may send them back.
+    called: u32,
     share: Holding,
     stock: Stock,
     parked: BTreeMap<Turn, Slot>,
@@ -73,6 +80,7 @@ struct Holding {
 #[derive(Debug, Default)]
 struct Stock {
     count: u32,
+    drawn_at: Option<Timestamp>,
     is_asked: bool,
     more_at: Option<Timestamp>,
 }
@@ -86,36 +94,58 @@ pub(super) enum Bar {
 }
 
 impl Gates {
-    /// Changes limits and answers who holds a permit by that.
+    /// Changes limits and answers who is called by that.
     pub(super) fn set(&mut self, scope: Scope, limits: Limits) -> Vec<Slot> {
         let gate = self.gates.entry(scope).or_default();
-        gate.limits = limits;
-        gate.share.cap = gate.share.cap.min(limits.concurrency.unwrap_or(u32::MAX));
-        if !limits.rate.is_limited() {
-            gate.stock = Stock::default();
+        let former = std::mem::replace(&mut gate.limits, limits);
+        if limits.concurrency.is_some_and(|max| former.concurrency.is_none_or(|known| max < known))
+        {
+            // Others may have heard of it too, and have starts of their own.
+            gate.share.cap = gate.share.cap.min(gate.busy);
+            gate.share.answered_at = None;
         }
-        self.wake(scope)
+        if limits.rate != former.rate {
+            gate.stock.count = gate.stock.count.min(limits.rate.burst());
+            gate.stock.more_at = None;
+        }
+        if !limits.rate.is_limited() {
+            gate.stock = Stock { is_asked: gate.stock.is_asked, ..Stock::default() };
+        }
+        self.call(scope)
     }
 
-    /// Takes in this node's share, and answers who holds a permit by that.
+    /// Takes in this node's share, and answers who is called by that.
     pub(super) fn receive_share(&mut self, share: Share, now: Timestamp) -> Vec<Slot> {
         let Some(gate) = self.gates.get_mut(&share.scope) else { return Vec::new() };
         gate.share.is_asked = false;
         gate.share.answered_at = Some(now);
         gate.share.amount = share.amount;
-        gate.share.cap = share.cap.min(gate.limits.concurrency.unwrap_or(u32::MAX));
-        self.wake(share.scope)
+        let most = if self.is_draining { gate.busy } else { u32::MAX };
+        gate.share.cap = share.cap.min(gate.limits.concurrency.unwrap_or(u32::MAX)).min(most);
+        self.call(share.scope)
     }
 
-    /// Takes in what was drawn, and answers who holds a permit by that.
+    /// Takes in what was drawn, and answers who is called by that.
     pub(super) fn receive_drawn(&mut self, drawn: Drawn, now: Timestamp) -> Vec<Slot> {
         let Some(gate) = self.gates.get_mut(&drawn.scope) else { return Vec::new() };
         gate.stock.is_asked = false;
         gate.stock.more_at = Some(after(now, drawn.again_in));
         if gate.limits.rate.is_limited() {
             gate.stock.count = gate.stock.count.saturating_add(drawn.count);
+            gate.stock.drawn_at = Some(now);
         }
-        self.wake(drawn.scope)
+        self.call(drawn.scope)
+    }
+
+    /// Nothing more starts on this node: what it holds of limits is for the others.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+        for (scope, gate) in &mut self.gates {
+            gate.share.cap = gate.share.cap.min(gate.busy);
+            if gate.is_limited() {
+                self.touched.insert(*scope);
+            }
+        }
     }
 
     /// What keeps the next item of a scope from starting.
@@ -134,8 +164,8 @@ impl Gates {
         is_open
     }
 
-    /// Takes a permit for the only attempt of the whole node. Permits that are out belong to
-    /// items that wait for it to end, so only a limit of zero stops it.
+    /// Takes a permit for the only attempt of the whole node. Nothing else runs, so only a share
+    /// of nothing stops it.
     pub(super) fn enter_alone(&mut self, scope: Scope) -> bool {
         let gate = self.gates.entry(scope).or_default();
         let is_open = match gate.bar() {
@@ -161,12 +191,22 @@ impl Gates {
         }
     }
 
-    /// Gives a permit back and answers who holds one by that.
+    /// Somebody who was called has had its turn, or will have none.
+    pub(super) fn answer_call(&mut self, scope: Scope) {
+        if let Some(gate) = self.gates.get_mut(&scope) {
+            gate.called = gate.called.saturating_sub(1);
+        }
+    }
+
+    /// Gives a permit back and answers who is called by that.
     pub(super) fn leave(&mut self, scope: Scope) -> Vec<Slot> {
         if let Some(gate) = self.gates.get_mut(&scope) {
             gate.busy = gate.busy.saturating_sub(1);
+            if self.is_draining {
+                gate.share.cap = gate.share.cap.min(gate.busy);
+            }
         }
-        self.wake(scope)
+        self.call(scope)
     }
 
     /// Looks at a gate with the next [`Gates::asks`].
@@ -176,21 +216,22 @@ impl Gates {
         }
     }
 
-    fn wake(&mut self, scope: Scope) -> Vec<Slot> {
+    /// Calls from the line as many as may start.
+    pub(super) fn call(&mut self, scope: Scope) -> Vec<Slot> {
         let Some(gate) = self.gates.get_mut(&scope) else { return Vec::new() };
-        let mut woken = Vec::new();
-        while gate.bar().is_none()
+        let mut called = Vec::new();
+        while gate.called < gate.room()
             && let Some((_, slot)) = gate.parked.pop_first()
         {
-            gate.take();
-            woken.push(slot);
+            gate.called += 1;
+            called.push(slot);
         }
         if gate.is_limited() {
             self.touched.insert(scope);
-        } else if gate.busy == 0 {
+        } else if gate.busy == 0 && gate.called == 0 {
             self.gates.remove(&scope);
         }
-        woken
+        called
     }
 
     /// What this node needs of its limits, where it has not asked yet. `waiting` tells what
@@ -209,8 +250,10 @@ impl Gates {
         let (mut asks, mut draws) = (Vec::new(), Vec::new());
         while let Some(scope) = self.touched.pop_first() {
             let Some(gate) = self.gates.get_mut(&scope) else { continue };
-            let waiting = u32::try_from(gate.parked.len() + waiting(scope)).unwrap_or(u32::MAX);
-            asks.extend(gate.ask(scope, waiting, now));
+            let waiting = if self.is_draining { 0 } else { gate.parked.len() + waiting(scope) };
+            let waiting = u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(gate.called);
+            gate.forget_stock(now);
+            asks.extend(gate.ask(scope, waiting, self.is_draining, now));
             draws.extend(gate.draw(scope, waiting, now));
             let again = gate.look_again(waiting);
             if gate.looked_at_again != again {
@@ -218,7 +261,7 @@ impl Gates {
                 former.map(|at| self.agenda.remove(&(at, scope)));
             }
             self.agenda.extend(again.map(|at| (at, scope)));
-            if !gate.is_limited() && gate.busy == 0 {
+            if !gate.is_limited() && gate.busy == 0 && gate.called == 0 {
                 self.gates.remove(&scope);
             }
         }
@@ -250,6 +293,33 @@ impl Gate {
         (!self.has_starts()).then_some(Bar::Rate)
     }
 
+    /// How many may start now.
+    fn room(&self) -> u32 {
+        if self.limits.is_paused {
+            return 0;
+        }
+        let places = self.places();
+        if self.limits.rate.is_limited() { places.min(self.stock.count) } else { places }
+    }
+
+    fn places(&self) -> u32 {
+        match self.limits.concurrency {
+            Some(_) => self.share.cap.saturating_sub(self.busy),
+            None => u32::MAX,
+        }
+    }
+
+    fn forget_stock(&mut self, now: Timestamp) {
+        if self.stock_ends_at().is_some_and(|at| at <= now) {
+            self.stock.count = 0;
+        }
+    }
+
+    fn stock_ends_at(&self) -> Option<Timestamp> {
+        let drawn_at = self.stock.drawn_at.filter(|_| self.stock.count > 0)?;
+        Some(after(drawn_at, STOCK_MAX))
+    }
+
     fn has_starts(&self) -> bool {
         !self.limits.rate.is_limited() || self.stock.count > 0
     }
@@ -269,14 +339,24 @@ impl Gate {
         waiting > 0 && !self.limits.is_paused && self.busy >= self.share.cap && self.share.cap < max
     }
 
-    fn ask(&mut self, scope: Scope, waiting: u32, now: Timestamp) -> Option<ShareAsk> {
+    fn ask(
+        &mut self,
+        scope: Scope,
+        waiting: u32,
+        is_draining: bool,
+        now: Timestamp,
+    ) -> Option<ShareAsk> {
         if self.busy > 0 || waiting > 0 {
             self.share.used_at = Some(now);
         }
         if self.share_due(waiting).is_none_or(|at| at > now) {
             return None;
         }
-        let max = self.limits.concurrency.unwrap_or(0);
+        let Some(max) = self.limits.concurrency else {
+            // There is no limit any more: nobody needs a share of it.
+            self.share = Holding { is_asked: true, ..Holding::default() };
+            return Some(ShareAsk { scope, max: 0, keep: 0, want: 0, hold: 0 });
+        };
         let is_unused = self.busy == 0
             && waiting == 0
             && self.share.used_at.is_none_or(|at| after(at, UNUSED_MAX) <= now);
@@ -291,7 +371,7 @@ impl Gate {
             max,
             keep: self.keep(),
             want: self.share.told,
-            hold: if is_unused { 0 } else { self.share.amount },
+            hold: if is_unused || is_draining { 0 } else { self.share.amount },
         })
     }
 
@@ -319,7 +399,7 @@ impl Gate {
         }
         self.stock.is_asked = true;
         let rate = self.limits.rate;
-        Some(Draw { scope, rate, want: waiting.min(rate.burst()) })
+        Some(Draw { scope, rate, want: waiting.min(rate.burst()).min(self.places()) })
     }
 
     fn draw_due(&self, waiting: u32) -> Option<Timestamp> {
@@ -328,6 +408,7 @@ impl Gate {
     }
 
     fn look_again(&self, waiting: u32) -> Option<Timestamp> {
-        self.share_due(waiting).into_iter().chain(self.draw_due(waiting)).min()
+        let stock = self.stock_ends_at();
+        self.share_due(waiting).into_iter().chain(self.draw_due(waiting)).chain(stock).min()
     }
 }

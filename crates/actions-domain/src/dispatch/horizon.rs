@@ -57,6 +57,10 @@ impl Horizon {
         self.are_held_known
     }
 
+    pub(super) fn is_loading(&self) -> bool {
+        self.is_loading
+    }
+
     /// Whether everything that was due when the partition was claimed has been in memory.
     pub(super) fn was_complete(&self) -> bool {
         self.was_complete

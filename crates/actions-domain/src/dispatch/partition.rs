@@ -31,6 +31,23 @@ pub(super) struct Partition {
     was_at_head: bool,
     /// Items of the log in memory.
     open: BTreeSet<Seq>,
+    /// Items in memory.
+    pub(super) items: usize,
+    /// It is about to be given back.
+    pub(super) leaving: Option<Leaving>,
+    /// It was kept, and is not given up before.
+    stays_until: Option<Timestamp>,
+}
+
+/// A partition that is about to be given back.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// Where its log may be read from: what waited is in memory no more.
+    pub(super) low: Seq,
+    /// How long what runs is waited for. `None`: as long as the node drains.
+    pub(super) until: Option<Timestamp>,
+    /// The node was told to release it.
+    pub(super) is_given_back: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +73,41 @@ impl Partition {
             loading: None,
             was_at_head: false,
             open: BTreeSet::new(),
+            items: 0,
+            leaving: None,
+            stays_until: None,
+        }
+    }
+
+    /// Whether it may be given up by now.
+    pub(super) fn may_leave(&self, now: Timestamp) -> bool {
+        self.stays_until.is_none_or(|until| until <= now)
+    }
+
+    /// Whether a reading of it is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.loading.is_some() || self.horizon.is_loading()
+    }
+
+    /// Keeps a partition that was about to be given back. What was dropped is read again, as
+    /// after a claim.
+    pub(super) fn stay(&mut self, settings: &Settings, until: Timestamp, now: Timestamp) {
+        let Some(leaving) = self.leaving.take() else { return };
+        self.stays_until = Some(until);
+        self.window = Window::new(leaving.low, settings.lane_items);
+        self.horizon = Horizon::new(now);
+        self.open = BTreeSet::new();
+        self.was_at_head = false;
+        // Whatever the former owner may have started has ended since.
+        self.is_suspect = false;
+    }
+
+    /// When it has to be looked at again.
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        match &self.leaving {
+            Some(leaving) if leaving.is_given_back || self.is_reading() => None,
+            Some(leaving) => leaving.until,
+            None => self.horizon.next_at(),
         }
     }
 
@@ -151,6 +203,9 @@ impl Partition {
 
     /// Everything before is finished or moved.
     pub(super) fn low(&self) -> Seq {
+        if let Some(leaving) = &self.leaving {
+            return leaving.low;
+        }
         let missing = self.window.low();
         self.open.first().map_or(missing, |first| missing.min(*first))
     }

@@ -9,13 +9,14 @@ use uuid::Uuid;
 use super::{Dispatcher, Effect, End, Input, Settings, Start, Token, Waiting};
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault, Priority, Status};
-use crate::flow::{Limits, Scope, Share};
 use crate::id::{ActionId, ExecutionId, NodeId, TenantId};
 use crate::limits::LOSSES_MAX;
 use crate::ports::leases::Lease;
 use crate::retry::{Backoff, Jitter, RetryPolicy};
+use crate::throttle::{Limits, Scope, Share};
 use crate::work::{Epoch, Finish, Home, Item, Key, KeyMode, Later, Part, Seq, Why, Work};
 
+mod leaving;
 mod life;
 mod limits;
 mod order;
@@ -35,6 +36,8 @@ fn settings() -> Settings {
         mark_items: 2,
         ageing: Duration::from_secs(30),
         due_ahead: Duration::from_secs(60),
+        leave_within: Duration::from_secs(10),
+        stay_for: Duration::from_secs(60),
     }
 }
 

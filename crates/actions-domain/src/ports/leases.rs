@@ -3,8 +3,11 @@
 //! No clock takes part in safety: a claim raises the epoch under a row lock, and every write of
 //! the former owner compares its own epoch under the same lock.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
+use crate::Timestamp;
 use crate::id::NodeId;
 use crate::ports::store::StoreError;
 use crate::work::{Fence, Part, Seq};
@@ -19,11 +22,18 @@ pub trait Leases: Send + Sync {
     /// because a name belongs to one process.
     async fn join(&self, name: &str) -> Result<NodeId, StoreError>;
 
-    /// Says that this node is alive, and reads who else is.
+    /// Says that this node is alive and how it is, and reads who else is.
     ///
     /// # Errors
     /// `Fenced` when somebody declared this node dead. It must drop everything.
-    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError>;
+    async fn beat(&self, node: NodeId, vitals: &Vitals) -> Result<Vec<Peer>, StoreError>;
+
+    /// Reads all nodes that are alive or still own something, by number. Judges nobody.
+    async fn nodes(&self) -> Result<Vec<Peer>, StoreError>;
+
+    /// Whether somebody has given a partition back that nobody has taken yet. Asked often, so
+    /// that what is free is soon taken.
+    async fn has_free(&self) -> Result<bool, StoreError>;
 
     /// Declares `dead` nodes dead and takes up to `most` partitions that no living node owns.
     /// The claim is committed when this returns; what it owns is listed afterwards.
@@ -60,7 +70,7 @@ pub struct Lease {
     pub next_fin: i64,
 }
 
-/// Another node, as this one sees it.
+/// A node, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub node: NodeId,
@@ -69,4 +79,31 @@ pub struct Peer {
     pub beats: i64,
     pub alive: bool,
     pub parts: Vec<Part>,
+    pub joined_at: Timestamp,
+    /// How long ago its last beat was, by the store's clock. For people: nobody is judged by it.
+    pub silent_for: Duration,
+    /// As of its last beat.
+    pub vitals: Vitals,
+}
+
+/// What a node says of itself with each beat.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vitals {
+    /// Of the program.
+    pub version: String,
+    /// What it is for: `all`, or `worker`.
+    pub role: String,
+    /// Attempts that run.
+    pub running: u32,
+    /// Items in memory that could run.
+    pub waiting: u32,
+    /// It stops, and takes nothing up any more.
+    pub is_draining: bool,
+}
+
+impl Peer {
+    /// Whether it takes its share of the partitions.
+    pub fn is_taking_part(&self) -> bool {
+        self.alive && !self.vitals.is_draining
+    }
 }

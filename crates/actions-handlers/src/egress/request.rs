@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use actions_domain::limits::TIMEOUT_MAX;
+use actions_domain::limits::{TIMEOUT_MAX, TRACESTATE_BYTES_MAX};
 use actions_domain::ports::handler::Call;
 
 use super::Egress;
@@ -90,7 +90,10 @@ impl Request {
         let traced = self.header("traceparent", parent);
         let state = call.event.as_ref().and_then(|event| event.attributes.tracestate.as_deref());
         // Whatever the event's sender wrote: what is no header must not fail the call.
-        match state.filter(|state| state.bytes().all(|b| (b' '..=b'~').contains(&b))) {
+        let is_fit = |state: &&str| {
+            state.len() <= TRACESTATE_BYTES_MAX && state.bytes().all(|b| (b' '..=b'~').contains(&b))
+        };
+        match state.filter(is_fit) {
             Some(state) => traced.header("tracestate", state),
             None => traced,
         }

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 
+use actions_domain::Timestamp;
 use actions_domain::id::NodeId;
-use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Epoch, Fence, Part, Seq};
 
@@ -21,17 +22,32 @@ impl Leases for Memory {
             row.alive = false;
         }
         let node = NodeId(tables.nodes.last_key_value().map_or(1, |(last, _)| last.0 + 1));
-        tables.nodes.insert(node, NodeRow { name: name.to_owned(), beats: 0, alive: true });
+        let (joined_at, vitals) = (self.clock.now(), Vitals::default());
+        let name = name.to_owned();
+        let row = NodeRow { name, beats: 0, alive: true, joined_at, seen_at: joined_at, vitals };
+        tables.nodes.insert(node, row);
         Ok(node)
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
+    async fn beat(&self, node: NodeId, vitals: &Vitals) -> Result<Vec<Peer>, StoreError> {
         let mut tables = self.tables();
         tables.require_alive(node)?;
+        let now = self.clock.now();
         if let Some(row) = tables.nodes.get_mut(&node) {
             row.beats += 1;
+            row.seen_at = now;
+            row.vitals = vitals.clone();
         }
-        Ok(tables.peers_of(node))
+        Ok(tables.nodes_but(Some(node), now))
+    }
+
+    async fn nodes(&self) -> Result<Vec<Peer>, StoreError> {
+        Ok(self.tables().nodes_but(None, self.clock.now()))
+    }
+
+    async fn has_free(&self) -> Result<bool, StoreError> {
+        let tables = self.tables();
+        Ok(tables.parts.iter().any(|row| !tables.is_alive(row.owner)))
     }
 
     async fn claim(
@@ -98,9 +114,9 @@ impl Tables {
         numbered.filter(move |(_, row)| matches(row.owner)).map(|(part, _)| part)
     }
 
-    /// Everybody else who is alive, and the dead whose partitions nobody has taken yet.
-    fn peers_of(&self, node: NodeId) -> Vec<Peer> {
-        let others = self.nodes.iter().filter(|(id, _)| **id != node);
+    /// Everybody who is alive, and the dead whose partitions nobody has taken yet.
+    fn nodes_but(&self, without: Option<NodeId>, now: Timestamp) -> Vec<Peer> {
+        let others = self.nodes.iter().filter(|(id, _)| Some(**id) != without);
         others
             .map(|(id, row)| Peer {
                 node: *id,
@@ -108,6 +124,9 @@ impl Tables {
                 beats: row.beats,
                 alive: row.alive,
                 parts: self.parts_where(|owner| owner == Some(*id)).collect(),
+                joined_at: row.joined_at,
+                silent_for: (now - row.seen_at).to_std().unwrap_or_default(),
+                vitals: row.vitals.clone(),
             })
             .filter(|peer| peer.alive || !peer.parts.is_empty())
             .collect()

@@ -2,18 +2,18 @@
 
 use async_trait::async_trait;
 
-use actions_domain::flow::{Draw, Drawn, Share, ShareAsk, exchange};
 use actions_domain::id::NodeId;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::StoreError;
+use actions_domain::throttle::{Draw, Drawn, Share, ShareAsk, exchange};
 
 use super::Memory;
 
 #[async_trait]
 impl Permits for Memory {
     async fn exchange(&self, node: NodeId, asks: &[ShareAsk]) -> Result<Vec<Share>, StoreError> {
-        let now = self.clock.now();
         let mut tables = self.tables();
+        let now = self.clock.now();
         tables.require_alive(node)?;
         let mut shares = Vec::with_capacity(asks.len());
         for ask in asks {
@@ -30,8 +30,8 @@ impl Permits for Memory {
     }
 
     async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
-        let now = self.clock.now();
         let mut tables = self.tables();
+        let now = self.clock.now();
         let drawn = draws.iter().map(|draw| {
             let bucket = tables.rates.entry(draw.scope).or_default();
             let (count, again_in) = draw.rate.draw(bucket, now, draw.want);

@@ -1,10 +1,13 @@
 //! Ownership of partitions in PostgreSQL.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::FromRow;
 
+use actions_domain::Timestamp;
 use actions_domain::id::NodeId;
-use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Epoch, Fence, Part, Seq};
 
@@ -31,21 +34,32 @@ impl Leases for Postgres {
             .map_err(write_error)
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
+    async fn beat(&self, node: NodeId, vitals: &Vitals) -> Result<Vec<Peer>, StoreError> {
         let beats: Option<i64> = sqlx::query_scalar(include_str!("leases/beat.sql"))
             .bind(node.0)
+            .bind(&vitals.version)
+            .bind(&vitals.role)
+            .bind(count(vitals.running))
+            .bind(count(vitals.waiting))
+            .bind(vitals.is_draining)
             .fetch_optional(&self.engine)
             .await
             .map_err(write_error)?;
         if beats.is_none() {
             return Err(StoreError::Fenced { lost: self.owned(node).await? });
         }
-        let rows: Vec<PeerRecord> = sqlx::query_as(include_str!("leases/peers.sql"))
-            .bind(node.0)
-            .fetch_all(&self.engine)
+        self.nodes_but(Some(node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Peer>, StoreError> {
+        self.nodes_but(None).await
+    }
+
+    async fn has_free(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar(include_str!("leases/has_free.sql"))
+            .fetch_one(&self.engine)
             .await
-            .map_err(read_error)?;
-        rows.into_iter().map(PeerRecord::into_peer).collect()
+            .map_err(read_error)
     }
 
     async fn claim(
@@ -121,6 +135,15 @@ impl Leases for Postgres {
 }
 
 impl Postgres {
+    async fn nodes_but(&self, node: Option<NodeId>) -> Result<Vec<Peer>, StoreError> {
+        let rows: Vec<PeerRecord> = sqlx::query_as(include_str!("leases/nodes.sql"))
+            .bind(node.map(|node| node.0))
+            .fetch_all(&self.engine)
+            .await
+            .map_err(read_error)?;
+        rows.into_iter().map(PeerRecord::into_peer).collect()
+    }
+
     async fn owned(&self, node: NodeId) -> Result<Vec<Part>, StoreError> {
         let parts: Vec<i16> = sqlx::query_scalar(include_str!("leases/owned.sql"))
             .bind(node.0)
@@ -131,12 +154,24 @@ impl Postgres {
     }
 }
 
+/// A number as the store keeps it.
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
 #[derive(Debug, FromRow)]
 struct PeerRecord {
     id: i32,
     name: String,
     beats: i64,
     alive: bool,
+    joined_at: Timestamp,
+    silent_ms: i64,
+    version: String,
+    role: String,
+    running: i32,
+    waiting: i32,
+    draining: bool,
     parts: Vec<i16>,
 }
 
@@ -148,6 +183,15 @@ impl PeerRecord {
             beats: self.beats,
             alive: self.alive,
             parts: self.parts.into_iter().map(part_of).collect::<Result<_, _>>()?,
+            joined_at: self.joined_at,
+            silent_for: Duration::from_millis(u64::try_from(self.silent_ms).unwrap_or(0)),
+            vitals: Vitals {
+                version: self.version,
+                role: self.role,
+                running: u32::try_from(self.running).unwrap_or(0),
+                waiting: u32::try_from(self.waiting).unwrap_or(0),
+                is_draining: self.draining,
+            },
         })
     }
 }

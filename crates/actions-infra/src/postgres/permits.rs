@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use actions_domain::flow::{Draw, Drawn, Pace, Scope, Share, ShareAsk};
 use actions_domain::id::NodeId;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::StoreError;
+use actions_domain::throttle::{Draw, Drawn, Pace, Scope, Share, ShareAsk};
 
 use super::Postgres;
 use super::error::write_error;

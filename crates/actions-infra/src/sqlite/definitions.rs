@@ -263,12 +263,12 @@ impl Definitions for SqliteStore {
     }
 }
 
-/// Takes the tenant's next version.
 fn controls(row: &SqliteRow) -> Result<Controls, StoreError> {
     let text: String = get(row, "controls")?;
     serde_json::from_str(&text).map_err(|error| record::corrupt("controls", error))
 }
 
+/// Takes the tenant's next version.
 async fn next_version(
     conn: &mut SqliteConnection,
     tenant: TenantId,

@@ -1,7 +1,8 @@
 //! Ownership of partitions in SQLite. The one write lock stands for the locks on the rows.
 
+use actions_domain::Timestamp;
 use actions_domain::id::NodeId;
-use actions_domain::ports::leases::{Lease, Leases, Peer};
+use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Epoch, Fence, Part, Seq};
 use async_trait::async_trait;
@@ -35,31 +36,60 @@ impl Leases for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
-        let row =
-            sqlx::query("insert into engine_node (name, joined_at) values (?, ?) returning id")
-                .bind(name)
-                .bind(micros(self.clock.now()))
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(store_error)?;
+        let now = micros(self.clock.now());
+        let text =
+            "insert into engine_node (name, joined_at, seen_at) values (?, ?, ?) returning id";
+        let row = sqlx::query(text)
+            .bind(name)
+            .bind(now)
+            .bind(now)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(store_error)?;
         tx.commit().await.map_err(commit_error)?;
         get(&row, "id").map(NodeId)
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Vec<Peer>, StoreError> {
+    async fn beat(&self, node: NodeId, vitals: &Vitals) -> Result<Vec<Peer>, StoreError> {
         let mut tx = self.begin().await?;
-        let beaten =
-            sqlx::query("update engine_node set beats = beats + 1 where id = ? and alive = 1")
-                .bind(node.0)
-                .execute(&mut *tx)
-                .await
-                .map_err(store_error)?;
+        let text = "update engine_node
+            set beats = beats + 1, seen_at = ?, version = ?, role = ?, running = ?, waiting = ?,
+                draining = ?
+            where id = ? and alive = 1";
+        let now = self.clock.now();
+        let beaten = sqlx::query(text)
+            .bind(micros(now))
+            .bind(&vitals.version)
+            .bind(&vitals.role)
+            .bind(vitals.running)
+            .bind(vitals.waiting)
+            .bind(vitals.is_draining)
+            .bind(node.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
         if beaten.rows_affected() == 0 {
             return Err(fenced(&mut tx, node).await);
         }
-        let peers = read_peers(&mut tx, node).await?;
+        let peers = read_nodes(&mut tx, Some(node), now).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(peers)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Peer>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(store_error)?;
+        read_nodes(&mut reader, None, self.clock.now()).await
+    }
+
+    async fn has_free(&self) -> Result<bool, StoreError> {
+        let text = "select exists (
+            select 1 from engine_lease
+            where owner is null or owner not in (select id from engine_node where alive = 1))";
+        sqlx::query(text)
+            .fetch_one(&self.readers)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(store_error)
     }
 
     async fn claim(
@@ -203,10 +233,14 @@ pub(super) async fn fenced(conn: &mut SqliteConnection, node: NodeId) -> StoreEr
     }
 }
 
-/// Everybody else who is alive, and the dead whose partitions nobody has taken yet.
-async fn read_peers(conn: &mut SqliteConnection, node: NodeId) -> Result<Vec<Peer>, StoreError> {
-    let rows = sqlx::query(include_str!("leases/peers.sql"))
-        .bind(node.0)
+/// Everybody who is alive, and the dead whose partitions nobody has taken yet.
+async fn read_nodes(
+    conn: &mut SqliteConnection,
+    without: Option<NodeId>,
+    now: Timestamp,
+) -> Result<Vec<Peer>, StoreError> {
+    let rows = sqlx::query(include_str!("leases/nodes.sql"))
+        .bind(without.map(|node| node.0))
         .fetch_all(conn)
         .await
         .map_err(store_error)?;
@@ -224,6 +258,17 @@ async fn read_peers(conn: &mut SqliteConnection, node: NodeId) -> Result<Vec<Pee
             beats: get(row, "beats")?,
             alive: get(row, "alive")?,
             parts: part.into_iter().collect(),
+            joined_at: record::timestamp(get(row, "joined_at")?)?,
+            silent_for: (now - record::timestamp(get(row, "seen_at")?)?)
+                .to_std()
+                .unwrap_or_default(),
+            vitals: Vitals {
+                version: get(row, "version")?,
+                role: get(row, "role")?,
+                running: get(row, "running")?,
+                waiting: get(row, "waiting")?,
+                is_draining: get(row, "draining")?,
+            },
         });
     }
     Ok(peers)

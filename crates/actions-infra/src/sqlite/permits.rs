@@ -2,10 +2,10 @@
 //! the rows.
 
 use actions_domain::Timestamp;
-use actions_domain::flow::{Bucket, Draw, Drawn, Holder, Scope, Share, ShareAsk, exchange};
 use actions_domain::id::NodeId;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::StoreError;
+use actions_domain::throttle::{Bucket, Draw, Drawn, Holder, Scope, Share, ShareAsk, exchange};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -17,8 +17,8 @@ use super::record::{get, micros, timestamp};
 #[async_trait]
 impl Permits for SqliteStore {
     async fn exchange(&self, node: NodeId, asks: &[ShareAsk]) -> Result<Vec<Share>, StoreError> {
-        let now = self.clock.now();
         let mut tx = self.begin().await?;
+        let now = self.clock.now();
         if !is_alive(&mut tx, node).await? {
             return Err(fenced(&mut tx, node).await);
         }

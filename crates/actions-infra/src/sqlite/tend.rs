@@ -95,6 +95,12 @@ impl SqliteStore {
 
     /// What needs few rows, each in one statement.
     async fn remove_small_things(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(include_str!("tend/shares.sql"))
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        tx.commit().await.map_err(commit_error)?;
         let steps = [
             ("delete from engine_queue_metrics where sampled_at < ?", now - SAMPLES_KEPT),
             ("delete from engine_intake_refused where refused_at < ?", now - SAMPLES_KEPT),
@@ -138,6 +144,7 @@ impl SqliteStore {
                 .bind(tenant.0)
                 .bind(first_id(oldest))
                 .bind(ROWS_AT_ONCE)
+                .bind(micros(oldest))
                 .execute(&mut *tx)
                 .await
                 .map_err(store_error)?

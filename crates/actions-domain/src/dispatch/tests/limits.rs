@@ -1,7 +1,7 @@
 //! Limits: shares that are asked for, given back, and starts that are drawn.
 
 use super::*;
-use crate::flow::{Draw, Drawn, Rate, ShareAsk};
+use crate::throttle::{Draw, Drawn, Rate, ShareAsk};
 
 const ACTION: Scope = Scope::Action(ActionId(9));
 const TENANT: Scope = Scope::Tenant(TenantId(7));
@@ -170,4 +170,131 @@ fn a_heavier_tenant_gets_more_turns() {
     // The first had no one beside it.
     let of_heavy = order[1..].iter().filter(|ended| (11..=16).any(|number| **ended == id(number)));
     assert_eq!(of_heavy.count(), 6, "{order:?}");
+}
+
+#[test]
+fn who_was_called_waits_again_when_its_action_is_paused() {
+    let mut node = Node::ready(Settings { slots: 1, ..settings() });
+    node.limits(ACTION, at_once(3));
+    node.hand_over(vec![work(1), limited(2), limited(3)]);
+    let first = node.starts();
+    node.share(ACTION, 3, 3);
+    node.limits(ACTION, Limits { is_paused: true, ..at_once(3) });
+    node.end(first[0].token, AttemptOutcome::Completed);
+    assert_eq!(node.started(), []);
+    assert_eq!(node.dispatcher.waiting(id(2)), Some(Waiting::ForResume { scope: ACTION }));
+    node.limits(ACTION, at_once(3));
+    assert_eq!(node.started(), [id(2)]);
+}
+
+#[test]
+fn a_rate_is_not_used_up_by_what_cannot_start() {
+    let mut node = Node::ready(settings());
+    let rate = Rate { per_minute: Some(600), per_hour: None };
+    node.limits(ACTION, Limits { rate, ..Limits::default() });
+    node.limits(TENANT, Limits { is_paused: true, ..Limits::default() });
+    node.hand_over((1..=6).map(limited).collect());
+    let mut drawn = 0;
+    for _ in 0..50 {
+        for draw in node.draws() {
+            drawn += draw.want;
+            let given = Drawn { scope: ACTION, count: draw.want, again_in: Duration::ZERO };
+            node.step(Input::Drawn(vec![given]));
+        }
+        node.advance(Duration::from_millis(100));
+    }
+    assert_eq!(drawn, 0, "nothing of a paused tenant needs a start");
+}
+
+#[test]
+fn drawn_starts_are_forgotten_when_they_are_not_used() {
+    let mut node = Node::ready(Settings { slots: 1, ..settings() });
+    let rate = Rate { per_minute: Some(600), per_hour: None };
+    node.limits(ACTION, Limits { rate, ..Limits::default() });
+    node.hand_over(vec![limited(1), limited(2), limited(3)]);
+    node.draws();
+    let again_in = Duration::ZERO;
+    node.step(Input::Drawn(vec![Drawn { scope: ACTION, count: 3, again_in }]));
+    let first = node.starts();
+    assert_eq!(first.len(), 1);
+    node.advance(Duration::from_secs(2));
+    node.end(first[0].token, AttemptOutcome::Completed);
+    assert_eq!(node.started(), [], "what was drawn two seconds ago counts for nothing");
+    assert_eq!(node.draws().len(), 1);
+}
+
+#[test]
+fn a_lower_limit_holds_for_whatever_starts_next() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(4));
+    node.hand_over(vec![limited(1)]);
+    node.share(ACTION, 4, 4);
+    assert_eq!(node.started(), [id(1)]);
+    node.asks();
+    node.limits(ACTION, at_once(2));
+    node.hand_over(vec![limited(2)]);
+    assert_eq!(node.started(), [], "another node may have started two by now");
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 2, keep: 1, want: 1, hold: 4 }]);
+}
+
+#[test]
+fn a_changed_rate_is_asked_about_at_once() {
+    let mut node = Node::ready(settings());
+    let rate = |per_hour| Limits {
+        rate: Rate { per_minute: None, per_hour: Some(per_hour) },
+        ..Limits::default()
+    };
+    node.limits(ACTION, rate(1));
+    node.hand_over(vec![limited(1)]);
+    node.draws();
+    let again_in = Duration::from_secs(3_600);
+    node.step(Input::Drawn(vec![Drawn { scope: ACTION, count: 0, again_in }]));
+    assert_eq!(node.draws(), []);
+    node.limits(ACTION, rate(36_000));
+    assert_eq!(node.draws().len(), 1);
+}
+
+#[test]
+fn a_limit_that_is_taken_away_costs_nothing_more() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(2));
+    node.hand_over(vec![limited(1)]);
+    node.share(ACTION, 2, 2);
+    node.asks();
+    node.limits(ACTION, Limits::default());
+    node.advance(Duration::from_secs(1));
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 0, keep: 0, want: 0, hold: 0 }]);
+    node.share(ACTION, 0, 0);
+    node.advance(Duration::from_secs(5));
+    assert_eq!(node.asks(), [], "although it still runs");
+}
+
+#[test]
+fn a_node_that_drains_gives_back_what_does_not_run() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(3));
+    node.hand_over(vec![limited(1), limited(2)]);
+    node.share(ACTION, 3, 3);
+    let tokens: Vec<Token> = node.starts().iter().map(|start| start.token).collect();
+    node.asks();
+    node.step(Input::Drain);
+    node.advance(Duration::from_millis(100));
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 3, keep: 2, want: 2, hold: 0 }]);
+    node.share(ACTION, 2, 2);
+    node.end(tokens[0], AttemptOutcome::Completed);
+    node.advance(Duration::from_millis(100));
+    assert_eq!(node.asks().last().map(|ask| (ask.keep, ask.want)), Some((1, 1)));
+}
+
+/// It once held up the whole node: nothing starts before it runs alone.
+#[test]
+fn what_runs_alone_holds_up_nobody_while_its_tenant_may_not() {
+    let mut node = Node::ready(settings());
+    node.limits(TENANT, Limits { is_paused: true, ..Limits::default() });
+    let mut lost = later(work(1), 1, 0);
+    lost.item.losses = 1;
+    node.step(Input::Deferred(vec![lost]));
+    let other = |number| Work { tenant: TenantId(8), ..work(number) };
+    node.hand_over(vec![other(2), other(3)]);
+    assert_eq!(node.started(), [id(2), id(3)]);
 }

@@ -5,6 +5,8 @@ where tenant = ?1 and id in (
     from engine_execution as execution
     where execution.tenant = ?1
         and execution.id < ?2
+        -- What was asked for long ahead has an old id when it ends.
+        and execution.ended_at < ?4
         and not exists (
             select 1 from engine_work as work
             where work.tenant = execution.tenant and work.id = execution.id

@@ -22,7 +22,7 @@ fn end(ingest: &Ingest, fence: Fence, number: i64, dead: Option<&str>) -> Finish
         epoch: fence.epoch,
         status: if dead.is_some() { Status::Failed } else { Status::Completed },
         started_at: None,
-        ended_at: "2026-01-31T23:10:00Z".parse().unwrap(),
+        ended_at: "1970-01-01T00:17:28Z".parse().unwrap(),
         output: None,
         error: None,
         dead: dead.map(str::to_owned),
@@ -67,6 +67,23 @@ async fn history_beyond_its_days_is_removed_and_what_waits_keeps_its_event() {
     let event = waiting.items[0].work.event.unwrap();
     assert_eq!(store.events(&[event]).await.unwrap().len(), 1);
     assert_eq!(store.tend().await.unwrap(), 0);
+}
+
+/// What was asked for long ahead has an old id when it ends.
+#[tokio::test]
+async fn what_ended_lately_stays_however_old_its_id_is() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let (fence, node) = given_history(&store).await;
+    let lately = folder.clock.now() - TimeDelta::days(1);
+    sqlx::query("update engine_execution set ended_at = ?")
+        .bind(crate::sqlite::record::micros(lately))
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    store.note_low(node, &[(fence, Seq(3))]).await.unwrap();
+    store.tend().await.unwrap();
+    assert_eq!(counts(&store).await[1..], [2, 1]);
 }
 
 #[tokio::test]

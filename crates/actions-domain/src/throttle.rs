@@ -235,13 +235,18 @@ impl Pace {
     }
 
     fn stock(&self, paid_at: Option<Timestamp>, now: Timestamp) -> u32 {
-        let owed = micros(paid_at.map_or(now, |at| at.max(now)) - now);
-        u32::try_from((self.all() - owed).max(0) / self.cost).unwrap_or(u32::MAX)
+        let left = self.all() - micros(self.debt_from(paid_at, now) - now);
+        u32::try_from(left.max(0) / self.cost).unwrap_or(u32::MAX)
     }
 
     fn pay(&self, paid_at: Option<Timestamp>, now: Timestamp, count: u32) -> Timestamp {
-        let from = paid_at.map_or(now, |at| at.max(now));
-        from + TimeDelta::microseconds(self.cost * i64::from(count))
+        self.debt_from(paid_at, now) + TimeDelta::microseconds(self.cost * i64::from(count))
+    }
+
+    /// When what was drawn is paid for. A debt from a slower rate is no larger than one of this.
+    fn debt_from(&self, paid_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let most = now + TimeDelta::microseconds(self.all());
+        paid_at.map_or(now, |at| at.clamp(now, most))
     }
 
     /// How long until the next block is there.

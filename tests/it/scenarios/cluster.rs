@@ -1,0 +1,8 @@
+//! Several processes over one PostgreSQL, which die, freeze, stop and join under load.
+
+mod database;
+mod frozen;
+mod handover;
+mod order;
+mod roles;
+mod storm;

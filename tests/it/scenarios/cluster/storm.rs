@@ -1,0 +1,89 @@
+//! Nodes that are killed under steady load lose nothing, record nothing twice, and are missed
+//! for seconds only.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::audit::{
+    every_call_is_explained, nothing_is_lost_or_doubled, wait_until_quiet,
+};
+use crate::support::cluster::Cluster;
+use crate::support::process::pause;
+use crate::support::receiver::Call;
+
+/// Work of a dead node runs again within this, for 99 of 100.
+const RECOVERY_MAX: Duration = Duration::from_secs(10);
+
+/// How hard the cluster is tried. `ACTIONS_TEST_CLUSTER=full` asks for the full length.
+struct Storm {
+    per_second: usize,
+    kills: usize,
+    /// Between two kills.
+    every: Duration,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_killed_under_load_lose_nothing() {
+    let storm = if is_full() {
+        Storm { per_second: 3_000, kills: 6, every: Duration::from_secs(10) }
+    } else {
+        Storm { per_second: 200, kills: 2, every: Duration::from_secs(9) }
+    };
+    let mut cluster = Cluster::start(3).await;
+    cluster.create_action("deliver", json!({})).await;
+    let producer = cluster.produce("deliver", storm.per_second);
+    pause(Duration::from_secs(2)).await;
+    for kill in 0..storm.kills {
+        let node = kill % cluster.nodes.len();
+        cluster.nodes[node].kill();
+        // Some come back at once and take back what they owned, others stay away until they
+        // were missed.
+        let away = if kill % 2 == 1 { Duration::from_secs(1) } else { storm.every };
+        pause(away).await;
+        cluster.nodes[node].start_again().await;
+        pause(storm.every.saturating_sub(away)).await;
+    }
+    let event_count = producer.stop().await;
+
+    wait_until_quiet(&cluster.nodes[0], "deliver", event_count).await;
+    let executions = cluster.nodes[0].read_all("/v1/tenants/acme/executions").await;
+    nothing_is_lost_or_doubled(&executions, event_count);
+    let calls = cluster.receiver.calls_by_execution();
+    every_call_is_explained(&cluster.nodes[0], &executions, &calls).await;
+    work_of_the_dead_was_missed_for_seconds_only(&cluster.receiver.calls());
+}
+
+/// The receiver was never without a call for long, and a call that a kill cut off was made again
+/// soon.
+fn work_of_the_dead_was_missed_for_seconds_only(calls: &[Call]) {
+    let mut first: HashMap<&str, &Call> = HashMap::new();
+    let mut recoveries = Vec::new();
+    for call in calls {
+        if let Some(before) = first.insert(&call.execution, call) {
+            recoveries.push(call.began - before.began);
+        }
+    }
+    let mut by_event: Vec<(u64, &Call)> =
+        first.values().map(|call| (call.data["number"].as_u64().unwrap(), *call)).collect();
+    by_event.sort_by_key(|(number, _)| *number);
+    // Events are sent at a steady rate, so one that is late began after its neighbours.
+    let mut earliest_after = None;
+    for (_, call) in by_event.iter().rev() {
+        let earliest = earliest_after.map_or(call.began, |known| call.began.min(known));
+        recoveries.push(call.began - earliest);
+        earliest_after = Some(earliest);
+    }
+    recoveries.retain(|recovery| *recovery > Duration::from_millis(100));
+    recoveries.sort_unstable();
+    let Some(longest) = recoveries.last() else { return };
+    let p99 = recoveries[(recoveries.len() * 99 / 100).min(recoveries.len() - 1)];
+    eprintln!("{} were late: p99 {p99:?}, longest {longest:?}", recoveries.len());
+    assert!(p99 < RECOVERY_MAX, "p99 of what a death delayed is {p99:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's size is chosen outside")]
+pub(super) fn is_full() -> bool {
+    std::env::var("ACTIONS_TEST_CLUSTER").is_ok_and(|size| size == "full")
+}
