@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod connections;
+mod controls;
 mod dead_letters;
 mod definitions;
 mod events;

@@ -169,6 +169,8 @@ pub(crate) struct EngineConfig {
     pub(crate) durability: Durability,
     /// Bytes that a SQLite file may reach. `None`: until the disk is full.
     pub(crate) sqlite_size_max: Option<u64>,
+    /// Days of history. `None` keeps everything.
+    pub(crate) keep_days: Option<u16>,
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
     pub(crate) node_name: String,
@@ -281,6 +283,7 @@ impl Reader<'_> {
     ) -> Option<EngineConfig> {
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
+        let keep_days = self.parse("keep_days", keep_days);
         let egress_allow = self.parse("egress_allow", networks);
         let role = self.parse("role", role);
         let slots = self.parse("slots", slots);
@@ -309,6 +312,7 @@ impl Reader<'_> {
             database: database?,
             durability: durability?,
             sqlite_size_max,
+            keep_days: keep_days?,
             egress_allow: egress_allow?,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
             role: role?,
@@ -366,6 +370,15 @@ fn sqlite_size(raw: &str) -> Result<u64, String> {
     match size(raw)? as u64 {
         bytes if bytes >= SQLITE_SIZE_MIN => Ok(bytes),
         _ => Err("the least is 1MB".to_owned()),
+    }
+}
+
+/// 0: for ever.
+fn keep_days(raw: &str) -> Result<Option<u16>, String> {
+    match raw.trim().parse::<u16>() {
+        Ok(0) => Ok(None),
+        Ok(days) if days >= 2 => Ok(Some(days)),
+        _ => Err("expected a number of days from 2 to 65535, or 0 to keep everything".to_owned()),
     }
 }
 

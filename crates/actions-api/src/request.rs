@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actions_domain::id::EventId;
 use actions_domain::limits::REQUEST_MAX;
+use actions_domain::trace::TraceParent;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -85,15 +86,9 @@ fn context_of(api: &Api, request: &Request) -> RequestContext {
         || EventId::mint(api.app.ports.clock.now(), api.app.ports.dice.bytes()).to_string(),
         str::to_owned,
     );
-    let trace_id = text(&HeaderName::from_static("traceparent")).and_then(trace_id_of);
+    let parent = text(&HeaderName::from_static("traceparent")).and_then(TraceParent::parse);
+    let trace_id = parent.map(|parent| parent.trace().to_owned());
     RequestContext { request_id, trace_id, path: request.uri().path().to_owned() }
-}
-
-/// The second part of `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
-fn trace_id_of(traceparent: &str) -> Option<String> {
-    let id = traceparent.split('-').nth(1)?;
-    let is_valid = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    is_valid.then(|| id.to_owned())
 }
 
 /// Turns a last segment `x:verb` into `x/~verb`, because the router matches whole segments. No

@@ -125,12 +125,16 @@ async fn open(config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Backend, 
                 config::Durability::Normal => Durability::Normal,
             };
             let size_max = config.sqlite_size_max;
-            let options = SqliteOptions { durability, size_max, ..SqliteOptions::default() };
+            let keep_days = config.keep_days;
+            let options =
+                SqliteOptions { durability, size_max, keep_days, ..SqliteOptions::default() };
             let store = SqliteStore::connect(path, options, clock.clone()).await?;
             Ok(Backend::Sqlite(Arc::new(store)))
         }
         Database::Postgres(url) => {
-            let store = Postgres::connect(PostgresOptions::new(url.expose())).await?;
+            let keep_days = config.keep_days;
+            let options = PostgresOptions { keep_days, ..PostgresOptions::new(url.expose()) };
+            let store = Postgres::connect(options).await?;
             store.migrate().await?;
             Ok(Backend::Postgres(store))
         }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod tenant;
+pub mod trace;
 
 pub mod action;
 pub mod event;

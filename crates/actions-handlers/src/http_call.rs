@@ -98,7 +98,8 @@ impl HttpCall {
             .timeout(time_limit(config.timeout_seconds, call))
             .verifies(config.verify_ssl)
             .header("user-agent", USER_AGENT)
-            .header("idempotency-key", call.execution.to_string());
+            .header("idempotency-key", call.execution.to_string())
+            .traced(call);
         let mut text = Vec::new();
         if config.method.has_body() {
             text = config.body.as_ref().unwrap_or(&call.input).to_string().into_bytes();

@@ -151,7 +151,7 @@ impl MonitoringAlert {
         for (name, value) in &config.headers {
             request = request.header(name, value);
         }
-        let request = request.header("idempotency-key", call.execution.to_string());
+        let request = request.header("idempotency-key", call.execution.to_string()).traced(call);
         let response = self.egress.send(request).await.map_err(|error| error.outcome())?;
         if response.is_success() {
             return Ok(response.status);

@@ -81,7 +81,8 @@ impl Target<'_> {
         Ok(request
             .header("webhook-id", call.execution.to_string())
             .header("webhook-timestamp", call.started_at.timestamp().to_string())
-            .header("actions-attempt", call.attempt.to_string()))
+            .header("actions-attempt", call.attempt.to_string())
+            .traced(call))
     }
 
     /// The body of a delivery. Methods without a body send none.

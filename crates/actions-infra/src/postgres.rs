@@ -71,7 +71,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -91,7 +91,8 @@ const MIGRATIONS: [(&str, &str); 8] = [
         include_str!("../../../schema/postgres/0006_create_tenant_schemas.sql"),
     ),
     ("create permits", include_str!("../../../schema/postgres/0007_create_permits.sql")),
-    ("add node vitals", include_str!("../../../schema/postgres/0008_add_node_vitals.sql")),
+    ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
+    ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
 ];
 
 /// How to reach the database.

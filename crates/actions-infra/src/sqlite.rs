@@ -14,7 +14,8 @@ use std::time::Duration;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::store::StoreError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Row, Sqlite, Transaction};
 
@@ -28,6 +29,7 @@ mod migrate;
 mod permits;
 mod record;
 mod store;
+mod tend;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use migrate::{MigrateError, schema_steps};
@@ -45,6 +47,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Pages of the log of writes before it is moved into the file: 32 MB. Fewer moves write hot
 /// pages less often; more would make a restart slower.
+/// Deduplication looks back a day, so what it answers with is kept for two.
+const KEEP_DAYS_MIN: u16 = 2;
 const CHECKPOINT_PAGES: &str = "8000";
 /// What stays of the log of writes on the disk after it was moved.
 const JOURNAL_BYTES: &str = "67108864";
@@ -72,11 +76,13 @@ pub struct SqliteOptions {
     pub part_count: u16,
     /// Bytes that the file may reach. Beyond, whatever needs room is refused as on a full disk.
     pub size_max: Option<u64>,
+    /// Days of events and executions to keep, at least 2. `None` keeps everything.
+    pub keep_days: Option<u16>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { durability: Durability::Full, part_count: 4, size_max: None }
+        Self { durability: Durability::Full, part_count: 4, size_max: None, keep_days: None }
     }
 }
 
@@ -108,10 +114,13 @@ pub enum ConnectError {
 /// [`actions_domain::ports::permits::Permits`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].
+#[derive(Clone)]
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
+    keep_days: Option<u16>,
+    chores: Arc<tend::Chores>,
 }
 
 /// A limit of bytes in pages, as `max_page_count` takes it.
@@ -157,6 +166,8 @@ impl SqliteStore {
             .create_if_missing(true)
             .statement_cache_capacity(STATEMENTS)
             .journal_mode(SqliteJournalMode::Wal)
+            // A new file only: what is removed can then be given back.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", JOURNAL_BYTES)
             .pragma("max_page_count", pages_of(options.size_max))
@@ -166,7 +177,8 @@ impl SqliteStore {
         migrate::migrate(&writer, options.part_count, clock.now()).await?;
         let reading = base.read_only(true).pragma("cache_size", READER_CACHE);
         let readers = pool(READERS).connect_with(reading).await.map_err(open_error)?;
-        Ok(Self { writer, readers, clock })
+        let keep_days = options.keep_days.map(|days| days.max(KEEP_DAYS_MIN));
+        Ok(Self { writer, readers, clock, keep_days, chores: Arc::default() })
     }
 
     /// Waits for running statements and closes the file.

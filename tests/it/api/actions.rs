@@ -171,16 +171,8 @@ async fn a_check_stores_nothing_and_warns() {
       }
     ]
     "#);
-    let unlimited = webhook("calm");
-    for field in ["rate_limit_per_minute", "rate_limit_per_hour"] {
-        let mut limited = unlimited.clone();
-        limited[field] = json!(60);
-        let found = app.post("actions:validate", limited).await.body();
-        let warning =
-            json!({ "pointer": format!("/{field}"), "message": "is stored and not enforced yet" });
-        assert_eq!(found["warnings"], json!([warning]));
-    }
-    assert_eq!(app.post("actions:validate", unlimited).await.body()["warnings"], json!([]));
+    let calm = webhook("calm");
+    assert_eq!(app.post("actions:validate", calm).await.body()["warnings"], json!([]));
     body["timeout_seconds"] = json!(0);
     let found = app.post("actions:validate", body).await.body();
     assert_eq!(found["valid"], false);

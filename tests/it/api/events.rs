@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, in_tenant};
 use crate::support::engine::Answer as Told;
@@ -410,4 +410,23 @@ async fn a_batch_is_accepted_whole_or_not_at_all() {
         app.post("events", json!([{ "type": "a.b" }, { "type": "a.b", "data": 1 }, {}])).await;
     assert_eq!(answer.status, 422);
     assert_eq!(app.get("events").await.body()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn an_event_without_a_trace_takes_the_requests() {
+    let app = TestApp::start().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let send = async |header: &str, event: Value| {
+        let headers = [("traceparent", header), ("tracestate", "vendor=1")];
+        let sent = app.json(Method::POST, &in_tenant("events"), &headers, event).await;
+        let id = sent.body()["id"].as_str().unwrap().to_owned();
+        let seen = app.get(&format!("events/{id}")).await.body();
+        (seen["traceparent"].clone(), seen["tracestate"].clone())
+    };
+    let plain = json!({ "type": "users.created", "data": {} });
+    assert_eq!(send(parent, plain.clone()).await, (json!(parent), json!("vendor=1")));
+    let own = "00-11111111111111111111111111111111-2222222222222222-00";
+    let traced = json!({ "type": "users.created", "data": {}, "traceparent": own });
+    assert_eq!(send(parent, traced).await.0, json!(own));
+    assert_eq!(send("nonsense", plain).await.0, json!(null));
 }

@@ -6,7 +6,7 @@ use actions_domain::action::{Action, ActionName, ActionSpec, Health};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
-use actions_domain::tenant::{Tenant, TenantSlug};
+use actions_domain::tenant::{ControlChange, Controls, Pause, Tenant, TenantLimits, TenantSlug};
 use uuid::Uuid;
 
 use super::given;
@@ -41,6 +41,7 @@ contract! { Definitions:
     a_subscription_needs_an_action_of_its_tenant,
     a_subscription_of_another_tenant_is_not_touched,
     a_deleted_subscription_is_a_change,
+    controls_are_changed_one_by_one_and_seen_with_the_version,
 }
 
 async fn the_tenant_admin_is_there_from_the_start(stores: &Stores) {
@@ -566,4 +567,37 @@ fn subscription_id() -> SubscriptionId {
 fn sorted(mut actions: Vec<Arc<Action>>) -> Vec<Arc<Action>> {
     actions.sort_by_key(|action| action.id);
     actions
+}
+
+async fn controls_are_changed_one_by_one_and_seen_with_the_version(stores: &Stores) {
+    let ports = stores.open().await;
+    let definitions = &ports.definitions;
+    let before = definitions.changes(TenantId::ADMIN, 0).await.unwrap();
+    assert_eq!(before.controls, Controls::default());
+    let limits = TenantLimits { weight: Some(3), ..TenantLimits::default() };
+    definitions.change_controls(TenantId::ADMIN, &ControlChange::SetLimits(limits)).await.unwrap();
+    let pause = Pause {
+        at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        by: "someone".to_owned(),
+        reason: Some("\"why\"".to_owned()),
+    };
+    let change = ControlChange::PauseAction(ActionId(9), pause.clone());
+    let changed = definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    assert_eq!(changed.limits, limits);
+    assert_eq!(changed.paused_actions, [(ActionId(9), pause)].into());
+
+    let after = definitions.changes(TenantId::ADMIN, before.version).await.unwrap();
+    assert_eq!((after.version, &after.controls), (before.version + 2, &changed));
+    definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    let same = definitions.changes(TenantId::ADMIN, 0).await.unwrap();
+    assert_eq!(same.version, after.version, "what changes nothing takes no version");
+
+    let resumed = definitions
+        .change_controls(TenantId::ADMIN, &ControlChange::ResumeAction(ActionId(9)))
+        .await
+        .unwrap();
+    assert!(resumed.paused_actions.is_empty());
+    let missing =
+        definitions.change_controls(TenantId(77), &ControlChange::Resume).await.unwrap_err();
+    assert!(matches!(missing, DefinitionsError::NotFound { .. }), "{missing:?}");
 }

@@ -157,6 +157,26 @@ async fn a_delivery_has_the_founding_body_with_every_digit_of_the_data() {
 }
 
 #[tokio::test]
+async fn a_delivery_belongs_to_the_trace_of_its_event() {
+    let peer = Peer::answering([]).await;
+    let handler = find(&handlers(), "webhook.signed");
+    let config = json!({ "webhook_url": peer.url("/hook"), "webhook_secret": SECRET });
+    let call = caused(config, "orders.paid", "{}");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut event = (**call.event.as_ref().unwrap()).clone();
+    event.attributes.traceparent = Some(format!("00-{trace}-00f067aa0ba902b7-01"));
+    event.attributes.tracestate = Some("vendor=1\n".to_owned());
+    let call = Call { event: Some(Arc::new(event)), ..call };
+    done(handler.execute(&call).await);
+
+    let received = peer.one();
+    let parent = received.header("traceparent");
+    assert!(parent.starts_with(&format!("00-{trace}-")) && parent.ends_with("-01"), "{parent}");
+    assert!(!parent.contains("00f067aa0ba902b7"), "a call has a span of its own");
+    assert_eq!(received.header("tracestate"), "", "what is no header is left out");
+}
+
+#[tokio::test]
 async fn answers_mean_success_another_try_or_the_end() {
     let cases = [
         (200, "done"),

@@ -109,6 +109,46 @@ async fn history_is_kept_while_a_log_may_still_hold_its_items() {
     assert_eq!(database.count("select count(*) from engine.execution").await, 0);
 }
 
+/// A scheduled execution may wait for a year, and reads its event when it runs.
+#[tokio::test]
+async fn an_event_stays_while_something_waits_that_needs_it() {
+    let database = open().await;
+    database.accept(Part(0)).await;
+    for day in ["20200101", "20200102"] {
+        let partition = format!("event_{day}");
+        let text = format!("create table engine.{partition} (like engine.event including all)");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(database.store.pool()).await.unwrap();
+    }
+    // 2020-01-01 and 2020-01-02 in milliseconds, and what comes after.
+    for text in [
+        "insert into engine.event_20200101 select * from engine.event limit 1",
+        "update engine.event_20200101 set id = '016f5e66-e800-7000-8000-000000000000'",
+        "insert into engine.event_20200102 select * from engine.event limit 1",
+        "update engine.event_20200102 set id = '016f638d-4400-7000-8000-000000000000'",
+        "alter table engine.event attach partition engine.event_20200101 for values
+            from ('016f5e66-e800-0000-0000-000000000000') to ('016f638d-4400-0000-0000-000000000000')",
+        "alter table engine.event attach partition engine.event_20200102 for values
+            from ('016f638d-4400-0000-0000-000000000000') to ('016f68b3-a000-0000-0000-000000000000')",
+        "insert into engine.later (id, ord, due, defs, queued_at, tenant, action, part, why,
+            losses, lane, mode, depth, hold, event, attempts)
+         select id, seq, now() + interval '200 days', defs, queued_at, tenant, action, part, 1, 0,
+            lane, mode, depth, false, '016f5e66-e800-7000-8000-000000000000', '[]'
+         from engine.work",
+    ] {
+        run(&database, text).await;
+    }
+
+    for _ in 0..3 {
+        run(&database, "select engine.drop_old_history_v1(30)").await;
+    }
+
+    let first =
+        "select count(*) from engine.event where id = '016f5e66-e800-7000-8000-000000000000'";
+    let second =
+        "select count(*) from engine.event where id = '016f638d-4400-7000-8000-000000000000'";
+    assert_eq!((database.count(first).await, database.count(second).await), (1, 0));
+}
+
 #[tokio::test]
 async fn summing_up_statistics_loses_no_count() {
     let database = open().await;

@@ -173,6 +173,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         database: place.database.clone(),
         durability: Durability::Full,
         sqlite_size_max: None,
+        keep_days: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
         role: Role::All,

@@ -148,6 +148,13 @@ pub(crate) const ENGINE: &[Setting] = &[
         "size that a SQLite file may reach; then events are refused until there is room again",
     ),
     Setting::engine(
+        "keep_days",
+        Some(("keep-days", "DAYS")),
+        "ACTIONS_KEEP_DAYS",
+        Some("30"),
+        "days after which events, executions and dead letters are removed, at least 2; 0 keeps everything",
+    ),
+    Setting::engine(
         "egress_allow",
         Some(("egress-allow", "NETWORKS")),
         "ACTIONS_EGRESS_ALLOW",

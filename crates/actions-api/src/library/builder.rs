@@ -19,6 +19,8 @@ use crate::wiring::{self, Engine, WiringError};
 
 /// The tenant of a service that has only one.
 const TENANT_DEFAULT: &str = "default";
+/// Days of history that a service keeps unless it says otherwise.
+const KEEP_DAYS: u16 = 30;
 
 /// How an engine is put together. The default keeps nothing.
 pub struct Builder {
@@ -28,6 +30,7 @@ pub struct Builder {
     source: String,
     node_name: Option<String>,
     slots: usize,
+    keep_days: Option<u16>,
     egress_allow: Vec<String>,
     handlers: Vec<Arc<dyn Handler>>,
     wait_max: Duration,
@@ -57,6 +60,7 @@ impl Default for Builder {
             source: "service".to_owned(),
             node_name: None,
             slots: node.slots,
+            keep_days: Some(KEEP_DAYS),
             egress_allow: Vec::new(),
             handlers: Vec::new(),
             wait_max: WAIT_MAX,
@@ -110,6 +114,13 @@ impl Builder {
         Self { slots: slots.max(1), ..self }
     }
 
+    /// Days after which events, executions and dead letters are removed: 30 unless said
+    /// otherwise, at least 2. `None` keeps everything.
+    #[must_use]
+    pub fn keep_days(self, days: Option<u16>) -> Self {
+        Self { keep_days: days, ..self }
+    }
+
     /// Lets outgoing calls reach a network that is not public, like `127.0.0.0/8`.
     #[must_use]
     pub fn egress_allow(mut self, network: impl Into<String>) -> Self {
@@ -149,6 +160,7 @@ impl Builder {
             database: self.database,
             durability: self.durability,
             sqlite_size_max: None,
+            keep_days: self.keep_days,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
             role: Role::All,

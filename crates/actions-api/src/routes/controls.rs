@@ -153,7 +153,7 @@ async fn put_limits(
 }
 
 /// Lets nothing more of the tenant start. What runs may end, and what comes in waits.
-#[utoipa::path(post, path = "/controls/~pause", tag = "controls", operation_id = "pause_tenant",
+#[utoipa::path(post, path = "/controls/~pause", tag = "controls", operation_id = "pause_everything",
     request_body = PauseBody, responses((status = 200, body = ControlsView)))]
 async fn pause_tenant(
     State(api): State<Api>,
@@ -164,7 +164,7 @@ async fn pause_tenant(
 }
 
 /// Lets the tenant go on.
-#[utoipa::path(post, path = "/controls/~resume", tag = "controls", operation_id = "resume_tenant",
+#[utoipa::path(post, path = "/controls/~resume", tag = "controls", operation_id = "resume_everything",
     responses((status = 200, body = ControlsView)))]
 async fn resume_tenant(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     go_on(&api, &caller, &Target::Tenant).await

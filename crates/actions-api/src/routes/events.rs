@@ -13,6 +13,7 @@ use actions_domain::id::EventId;
 use actions_domain::json::Json;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WAIT_EXECUTIONS_MAX};
 use actions_domain::ports::history::ListedEvent;
+use actions_domain::trace::TraceParent;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -32,6 +33,9 @@ use crate::problem::{FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::executions::ExecutionView;
 use crate::time::Time;
+
+/// Vendors may not count on more being passed on (W3C Trace Context, 3.3.1.5).
+const TRACESTATE_BYTES_MAX: usize = 512;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -77,6 +81,9 @@ pub(crate) struct EventView {
     user_id: Option<Uuid>,
     source_service: Option<String>,
     source_version: Option<String>,
+    /// The trace that it belongs to (W3C Trace Context); calls that it leads to belong to it as well.
+    traceparent: Option<String>,
+    tracestate: Option<String>,
     #[schema(value_type = Option<Object>)]
     metadata: Option<Json>,
     #[schema(value_type = Object)]
@@ -198,6 +205,8 @@ impl EventView {
             user_id: attributes.user_id,
             source_service: attributes.source_service,
             source_version: attributes.source_version,
+            traceparent: attributes.traceparent,
+            tracestate: attributes.tracestate,
             metadata: attributes.metadata,
             extensions: attributes.extensions,
             depth: attributes.depth,
@@ -336,7 +345,7 @@ pub(crate) async fn submit_request(
     let idempotency = idempotency_of(&headers, "events", &path, query.as_deref(), &body)?;
     let is_keyed = idempotency.is_some();
     let is_batch = sent.is_batch;
-    let events = sent.all()?;
+    let events = traced(sent.all()?, &headers);
     let accepted = accept(api, caller, events, idempotency)
         .await
         .map_err(|problem| if is_batch { problem } else { of_single(problem) })?;
@@ -467,6 +476,20 @@ async fn take_body(api: &Api, request: Request) -> Result<(HeaderMap, bytes::Byt
     let headers = request.headers().clone();
     let body = read(request, api, bytes_max(&headers)).await?;
     Ok((headers, body))
+}
+
+/// Events that name no trace belong to the request's.
+fn traced(mut events: Vec<NewEvent>, headers: &HeaderMap) -> Vec<NewEvent> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(parent) = text("traceparent").filter(|raw| TraceParent::parse(raw).is_some()) else {
+        return events;
+    };
+    let state = text("tracestate").filter(|state| state.len() <= TRACESTATE_BYTES_MAX);
+    for event in events.iter_mut().filter(|event| event.attributes.traceparent.is_none()) {
+        event.attributes.traceparent = Some(parent.to_owned());
+        event.attributes.tracestate = state.map(str::to_owned);
+    }
+    events
 }
 
 fn read_events(

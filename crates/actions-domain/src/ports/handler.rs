@@ -13,6 +13,7 @@ use crate::action::ActionType;
 use crate::event::Event;
 use crate::execution::Outcome;
 use crate::id::{ExecutionId, NodeId, TenantId};
+use crate::trace::TraceParent;
 
 /// Code that performs one kind of action.
 #[async_trait]
@@ -114,6 +115,14 @@ pub struct Call {
     /// When this attempt started.
     pub started_at: Timestamp,
     pub timeout: Duration,
+}
+
+impl Call {
+    /// `traceparent` of what this attempt calls, when its event came with one.
+    pub fn traceparent(&self) -> Option<String> {
+        let parent = self.event.as_ref()?.attributes.traceparent.as_deref()?;
+        Some(TraceParent::parse(parent)?.of_attempt(self.execution.0, self.attempt))
+    }
 }
 
 /// The tenant, by all its names.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use actions_domain::limits::TIMEOUT_MAX;
+use actions_domain::ports::handler::Call;
 
 use super::Egress;
 use super::error::EgressError;
@@ -80,6 +81,19 @@ impl Request {
         self.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Tells the other side which trace a call belongs to, when its event came with one.
+    #[must_use]
+    pub fn traced(self, call: &Call) -> Self {
+        let Some(parent) = call.traceparent() else { return self };
+        let traced = self.header("traceparent", parent);
+        let state = call.event.as_ref().and_then(|event| event.attributes.tracestate.as_deref());
+        // Whatever the event's sender wrote: what is no header must not fail the call.
+        match state.filter(|state| state.bytes().all(|b| (b' '..=b'~').contains(&b))) {
+            Some(state) => traced.header("tracestate", state),
+            None => traced,
+        }
     }
 
     #[must_use]

@@ -40,6 +40,7 @@ fn changes(version: i64, actions: Vec<Action>, subscriptions: Vec<Subscription>)
         version,
         actions: actions.into_iter().map(Arc::new).collect(),
         subscriptions: subscriptions.into_iter().map(Arc::new).collect(),
+        ..Changes::default()
     }
 }
 

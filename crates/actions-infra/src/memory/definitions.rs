@@ -50,6 +50,9 @@ impl Definitions for Memory {
         change: &ControlChange,
     ) -> Result<Controls, DefinitionsError> {
         let mut tables = self.tables();
+        if !tables.tenants.contains_key(&tenant) {
+            return Err(not_found("tenant", &tenant.to_string()));
+        }
         let current = tables.controls.get(&tenant).cloned().unwrap_or_default();
         let next = current.after(change);
         if next != current {

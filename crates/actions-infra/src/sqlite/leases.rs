@@ -165,6 +165,7 @@ impl Leases for SqliteStore {
         for (part, low) in lows {
             self.trim_log(part, low).await?;
         }
+        self.tend_in_passing();
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -34,7 +34,8 @@ const MIGRATIONS: [(&str, &str); 8] = [
         include_str!("../../../../schema/sqlite/0006_create_tenant_schemas.sql"),
     ),
     ("create_permits", include_str!("../../../../schema/sqlite/0007_create_permits.sql")),
-    ("add_node_vitals", include_str!("../../../../schema/sqlite/0008_add_node_vitals.sql")),
+    ("keep_needed_events", include_str!("../../../../schema/sqlite/0008_keep_needed_events.sql")),
+    ("add_node_vitals", include_str!("../../../../schema/sqlite/0009_add_node_vitals.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

@@ -26,6 +26,8 @@ use uuid::Uuid;
 
 use super::{ConnectError, Durability, MigrateError, SqliteOptions, SqliteStore};
 
+mod tend;
+
 #[tokio::test]
 async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
     let folder = Folder::new();
@@ -74,7 +76,8 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 async fn opening_again_changes_nothing() {
     let folder = Folder::new();
     folder.open().await.close().await;
-    let options = SqliteOptions { durability: Durability::Normal, part_count: 9, size_max: None };
+    let options =
+        SqliteOptions { durability: Durability::Normal, part_count: 9, ..SqliteOptions::default() };
     let store = SqliteStore::connect(&folder.path(), options, folder.clock.clone()).await.unwrap();
     assert_eq!(store.part_count().await.unwrap(), 4, "the number of partitions is fixed");
 }

@@ -1,0 +1,2 @@
+-- Nothing to change here: what removes old history is part of the program. The number and the
+-- name are those of the other database.

@@ -1,0 +1,136 @@
+//! Limits and pauses over HTTP: they hold at once, and an execution that waits says for what.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::json;
+
+use crate::support::app::{Answer, TestApp, in_tenant};
+
+async fn set_limits(app: &TestApp, limits: serde_json::Value) -> Answer {
+    app.json(Method::PUT, &in_tenant("controls/limits"), &[], limits).await
+}
+
+async fn emit(app: &TestApp, event_type: &str) -> String {
+    let answer = app.post("events", json!({ "type": event_type, "data": {} })).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    answer.body()["executions"][0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn why(app: &TestApp, execution: &str) -> String {
+    let body = app.get(&format!("executions/{execution}/why")).await.body();
+    format!("{}: {}", body["waits_for"].as_str().unwrap(), body["because"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_paused_action_keeps_what_comes_in_until_it_is_resumed() {
+    let app = TestApp::start().await;
+    app.given_action("greet", "users.*", json!({})).await;
+    app.given_action("count", "orders.*", json!({})).await;
+    let paused = app.post("actions/greet:pause", json!({ "reason": "their side is down" })).await;
+    assert_eq!(paused.status, 200, "{}", paused.text);
+    let pause = &paused.body()["paused_actions"][0];
+    assert_eq!(
+        (&pause["action"], &pause["reason"], &pause["by"]),
+        (&json!("greet"), &json!("their side is down"), &json!("token:bootstrap"))
+    );
+    assert_eq!(app.get("actions/greet").await.body()["status"], "paused");
+
+    let waiting = emit(&app, "users.created").await;
+    emit(&app, "orders.paid").await;
+    app.engine.advance(Duration::from_secs(60)).await;
+    let calls = app.engine.script.calls();
+    assert_eq!(calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(), ["count"]);
+    insta::assert_snapshot!(
+        why(&app, &waiting).await,
+        @"resume: the action is paused; what came in waits until it is resumed"
+    );
+
+    assert_eq!(app.post("actions/greet:resume", json!({})).await.status, 200);
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 2);
+    assert_eq!(app.get("actions/greet").await.body()["status"], "active");
+}
+
+#[tokio::test]
+async fn a_paused_tenant_starts_nothing() {
+    let app = TestApp::start().await;
+    app.given_action("greet", "users.*", json!({})).await;
+    let paused = app.send(Method::POST, &in_tenant("controls:pause"), &[], "").await;
+    assert_eq!(paused.body()["pause"]["reason"], json!(null));
+    let waiting = emit(&app, "users.created").await;
+    app.engine.advance(Duration::from_secs(5)).await;
+    assert!(app.engine.script.calls().is_empty());
+    insta::assert_snapshot!(
+        why(&app, &waiting).await,
+        @"resume: the tenant is paused; what came in waits until it is resumed"
+    );
+    app.post("controls:resume", json!({})).await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tenants_limits_hold_for_what_waits_already() {
+    let app = TestApp::start().await;
+    app.given_action("greet", "users.*", json!({})).await;
+    let set = set_limits(&app, json!({ "max_concurrent_executions": 1, "weight": 3 })).await;
+    assert_eq!(set.status, 200, "{}", set.text);
+    insta::assert_snapshot!(
+        set.body()["limits"],
+        @r#"{"max_concurrent_executions":1,"weight":3}"#
+    );
+    app.engine.script.answer([crate::support::engine::Answer::Hang]);
+    let first = emit(&app, "users.created").await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    let second = emit(&app, "users.created").await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 1);
+    insta::assert_snapshot!(
+        why(&app, &second).await,
+        @"concurrency: the tenant may run 1 at once, over all nodes, and has no more room here"
+    );
+    set_limits(&app, json!({})).await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 2, "the limit is gone");
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_rate_paces_the_attempts_of_an_action() {
+    let app = TestApp::start().await;
+    app.given_action("greet", "users.*", json!({ "rate_limit_per_minute": 60 })).await;
+    let mut last = String::new();
+    for _ in 0..20 {
+        last = emit(&app, "users.created").await;
+    }
+    assert_eq!(app.engine.script.calls().len(), 3, "a twentieth of a minute's at once");
+    insta::assert_snapshot!(
+        why(&app, &last).await,
+        @"rate: the action has started as much as its rate allows; its turn comes"
+    );
+    app.engine.advance(Duration::from_secs(10)).await;
+    let started = app.engine.script.calls().len();
+    assert!((12..=13).contains(&started), "{started} in ten seconds at one a second");
+}
+
+#[tokio::test]
+async fn limits_out_of_range_are_refused() {
+    let app = TestApp::start().await;
+    for (limits, expected) in [
+        (
+            json!({ "max_concurrent_executions": 0 }),
+            "422 tenant.invalid /max_concurrent_executions",
+        ),
+        (json!({ "rate_limit_per_hour": 1_000_001 }), "422 tenant.invalid /rate_limit_per_hour"),
+        (json!({ "weight": 101 }), "422 tenant.invalid /weight"),
+        (json!({ "speed": 1 }), "400 body.unknown_field /speed"),
+    ] {
+        assert_eq!(set_limits(&app, limits).await.problem(), expected);
+    }
+    assert_eq!(set_limits(&app, json!({ "weight": 100 })).await.status, 200);
+    let long = "x".repeat(1_025);
+    let paused = app.post("controls:pause", json!({ "reason": long })).await;
+    assert_eq!(paused.problem(), "422 tenant.invalid /reason");
+    assert_eq!(app.post("actions/none:pause", json!({})).await.problem(), "404 not_found");
+}
