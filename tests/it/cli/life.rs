@@ -166,3 +166,14 @@ fn a_measurement_is_one_json_object() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_process_that_runs_work_is_listed() {
+    let dev = Dev::start(&[]);
+    let listed = dev.run(&["node", "list", "-o", "json"]).json();
+    let nodes = listed.as_array().unwrap();
+    assert_eq!(nodes.len(), 1, "{listed:#}");
+    assert_eq!(nodes[0]["alive"], true);
+    let name = nodes[0]["name"].as_str().unwrap();
+    assert_eq!(dev.run(&["nodes", "ls", "-o", "name"]).out, format!("{name}\n"));
+}

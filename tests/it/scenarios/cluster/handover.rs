@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::order::{in_order_and_alone, send_in_order};
+use super::storm::is_full;
 use crate::support::audit::{nothing_is_lost_or_doubled, wait_until_quiet};
 use crate::support::cluster::{Cluster, PARTS, event, eventually, post_somewhere};
 
@@ -26,7 +27,10 @@ async fn a_node_that_stops_hands_over_at_once_where_nothing_runs() {
         .await;
     let took = stopped_at.elapsed();
     eprintln!("{} partitions changed hands within {took:?}", PARTS / 2 - 1);
-    assert!(took < Duration::from_secs(1), "the hand-over took {took:?}");
+    // It takes a third of a second. On a starved machine it is at least quicker than the next
+    // beat would be.
+    let most = Duration::from_secs(if is_full() { 1 } else { 2 });
+    assert!(took < most, "the hand-over took {took:?}");
     assert!(cluster.nodes[0].is_running(), "it waits for the slow attempt");
     let before = cluster.receiver.calls().len();
     eventually("work goes on there", async || cluster.receiver.calls().len() > before + 50).await;

@@ -6,9 +6,9 @@ use super::*;
 fn given_back(node: &mut Node) -> Vec<(Part, Seq)> {
     let given = node.effects.extract_if(.., |effect| matches!(effect, Effect::GiveBack { .. }));
     given
-        .filter_map(|effect| match effect {
-            Effect::GiveBack { fence, low } => Some((fence.part, low)),
-            _ => None,
+        .filter_map(|effect| {
+            let Effect::GiveBack { fence, low } = effect else { return None };
+            Some((fence.part, low))
         })
         .collect()
 }
