@@ -30,6 +30,7 @@ macro_rules! contract {
 }
 
 mod definitions;
+mod event_stream;
 mod history;
 mod leases;
 mod permits;

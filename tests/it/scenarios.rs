@@ -5,6 +5,8 @@ mod full_disk;
 mod intake;
 mod node_loss;
 mod outage;
+mod redis;
 mod restart;
 mod retries;
 mod running;
+mod stream;

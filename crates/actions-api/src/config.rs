@@ -137,6 +137,8 @@ pub(crate) struct LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EngineConfig {
     pub(crate) database: Database,
+    /// The whole URL, which may hold a password. `None`: everything works without it.
+    pub(crate) redis_url: Option<Secret>,
     pub(crate) durability: Durability,
     /// Bytes that a SQLite file may reach. `None`: until the disk is full.
     pub(crate) sqlite_size_max: Option<u64>,
@@ -249,6 +251,7 @@ impl Reader<'_> {
         listen: Option<SocketAddr>,
         environment: &Environment,
     ) -> Option<EngineConfig> {
+        let redis_url = self.optional("redis_url", redis_url);
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let egress_allow = self.parse("egress_allow", networks);
@@ -268,6 +271,7 @@ impl Reader<'_> {
         }
         Some(EngineConfig {
             database: database?,
+            redis_url,
             durability: durability?,
             sqlite_size_max,
             egress_allow: egress_allow?,
@@ -306,6 +310,11 @@ impl Reader<'_> {
 
 fn listen(raw: &str) -> Result<SocketAddr, String> {
     raw.parse().map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
+}
+
+fn redis_url(raw: &str) -> Result<Secret, String> {
+    crate::wiring::check_redis_url(raw)?;
+    Ok(Secret::new(raw.to_owned()))
 }
 
 fn durability(raw: &str) -> Result<Durability, String> {

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use actions_app::app::{App, Ports};
 use actions_app::handlers::Handlers;
 use actions_app::node::NodeConfig;
+use actions_app::stream_reader::StreamReader;
 use actions_domain::ports::clock::Clock;
+use actions_domain::ports::event_stream::EventStream;
 use actions_domain::ports::store::StoreError;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::Memory;
 use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
+use actions_infra::redis::{Redis, RedisStream, ServerReport};
 use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
@@ -28,6 +31,8 @@ mod intake;
 
 pub use intake::{EmitInError, Leaving, UserTransaction};
 
+/// The oldest Redis whose streams tell all that we ask.
+const REDIS_VERSION_MIN: u32 = 7;
 /// Partitions of a store in memory.
 const MEMORY_PARTS: u16 = 4;
 
@@ -35,6 +40,8 @@ const MEMORY_PARTS: u16 = 4;
 pub(crate) struct Engine {
     pub(crate) app: App,
     pub(crate) functions: Functions,
+    /// A stream that other programs put events into.
+    pub(crate) stream: Option<Arc<dyn EventStream>>,
     backend: Backend,
 }
 
@@ -60,6 +67,8 @@ pub enum WiringError {
     Postgres(#[from] OpenError),
     #[error("outgoing calls cannot be set up")]
     Egress(#[from] EgressError),
+    #[error("the URL of Redis cannot be used: {0}")]
+    Redis(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -79,11 +88,32 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let builtin = builtin(&egress, &functions, &clock);
     let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
 
+    let redis = redis(config)?;
+    let stream = redis.as_ref().map(|redis| Arc::new(RedisStream::new(redis)) as _);
     let backend = open(config, &clock).await?;
     let ports = ports(&backend, clock, &handlers);
     let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
-    Ok(Engine { app, functions, backend })
+    Ok(Engine { app, functions, stream, backend })
+}
+
+/// Redis, where one is named. It need not be there.
+fn redis(config: &EngineConfig) -> Result<Option<Redis>, WiringError> {
+    let url = config.redis_url.as_ref();
+    url.map(|url| Redis::new(url.expose()).map_err(WiringError::Redis)).transpose()
+}
+
+/// Whether a text can be the URL of a Redis server.
+pub(crate) fn check_redis_url(raw: &str) -> Result<(), String> {
+    Redis::new(raw).map(|_| ())
+}
+
+/// Asks Redis what it is.
+pub(crate) async fn redis_report(config: &EngineConfig) -> Option<Result<RedisReport, String>> {
+    match redis(config) {
+        Ok(redis) => Some(redis?.report().await.map(RedisReport::new)),
+        Err(error) => Some(Err(error.to_string())),
+    }
 }
 
 fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> Ports {
@@ -190,7 +220,11 @@ impl WiringError {
         match self {
             Self::Postgres(error) => matches!(error, OpenError::Unreachable(_)),
             Self::Definitions(error) => matches!(error, StoreError::Unavailable { .. }),
-            Self::Folder { .. } | Self::Sqlite(_) | Self::Egress(_) | Self::Network { .. } => false,
+            Self::Folder { .. }
+            | Self::Sqlite(_)
+            | Self::Egress(_)
+            | Self::Redis(_)
+            | Self::Network { .. } => false,
         }
     }
 }
@@ -223,7 +257,39 @@ pub(crate) async fn schema_steps(config: &EngineConfig) -> Result<Vec<SchemaStep
     Ok(steps.collect())
 }
 
+/// What a Redis server says of itself, and what is wrong with that.
+pub(crate) struct RedisReport {
+    pub(crate) version: String,
+    pub(crate) problem: Option<(String, &'static str)>,
+}
+
+impl RedisReport {
+    fn new(ServerReport { version, maxmemory_policy: policy }: ServerReport) -> Self {
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let problem = if major.is_none_or(|major| major < REDIS_VERSION_MIN) {
+            Some((format!("it has version {version}"), "version 7 or a newer one is needed"))
+        } else if policy != "noeviction" {
+            Some((
+                format!(
+                    "maxmemory-policy is {policy}: when memory is short, it may drop events that wait in the stream"
+                ),
+                "set maxmemory-policy to noeviction: then writers are refused instead",
+            ))
+        } else {
+            None
+        };
+        Self { version, problem }
+    }
+}
+
 impl Engine {
+    /// Starts taking events out of the stream, where there is one.
+    pub(crate) fn read_stream(&self, node_name: &str) -> Option<StreamReader> {
+        let stream = self.stream.clone()?;
+        let read_event = Arc::new(crate::event_body::stream_event);
+        Some(StreamReader::start(self.app.clone(), stream, node_name.to_owned(), read_event))
+    }
+
     /// Closes the store after everything that was running has ended.
     pub(crate) async fn close(self) {
         match &self.backend {

@@ -131,6 +131,13 @@ impl Catalogue {
             .cloned()
     }
 
+    /// Finds a tenant by the name of its schema.
+    pub fn find_schema(&self, schema: &str) -> Option<Arc<TenantDefinitions>> {
+        let slug = schema.strip_prefix("tenant_").unwrap_or(schema);
+        let found = self.read().values().find(|known| known.tenant.slug.as_str() == slug).cloned();
+        found.filter(|known| known.tenant.slug.schema() == schema)
+    }
+
     /// All tenants, by number.
     pub fn list(&self) -> Vec<Arc<TenantDefinitions>> {
         let mut tenants: Vec<_> = self.read().values().cloned().collect();

@@ -9,6 +9,8 @@ pub mod clock;
 pub mod definitions;
 /// The only source of randomness.
 pub mod dice;
+/// Events that other programs put into a stream.
+pub mod event_stream;
 /// What performs an action.
 pub mod handler;
 /// What happened, for people to read.

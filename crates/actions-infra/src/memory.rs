@@ -23,10 +23,13 @@ use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod definitions;
+mod event_stream;
 mod history;
 mod leases;
 mod permits;
 mod store;
+
+pub use event_stream::MemoryStream;
 
 /// The in-memory adapter of five ports.
 ///

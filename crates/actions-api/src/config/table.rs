@@ -70,6 +70,14 @@ pub(crate) const ENGINE: &[Setting] = &[
     )
     .secret(),
     Setting::engine(
+        "redis_url",
+        Some(("redis-url", "URL")),
+        "ACTIONS_REDIS_URL",
+        None,
+        "a Redis server that makes things quicker and takes events in; nothing is kept there alone",
+    )
+    .secret(),
+    Setting::engine(
         "listen",
         Some(("listen", "ADDRESS")),
         "ACTIONS_LISTEN",

@@ -148,6 +148,7 @@ impl Builder {
         let config = EngineConfig {
             database: self.database,
             durability: self.durability,
+            redis_url: None,
             sqlite_size_max: None,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
