@@ -31,6 +31,7 @@ macro_rules! contract {
 
 mod definitions;
 mod event_stream;
+mod hints;
 mod history;
 mod leases;
 mod permits;

@@ -2,6 +2,7 @@
 
 mod flushes;
 mod full_disk;
+mod hints;
 mod intake;
 mod node_loss;
 mod outage;

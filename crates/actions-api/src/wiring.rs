@@ -10,18 +10,19 @@ use actions_app::node::NodeConfig;
 use actions_app::stream_reader::StreamReader;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::event_stream::EventStream;
+use actions_domain::ports::hints::Hints;
 use actions_domain::ports::store::StoreError;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::Memory;
-use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
-use actions_infra::redis::{Redis, RedisStream, ServerReport};
+use actions_infra::memory::{Memory, MemoryHints};
+use actions_infra::postgres::{OpenError, Postgres, PostgresHints, PostgresOptions};
+use actions_infra::redis::{Redis, RedisHints, RedisPermits, RedisStream, ServerReport};
 use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
 
-use crate::config::{self, Database, EngineConfig};
+use crate::config::{self, Database, EngineConfig, RateLedger};
 
 pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
@@ -91,7 +92,10 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let redis = redis(config)?;
     let stream = redis.as_ref().map(|redis| Arc::new(RedisStream::new(redis)) as _);
     let backend = open(config, &clock).await?;
-    let ports = ports(&backend, clock, &handlers);
+    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers);
+    if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
+        ports.permits = Arc::new(RedisPermits::new(redis, ports.permits, clock));
+    }
     let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
     Ok(Engine { app, functions, stream, backend })
@@ -116,7 +120,18 @@ pub(crate) async fn redis_report(config: &EngineConfig) -> Option<Result<RedisRe
     }
 }
 
-fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> Ports {
+fn ports(
+    backend: &Backend,
+    redis: Option<&Redis>,
+    clock: Arc<dyn Clock>,
+    handlers: &Arc<Handlers>,
+) -> Ports {
+    let hints: Arc<dyn Hints> = match (redis, backend) {
+        (Some(redis), Backend::Postgres(_)) => Arc::new(RedisHints::new(redis)),
+        (None, Backend::Postgres(store)) => Arc::new(PostgresHints::new(store)),
+        // Of these stores there is one process only.
+        (_, Backend::Sqlite(_) | Backend::Memory) => Arc::new(MemoryHints::default()),
+    };
     let installed = handlers.clone();
     let is_installed = Arc::new(move |id: &_| installed.is_installed(id));
     let matchers = Arc::new(IndexedMatcherFactory::new(is_installed));
@@ -134,6 +149,7 @@ fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> 
                 history: store,
                 matchers,
                 schemas,
+                hints,
             }
         }};
     }

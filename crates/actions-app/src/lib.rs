@@ -11,6 +11,7 @@ pub mod completions;
 pub mod durations;
 pub mod filter;
 pub mod handlers;
+pub mod hints;
 pub mod ingress;
 pub mod node;
 pub mod queries;

@@ -13,6 +13,8 @@ pub mod dice;
 pub mod event_stream;
 /// What performs an action.
 pub mod handler;
+/// Wake-ups between processes.
+pub mod hints;
 /// What happened, for people to read.
 pub mod history;
 /// Which node owns which partition.

@@ -24,12 +24,14 @@ use uuid::Uuid;
 
 mod definitions;
 mod event_stream;
+mod hints;
 mod history;
 mod leases;
 mod permits;
 mod store;
 
 pub use event_stream::MemoryStream;
+pub use hints::MemoryHints;
 
 /// The in-memory adapter of five ports.
 ///

@@ -11,8 +11,12 @@ use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, Redi
 use tokio::sync::Mutex;
 
 mod event_stream;
+mod hints;
+mod permits;
 
 pub use event_stream::RedisStream;
+pub use hints::RedisHints;
+pub use permits::RedisPermits;
 
 /// How long opening a connection may take, and an answer that does not wait for anything.
 const CONNECT_MAX: Duration = Duration::from_secs(2);

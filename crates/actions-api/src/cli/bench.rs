@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::column;
 use super::progress::Progress;
 use super::server::chain;
-use crate::config::{Database, Durability, EngineConfig, Secret};
+use crate::config::{Database, Durability, EngineConfig, RateLedger, Secret};
 use crate::wiring::{self, Engine};
 
 mod baseline;
@@ -189,6 +189,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         database: place.database.clone(),
         durability: Durability::Full,
         redis_url: None,
+        rate_ledger: RateLedger::Database,
         sqlite_size_max: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),

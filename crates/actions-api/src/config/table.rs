@@ -78,6 +78,13 @@ pub(crate) const ENGINE: &[Setting] = &[
     )
     .secret(),
     Setting::engine(
+        "rate_ledger",
+        Some(("rate-ledger", "PLACE")),
+        "ACTIONS_RATE_LEDGER",
+        Some("database"),
+        "where rates are counted: database or redis; the same on all nodes",
+    ),
+    Setting::engine(
         "listen",
         Some(("listen", "ADDRESS")),
         "ACTIONS_LISTEN",

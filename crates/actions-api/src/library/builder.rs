@@ -14,7 +14,9 @@ use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
-use crate::config::{Database, Durability, EngineConfig, Environment, Secret, process_name};
+use crate::config::{
+    Database, Durability, EngineConfig, Environment, RateLedger, Secret, process_name,
+};
 use crate::wiring::{self, Engine, WiringError};
 
 /// The tenant of a service that has only one.
@@ -149,6 +151,7 @@ impl Builder {
             database: self.database,
             durability: self.durability,
             redis_url: None,
+            rate_ledger: RateLedger::Database,
             sqlite_size_max: None,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
