@@ -90,6 +90,9 @@ struct Reader {
     read_event: ReadEvent,
 }
 
+/// Entries of one tenant with their events, in order.
+type Run = Vec<(Entry, NewEvent)>;
+
 /// What one entry means.
 enum Meaning {
     Event(Arc<TenantDefinitions>, Box<NewEvent>),
@@ -198,7 +201,7 @@ impl Reader {
         }
         let mut refused = Vec::new();
         // Runs of one tenant go together; the order within a tenant is kept.
-        let mut runs: Vec<(Arc<TenantDefinitions>, Vec<(Entry, NewEvent)>)> = Vec::new();
+        let mut runs: Vec<(Arc<TenantDefinitions>, Run)> = Vec::new();
         for (entry, meaning) in self.read(entries, stop).await {
             match meaning {
                 Meaning::Refused(reason) => refused.push(RefusedEntry { entry, reason }),
@@ -280,7 +283,7 @@ impl Reader {
     async fn submit(
         &self,
         tenant: &TenantDefinitions,
-        run: Vec<(Entry, NewEvent)>,
+        run: Run,
         stop: &CancellationToken,
     ) -> (Vec<String>, Vec<RefusedEntry>) {
         let events: Vec<NewEvent> = run.iter().map(|(_, event)| event.clone()).collect();
@@ -310,7 +313,7 @@ impl Reader {
     async fn submit_halves(
         &self,
         tenant: &TenantDefinitions,
-        mut run: Vec<(Entry, NewEvent)>,
+        mut run: Run,
         error: &SubmitEventsError,
         stop: &CancellationToken,
     ) -> (Vec<String>, Vec<RefusedEntry>) {
