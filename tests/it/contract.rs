@@ -30,6 +30,8 @@ macro_rules! contract {
 }
 
 mod definitions;
+mod event_stream;
+mod hints;
 mod history;
 mod leases;
 mod permits;

@@ -3,9 +3,12 @@
 mod cluster;
 mod flushes;
 mod full_disk;
+mod hints;
 mod intake;
 mod node_loss;
 mod outage;
+mod redis;
 mod restart;
 mod retries;
 mod running;
+mod stream;

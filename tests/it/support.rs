@@ -9,6 +9,7 @@ pub mod faults;
 pub mod postgres;
 pub mod process;
 pub mod receiver;
+pub mod redis;
 
 /// Chooses the TLS implementation once, as `main` does.
 pub fn install_crypto() {

@@ -146,6 +146,13 @@ pub(crate) enum Durability {
     Normal,
 }
 
+/// Where rates are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateLedger {
+    Database,
+    Redis,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -166,6 +173,9 @@ pub(crate) struct LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EngineConfig {
     pub(crate) database: Database,
+    /// The whole URL, which may hold a password. `None`: everything works without it.
+    pub(crate) redis_url: Option<Secret>,
+    pub(crate) rate_ledger: RateLedger,
     pub(crate) durability: Durability,
     /// Bytes that a SQLite file may reach. `None`: until the disk is full.
     pub(crate) sqlite_size_max: Option<u64>,
@@ -281,6 +291,11 @@ impl Reader<'_> {
         listen: Option<SocketAddr>,
         environment: &Environment,
     ) -> Option<EngineConfig> {
+        let redis_url = self.optional("redis_url", redis_url);
+        let rate_ledger = self.parse("rate_ledger", rate_ledger);
+        if rate_ledger == Some(RateLedger::Redis) && self.resolved.find("redis_url").is_none() {
+            self.problem("ACTIONS_RATE_LEDGER=redis needs ACTIONS_REDIS_URL".to_owned());
+        }
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
@@ -310,6 +325,8 @@ impl Reader<'_> {
         }
         Some(EngineConfig {
             database: database?,
+            redis_url,
+            rate_ledger: rate_ledger?,
             durability: durability?,
             sqlite_size_max,
             keep_days: keep_days?,
@@ -350,6 +367,19 @@ impl Reader<'_> {
 
 fn listen(raw: &str) -> Result<SocketAddr, String> {
     raw.parse().map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
+}
+
+fn redis_url(raw: &str) -> Result<Secret, String> {
+    crate::wiring::check_redis_url(raw)?;
+    Ok(Secret::new(raw.to_owned()))
+}
+
+fn rate_ledger(raw: &str) -> Result<RateLedger, String> {
+    match raw {
+        "database" => Ok(RateLedger::Database),
+        "redis" => Ok(RateLedger::Redis),
+        _ => Err("expected database or redis".to_owned()),
+    }
 }
 
 fn durability(raw: &str) -> Result<Durability, String> {

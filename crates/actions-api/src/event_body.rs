@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use actions_app::app::App;
 use actions_app::commands::submit_event::NewEvent;
 use actions_app::durations::parse_duration;
 use actions_domain::Timestamp;
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::json::Json;
 use actions_domain::limits::{
-    ATTRIBUTES_BYTES_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, SCHEDULE_AHEAD_MAX,
+    ATTRIBUTES_BYTES_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, EVENT_BYTES_MAX,
+    SCHEDULE_AHEAD_MAX,
 };
+use actions_domain::tenant::Tenant;
 use axum::http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -139,6 +142,25 @@ impl Reader {
         let pause = (run_at - self.now).to_std().unwrap_or_default();
         check_pause("run_at", pause)
     }
+}
+
+/// Reads an event out of a stream, as HTTP reads `application/json`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+#[doc(hidden)]
+pub fn stream_event(app: &App, tenant: &Tenant, text: &[u8]) -> Result<NewEvent, String> {
+    if text.len() > BODY_BYTES_MAX {
+        let given = text.len();
+        return Err(format!("event: {given} bytes, allowed are {BODY_BYTES_MAX}"));
+    }
+    let reader = Reader {
+        now: app.ports.clock.now(),
+        tenant: [tenant.slug.to_string(), tenant.uuid.to_string()],
+        delay: None,
+    };
+    let read = checked(text).and_then(|text| reader.either(text.as_str()));
+    read.map_err(|problem| format!("event: {}", problem.detail()))
 }
 
 /// Reads `delay` or `run_at` of a query.

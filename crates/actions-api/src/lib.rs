@@ -22,5 +22,7 @@ mod time;
 mod wiring;
 
 pub use caller::Access;
+#[doc(hidden)]
+pub use event_body::stream_event;
 pub use library::{Actions, Cx, Event, Fail};
 pub use routes::{Serving, openapi_json, recorder, router};

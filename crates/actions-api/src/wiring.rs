@@ -7,18 +7,22 @@ use std::sync::Arc;
 use actions_app::app::{App, Ports};
 use actions_app::handlers::Handlers;
 use actions_app::node::NodeConfig;
+use actions_app::stream_reader::StreamReader;
 use actions_domain::ports::clock::Clock;
+use actions_domain::ports::event_stream::EventStream;
+use actions_domain::ports::hints::Hints;
 use actions_domain::ports::store::StoreError;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::Memory;
-use actions_infra::postgres::{OpenError, Postgres, PostgresOptions};
+use actions_infra::memory::{Memory, MemoryHints};
+use actions_infra::postgres::{OpenError, Postgres, PostgresHints, PostgresOptions};
+use actions_infra::redis::{Redis, RedisHints, RedisPermits, RedisStream, ServerReport};
 use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
 
-use crate::config::{self, Database, EngineConfig};
+use crate::config::{self, Database, EngineConfig, RateLedger};
 
 pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
@@ -28,6 +32,8 @@ mod intake;
 
 pub use intake::{EmitInError, Leaving, UserTransaction};
 
+/// The oldest Redis whose streams tell all that we ask.
+const REDIS_VERSION_MIN: u32 = 7;
 /// Partitions of a store in memory.
 const MEMORY_PARTS: u16 = 4;
 
@@ -35,6 +41,8 @@ const MEMORY_PARTS: u16 = 4;
 pub(crate) struct Engine {
     pub(crate) app: App,
     pub(crate) functions: Functions,
+    /// A stream that other programs put events into.
+    pub(crate) stream: Option<Arc<dyn EventStream>>,
     backend: Backend,
 }
 
@@ -60,6 +68,8 @@ pub enum WiringError {
     Postgres(#[from] OpenError),
     #[error("outgoing calls cannot be set up")]
     Egress(#[from] EgressError),
+    #[error("the URL of Redis cannot be used: {0}")]
+    Redis(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -79,14 +89,49 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let builtin = builtin(&egress, &functions, &clock);
     let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
 
+    let redis = redis(config)?;
+    let stream = redis.as_ref().map(|redis| Arc::new(RedisStream::new(redis)) as _);
     let backend = open(config, &clock).await?;
-    let ports = ports(&backend, clock, &handlers);
+    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers);
+    if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
+        ports.permits = Arc::new(RedisPermits::new(redis, ports.permits, clock));
+    }
     let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
-    Ok(Engine { app, functions, backend })
+    Ok(Engine { app, functions, stream, backend })
 }
 
-fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> Ports {
+/// Redis, where one is named. It need not be there.
+fn redis(config: &EngineConfig) -> Result<Option<Redis>, WiringError> {
+    let url = config.redis_url.as_ref();
+    url.map(|url| Redis::new(url.expose()).map_err(WiringError::Redis)).transpose()
+}
+
+/// Whether a text can be the URL of a Redis server.
+pub(crate) fn check_redis_url(raw: &str) -> Result<(), String> {
+    Redis::new(raw).map(|_| ())
+}
+
+/// Asks Redis what it is.
+pub(crate) async fn redis_report(config: &EngineConfig) -> Option<Result<RedisReport, String>> {
+    match redis(config) {
+        Ok(redis) => Some(redis?.report().await.map(RedisReport::new)),
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+fn ports(
+    backend: &Backend,
+    redis: Option<&Redis>,
+    clock: Arc<dyn Clock>,
+    handlers: &Arc<Handlers>,
+) -> Ports {
+    let hints: Arc<dyn Hints> = match (redis, backend) {
+        (Some(redis), Backend::Postgres(_)) => Arc::new(RedisHints::new(redis)),
+        (None, Backend::Postgres(store)) => Arc::new(PostgresHints::new(store)),
+        // Of these stores there is one process only.
+        (_, Backend::Sqlite(_) | Backend::Memory) => Arc::new(MemoryHints::default()),
+    };
     let installed = handlers.clone();
     let is_installed = Arc::new(move |id: &_| installed.is_installed(id));
     let matchers = Arc::new(IndexedMatcherFactory::new(is_installed));
@@ -104,6 +149,7 @@ fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> 
                 history: store,
                 matchers,
                 schemas,
+                hints,
             }
         }};
     }
@@ -195,7 +241,11 @@ impl WiringError {
         match self {
             Self::Postgres(error) => matches!(error, OpenError::Unreachable(_)),
             Self::Definitions(error) => matches!(error, StoreError::Unavailable { .. }),
-            Self::Folder { .. } | Self::Sqlite(_) | Self::Egress(_) | Self::Network { .. } => false,
+            Self::Folder { .. }
+            | Self::Sqlite(_)
+            | Self::Egress(_)
+            | Self::Redis(_)
+            | Self::Network { .. } => false,
         }
     }
 }
@@ -228,7 +278,39 @@ pub(crate) async fn schema_steps(config: &EngineConfig) -> Result<Vec<SchemaStep
     Ok(steps.collect())
 }
 
+/// What a Redis server says of itself, and what is wrong with that.
+pub(crate) struct RedisReport {
+    pub(crate) version: String,
+    pub(crate) problem: Option<(String, &'static str)>,
+}
+
+impl RedisReport {
+    fn new(ServerReport { version, maxmemory_policy: policy }: ServerReport) -> Self {
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let problem = if major.is_none_or(|major| major < REDIS_VERSION_MIN) {
+            Some((format!("it has version {version}"), "version 7 or a newer one is needed"))
+        } else if policy != "noeviction" {
+            Some((
+                format!(
+                    "maxmemory-policy is {policy}: when memory is short, it may drop events that wait in the stream"
+                ),
+                "set maxmemory-policy to noeviction: then writers are refused instead",
+            ))
+        } else {
+            None
+        };
+        Self { version, problem }
+    }
+}
+
 impl Engine {
+    /// Starts taking events out of the stream, where there is one.
+    pub(crate) fn read_stream(&self, node_name: &str) -> Option<StreamReader> {
+        let stream = self.stream.clone()?;
+        let read_event = Arc::new(crate::event_body::stream_event);
+        Some(StreamReader::start(self.app.clone(), stream, node_name.to_owned(), read_event))
+    }
+
     /// Closes the store after everything that was running has ended.
     pub(crate) async fn close(self) {
         match &self.backend {

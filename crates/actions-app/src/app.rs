@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::dice::Dice;
+use actions_domain::ports::hints::Hints;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
@@ -15,6 +16,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
 use crate::handlers::Handlers;
+use crate::hints::Teller;
 use crate::ingress::Ingress;
 use crate::node::live::Live;
 
@@ -30,6 +32,7 @@ pub struct Ports {
     pub history: Arc<dyn History>,
     pub matchers: Arc<dyn MatcherFactory>,
     pub schemas: Arc<dyn Schemas>,
+    pub hints: Arc<dyn Hints>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -41,6 +44,8 @@ pub struct App {
     pub catalogue: Arc<Catalogue>,
     /// The way in for new work.
     pub ingress: Ingress,
+    /// The way to tell other processes where to look.
+    pub hints: Teller,
     /// Who waits for which execution.
     pub completions: Arc<Completions>,
     /// What runs on this node right now.
@@ -56,10 +61,12 @@ impl App {
     /// a key belongs.
     pub async fn start(ports: Ports, handlers: Arc<Handlers>) -> Result<Self, StoreError> {
         let part_count = ports.leases.part_count().await?;
-        let catalogue = Arc::new(Catalogue::new(ports.definitions.clone(), ports.matchers.clone()));
+        let hints = Teller::start(&ports);
+        let (definitions, matchers) = (ports.definitions.clone(), ports.matchers.clone());
+        let catalogue = Arc::new(Catalogue::new(definitions, matchers, hints.clone()));
         let live = Arc::new(Live::new(part_count));
-        let ingress = Ingress::start(ports.clone(), live.clone());
+        let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
-        Ok(Self { ports, handlers, catalogue, ingress, completions, live })
+        Ok(Self { ports, handlers, catalogue, ingress, hints, completions, live })
     }
 }

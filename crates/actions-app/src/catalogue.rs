@@ -12,12 +12,15 @@ use actions_domain::event::Event;
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::matching::explanation::{Explanation, Match};
 use actions_domain::ports::definitions::{Changes, Definitions};
+use actions_domain::ports::hints::Hint;
 use actions_domain::ports::matcher::{Matcher, MatcherFactory};
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant};
 use tokio::sync::Mutex;
 use tracing::warn;
+
+use crate::hints::Teller;
 
 /// First words of events that the engine publishes.
 const ENGINE_WORDS: [&str; 2] = ["actions.", "executions."];
@@ -31,6 +34,7 @@ pub struct Catalogue {
     tenants: RwLock<HashMap<TenantId, Arc<TenantDefinitions>>>,
     pinned: RwLock<HashMap<(ActionId, i64), Arc<Action>>>,
     changes: Arc<AtomicU64>,
+    hints: Teller,
 }
 
 /// One tenant's definitions at one version, replaced piece by piece.
@@ -63,9 +67,13 @@ pub struct Matched {
 }
 
 impl Catalogue {
-    pub fn new(definitions: Arc<dyn Definitions>, matchers: Arc<dyn MatcherFactory>) -> Self {
+    pub fn new(
+        definitions: Arc<dyn Definitions>,
+        matchers: Arc<dyn MatcherFactory>,
+        hints: Teller,
+    ) -> Self {
         let (tenants, pinned) = (RwLock::default(), RwLock::default());
-        Self { definitions, matchers, tenants, pinned, changes: Arc::default() }
+        Self { definitions, matchers, tenants, pinned, changes: Arc::default(), hints }
     }
 
     /// Reads every tenant's changes since the versions that are here. A tenant whose changes
@@ -96,8 +104,20 @@ impl Catalogue {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Reads one tenant's changes until at least version `wanted` is here.
+    /// Reads one tenant's changes until at least version `wanted` is here, and tells others
+    /// that there is something new.
     pub async fn refresh(&self, tenant: TenantId, wanted: i64) -> Result<(), StoreError> {
+        let before = self.find(tenant).map(|known| known.version());
+        self.catch_up(tenant, wanted).await?;
+        let now = self.find(tenant).map(|known| known.version());
+        if let Some(version) = now.filter(|_| now != before) {
+            self.hints.tell(Hint::Definitions(tenant, version));
+        }
+        Ok(())
+    }
+
+    /// The same, when somebody else told.
+    pub(crate) async fn catch_up(&self, tenant: TenantId, wanted: i64) -> Result<(), StoreError> {
         match self.find(tenant) {
             Some(known) => known.refresh(self.definitions.as_ref(), wanted).await,
             None => self.refresh_all().await,
@@ -108,7 +128,7 @@ impl Catalogue {
     pub async fn refresh_tenant(&self, tenant: TenantId) -> Result<(), StoreError> {
         match self.find(tenant) {
             // Whatever the version is by now.
-            Some(known) => known.refresh(self.definitions.as_ref(), i64::MAX).await,
+            Some(_) => self.refresh(tenant, i64::MAX).await,
             None => self.refresh_all().await,
         }
     }
@@ -130,6 +150,13 @@ impl Catalogue {
             .values()
             .find(|known| known.tenant.slug.as_str() == name || Some(known.tenant.uuid) == uuid)
             .cloned()
+    }
+
+    /// Finds a tenant by the name of its schema.
+    pub fn find_schema(&self, schema: &str) -> Option<Arc<TenantDefinitions>> {
+        let slug = schema.strip_prefix("tenant_").unwrap_or(schema);
+        let found = self.read().values().find(|known| known.tenant.slug.as_str() == slug).cloned();
+        found.filter(|known| known.tenant.slug.schema() == schema)
     }
 
     /// All tenants, by number.

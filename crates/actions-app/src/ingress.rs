@@ -12,6 +12,7 @@ use std::time::Duration;
 use actions_domain::dispatch::Input;
 use actions_domain::event::Event;
 use actions_domain::limits::{FLUSH_BYTES_MAX, INGRESS_BYTES_MAX};
+use actions_domain::ports::hints::Hint;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{
     Cancel, Commit, Discard, Fence, Home, Ingested, IntakeRefusal, Item, Part, Receipt, Seq,
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::app::Ports;
+use crate::hints::Teller;
 use crate::node::live::Live;
 
 /// Events and work items of one flush: a sync to disk is shared by that many, and a commit of
@@ -108,9 +110,9 @@ enum Answer {
 
 impl Ingress {
     /// Starts the loop. It ends when the last handle is dropped.
-    pub fn start(ports: Ports, live: Arc<Live>) -> Self {
+    pub fn start(ports: Ports, live: Arc<Live>, hints: Teller) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(Flusher { ports, live, next_part: 0 }.run(waiting));
+        tokio::spawn(Flusher { ports, live, hints, next_part: 0 }.run(waiting));
         Self { queue, admitted: Arc::default() }
     }
 
@@ -162,6 +164,7 @@ impl Ingress {
 struct Flusher {
     ports: Ports,
     live: Arc<Live>,
+    hints: Teller,
     next_part: usize,
 }
 
@@ -262,13 +265,14 @@ impl Flusher {
         }
     }
 
-    /// Tells the node of this process what it may start at once. A hint: a lost one is found by
-    /// reading the log.
+    /// Tells the node of this process what it may start at once, and others where to look.
+    /// Hints: lost ones are found by reading the log.
     fn hand_over(&self, waiting: &[Waiting], receipt: &Receipt) {
-        let mut submissions = Vec::new();
+        let (own, mut submissions) = (self.live.parts(), Vec::new());
         for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::Cancel(cancel.execution));
+                self.hints.tell(Hint::Cancels);
             }
             submissions.extend_from_slice(request.submissions());
         }
@@ -276,8 +280,12 @@ impl Flusher {
         for (part, work) in works.flat_map(|ingest| &ingest.works) {
             if work.delay.is_some() {
                 self.live.look_for_due(*part);
+                if !own.contains(part) {
+                    self.hints.tell(Hint::Later(*part));
+                }
             }
         }
+        tell_of_work(&self.hints, &self.live, receipt);
         for input in arrivals(&submissions, receipt) {
             self.live.tell(input);
         }
@@ -346,6 +354,14 @@ impl Request {
                 *place = part;
             }
         }
+    }
+}
+
+/// Tells the owners of other partitions that their logs have grown.
+pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
+    let own = live.parts();
+    for (part, _) in receipt.first.iter().filter(|(part, _)| !own.contains(part)) {
+        hints.tell(Hint::Work(*part));
     }
 }
 

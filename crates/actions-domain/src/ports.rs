@@ -9,8 +9,12 @@ pub mod clock;
 pub mod definitions;
 /// The only source of randomness.
 pub mod dice;
+/// Events that other programs put into a stream.
+pub mod event_stream;
 /// What performs an action.
 pub mod handler;
+/// Wake-ups between processes.
+pub mod hints;
 /// What happened, for people to read.
 pub mod history;
 /// Which node owns which partition.

@@ -1,8 +1,10 @@
-//! Where Actions keeps its state: PostgreSQL, SQLite or memory. Redis has no adapter yet.
+//! Where Actions keeps its state: PostgreSQL, SQLite or memory. Redis makes
+//! some things quicker and keeps nothing that matters.
 
 pub mod matching;
 pub mod memory;
 pub mod postgres;
+pub mod redis;
 pub mod schemas;
 pub mod sqlite;
 pub mod system;

@@ -24,10 +24,15 @@ use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod definitions;
+mod event_stream;
+mod hints;
 mod history;
 mod leases;
 mod permits;
 mod store;
+
+pub use event_stream::MemoryStream;
+pub use hints::MemoryHints;
 
 /// The in-memory adapter of five ports.
 ///

@@ -28,6 +28,7 @@ mod batch;
 mod definitions;
 mod emit;
 mod error;
+mod hints;
 mod history;
 mod leases;
 mod permits;
@@ -35,6 +36,7 @@ mod record;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
+pub use hints::PostgresHints;
 
 /// A connection of the linking service to the same database.
 pub type UserConnection = sqlx::PgConnection;

@@ -23,6 +23,61 @@ contract! { Permits:
     nodes_draw_from_one_ledger,
     a_faster_rate_does_not_pay_for_a_slower_one,
     a_window_that_is_not_asked_for_keeps_its_debt,
+    several_limits_are_drawn_from_at_once,
+}
+
+/// The ledger of rates alone may be in Redis.
+mod in_redis {
+    use super::Stores;
+    use crate::support::redis::url;
+
+    #[tokio::test]
+    async fn a_rate_paces_its_starts() {
+        super::a_rate_paces_its_starts(&Stores::with_rates_in_redis(url())).await;
+    }
+
+    #[tokio::test]
+    async fn the_tighter_of_two_windows_decides() {
+        super::the_tighter_of_two_windows_decides(&Stores::with_rates_in_redis(url())).await;
+    }
+
+    #[tokio::test]
+    async fn nodes_draw_from_one_ledger() {
+        super::nodes_draw_from_one_ledger(&Stores::with_rates_in_redis(url())).await;
+    }
+
+    #[tokio::test]
+    async fn a_faster_rate_does_not_pay_for_a_slower_one() {
+        let stores = Stores::with_rates_in_redis(url());
+        super::a_faster_rate_does_not_pay_for_a_slower_one(&stores).await;
+    }
+
+    #[tokio::test]
+    async fn a_window_that_is_not_asked_for_keeps_its_debt() {
+        let stores = Stores::with_rates_in_redis(url());
+        super::a_window_that_is_not_asked_for_keeps_its_debt(&stores).await;
+    }
+
+    #[tokio::test]
+    async fn several_limits_are_drawn_from_at_once() {
+        super::several_limits_are_drawn_from_at_once(&Stores::with_rates_in_redis(url())).await;
+    }
+
+    #[tokio::test]
+    async fn a_lone_node_gets_the_whole_limit() {
+        super::a_lone_node_gets_the_whole_limit(&Stores::with_rates_in_redis(url())).await;
+    }
+
+    /// Nobody listens on this port.
+    const AWAY: &str = "redis://127.0.0.1:1/";
+
+    #[tokio::test]
+    async fn rates_hold_while_it_is_away() {
+        let stores = Stores::with_rates_in_redis(AWAY.to_owned());
+        super::a_rate_paces_its_starts(&stores).await;
+        let stores = Stores::with_rates_in_redis(AWAY.to_owned());
+        super::nodes_draw_from_one_ledger(&stores).await;
+    }
 }
 
 const ACTION: Scope = Scope::Action(ActionId(9));
@@ -181,4 +236,20 @@ async fn a_window_that_is_not_asked_for_keeps_its_debt(stores: &Stores) {
     let by_minute = Rate { per_minute: Some(1_000), per_hour: None };
     assert_eq!(draw(&node, by_minute, 1).await.count, 1);
     assert_eq!(draw(&node, by_hour, 1).await.count, 0);
+}
+
+async fn several_limits_are_drawn_from_at_once(stores: &Stores) {
+    let node = stores.join("node").await;
+    let minute = Rate { per_minute: Some(20), per_hour: None };
+    let hour = Rate { per_minute: None, per_hour: Some(40) };
+    let draws = [
+        Draw { scope: Scope::Tenant(TenantId(9)), rate: minute, want: 3 },
+        Draw { scope: ACTION, rate: hour, want: 1 },
+    ];
+    let mut drawn = node.ports.permits.draw(&draws).await.unwrap();
+    drawn.sort_by_key(|drawn| drawn.scope);
+    let counts: Vec<_> = drawn.iter().map(|drawn| (drawn.scope, drawn.count)).collect();
+    assert_eq!(counts, [(Scope::Tenant(TenantId(9)), 1), (ACTION, 1)]);
+    assert!(drawn[0].again_in > Duration::from_secs(2), "{drawn:?}");
+    assert_eq!(drawn[1].again_in, Duration::ZERO);
 }

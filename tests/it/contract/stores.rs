@@ -19,6 +19,7 @@ use actions_domain::work::{
 };
 use actions_infra::memory::Memory;
 use actions_infra::postgres::{self, Postgres, PostgresOptions};
+use actions_infra::redis::{Redis, RedisPermits};
 use actions_infra::sqlite::{self, SqliteOptions, SqliteStore};
 use actions_infra::system::SystemClock;
 use sqlx::Connection;
@@ -33,6 +34,8 @@ pub(crate) const PARTS: u16 = 4;
 /// One empty store. Several nodes may open it.
 pub(crate) struct Stores {
     backend: Backend,
+    /// Rates are kept in this Redis server, under keys that begin so.
+    rates: Option<(String, String)>,
 }
 
 enum Backend {
@@ -46,13 +49,24 @@ static MIGRATED: OnceCell<String> = OnceCell::const_new();
 
 impl Stores {
     pub(crate) fn memory() -> Self {
-        Self { backend: Backend::Memory(Arc::new(Memory::new(Arc::new(SystemClock), PARTS))) }
+        Self::over(Backend::Memory(Arc::new(Memory::new(Arc::new(SystemClock), PARTS))))
+    }
+
+    fn over(backend: Backend) -> Self {
+        Self { backend, rates: None }
+    }
+
+    /// In memory, but for the rates.
+    pub(crate) fn with_rates_in_redis(url: String) -> Self {
+        let mut stores = Self::memory();
+        stores.rates = Some((url, crate::support::redis::name("rates")));
+        stores
     }
 
     pub(crate) fn sqlite() -> Self {
         let folder = std::env::temp_dir().join(format!("actions-contract-{}", given::uuid()));
         std::fs::create_dir(&folder).unwrap();
-        Self { backend: Backend::Sqlite(folder) }
+        Self::over(Backend::Sqlite(folder))
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -65,11 +79,22 @@ impl Stores {
                 url
             })
             .await;
-        Self { backend: Backend::Postgres(copy_of(migrated).await) }
+        Self::over(Backend::Postgres(copy_of(migrated).await))
     }
 
     /// Opens the store once more.
     pub(crate) async fn open(&self) -> Ports {
+        let mut ports = self.open_store().await;
+        if let Some((url, prefix)) = &self.rates {
+            let redis = Redis::new(url).unwrap();
+            let clock = Arc::new(SystemClock);
+            let permits = RedisPermits::named(&redis, ports.permits, clock, prefix);
+            ports.permits = Arc::new(permits);
+        }
+        ports
+    }
+
+    async fn open_store(&self) -> Ports {
         match &self.backend {
             Backend::Memory(memory) => Ports::of(Arc::clone(memory)),
             Backend::Sqlite(folder) => {

@@ -20,7 +20,7 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::Memory;
+use actions_infra::memory::{Memory, MemoryHints};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ pub struct TestEngine {
     pub tenant: TenantId,
     pub faults: Arc<Faults>,
     memory: Arc<Memory>,
+    hints: MemoryHints,
     node: Option<Node>,
 }
 
@@ -51,10 +52,12 @@ impl TestEngine {
         let memory = Arc::new(Memory::new(clock.clone(), 4));
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
-        let app = app_over(&memory, &faults, &clock, &script).await;
+        let hints = MemoryHints::default();
+        let app = app_over(&memory, &faults, &clock, &script, &hints).await;
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
-        let mut engine = Self { app, clock, script, tenant: tenant.id, faults, memory, node: None };
+        let mut engine =
+            Self { app, clock, script, tenant: tenant.id, faults, memory, hints, node: None };
         engine.start_node().await;
         engine
     }
@@ -81,8 +84,16 @@ impl TestEngine {
     pub async fn crash_and_restart(&mut self) {
         self.node.take().expect("a node runs").kill();
         self.settle().await;
-        self.app = app_over(&self.memory, &self.faults, &self.clock, &self.script).await;
+        self.app = self.other_process().await;
         self.start_node().await;
+    }
+
+    /// Another process over the same store, in which no node runs.
+    pub async fn other_process(&self) -> App {
+        let app =
+            app_over(&self.memory, &self.faults, &self.clock, &self.script, &self.hints).await;
+        app.catalogue.refresh_all().await.unwrap();
+        app
     }
 
     /// Defines an action for the scripted handler. `changes` are merged into its specification.
@@ -205,6 +216,7 @@ async fn app_over(
     faults: &Arc<Faults>,
     clock: &Arc<HeldClock>,
     script: &Arc<Script>,
+    hints: &MemoryHints,
 ) -> App {
     let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>]));
     let installed = handlers.clone();
@@ -217,6 +229,7 @@ async fn app_over(
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),
+        hints: Arc::new(hints.other_end()),
         matchers: Arc::new(IndexedMatcherFactory::new(Arc::new(move |id| {
             installed.is_installed(id)
         }))),

@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::column;
 use super::progress::Progress;
 use super::server::chain;
-use crate::config::{Database, Durability, EngineConfig, Role, Secret};
+use crate::config::{Database, Durability, EngineConfig, RateLedger, Role, Secret};
 use crate::wiring::{self, Engine};
 
 mod baseline;
@@ -29,6 +29,7 @@ mod matching;
 mod noop;
 mod process;
 mod producer;
+mod redis;
 mod webhook;
 
 /// Measure the engine on this machine
@@ -46,6 +47,9 @@ pub(super) struct Bench {
     /// The PostgreSQL database to use; events stay there
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// The Redis server to use, for `redis`; its stream events:actions is read to its end
+    #[arg(long, value_name = "URL")]
+    redis_url: Option<String>,
     /// How long to go on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: Option<u64>,
@@ -74,6 +78,8 @@ enum Name {
     Latency,
     /// Signed deliveries to a receiver in this process
     Webhook,
+    /// Events through the Redis stream, matched, executed, and recorded
+    Redis,
 }
 
 impl Name {
@@ -105,7 +111,16 @@ pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
     let (name, store) = (args.name.word(), place.database.kind());
     let baseline = args.baseline.as_deref().map(|path| baseline::read(path, &name, store));
     let baseline = baseline.transpose()?;
-    let config = config(&place, args.slots as usize);
+    let mut config = config(&place, args.slots as usize);
+    config.redis_url = match (&args.redis_url, args.name) {
+        (Some(url), Name::Redis) => {
+            wiring::check_redis_url(url)
+                .map_err(|expected| CliError::usage(format!("--redis-url: {expected}")))?;
+            Some(Secret::new(url.clone()))
+        }
+        (Some(_), _) => return Err(CliError::usage("--redis-url goes with bench redis")),
+        (None, _) => None,
+    };
     let engine = super::server::engine(&config).await?;
     let bench = Running { cx, engine: &engine, config: &config, args: &args };
     let measured = match args.name {
@@ -113,6 +128,7 @@ pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
         Name::Noop => Box::pin(noop::run(&bench)).await,
         Name::Latency => Box::pin(latency::run(&bench)).await,
         Name::Webhook => Box::pin(webhook::run(&bench)).await,
+        Name::Redis => Box::pin(redis::run(&bench)).await,
     };
     let result = measured.map(|measured| result(args.name, &config.database, measured));
     engine.close().await;
@@ -172,6 +188,8 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
     EngineConfig {
         database: place.database.clone(),
         durability: Durability::Full,
+        redis_url: None,
+        rate_ledger: RateLedger::Database,
         sqlite_size_max: None,
         keep_days: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],

@@ -35,6 +35,8 @@ enum Probe {
     Config,
     /// The database can be reached and has this program's schema
     Db,
+    /// Redis can be reached, is new enough and keeps what it is given; only where one is set
+    Redis,
 }
 
 /// What a probe found.
@@ -51,6 +53,9 @@ pub(super) async fn run(cx: &Context, args: Doctor) -> Result<Exit, CliError> {
     }
     if is_wanted(Probe::Db) {
         findings.push(database(cx, &args.engine).await);
+    }
+    if is_wanted(Probe::Redis) {
+        findings.extend(redis(cx, &args.engine, args.probe.is_some()).await);
     }
     if is_wanted(Probe::Health) {
         findings.push(health(cx).await);
@@ -128,6 +133,29 @@ async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
         )),
     };
     Finding { probe: "db", result }
+}
+
+/// Whether Redis is as it should be. Without one nothing is asked, unless it was wanted.
+async fn redis(cx: &Context, flags: &EngineFlags, is_asked_for: bool) -> Option<Finding> {
+    let found = |result| Some(Finding { probe: "redis", result });
+    // What is wrong with the settings, another probe says.
+    let report = match read(cx, flags) {
+        Ok(config) => wiring::redis_report(&config.engine).await,
+        Err(_) if !is_asked_for => return None,
+        Err(problems) => return found(Err((problems.to_string(), "correct the settings first"))),
+    };
+    match report {
+        None if !is_asked_for => None,
+        None => found(Ok("none is set, and none is needed".to_owned())),
+        Some(Err(error)) => found(Err((
+            error,
+            "is it running, and is ACTIONS_REDIS_URL right? nothing is lost meanwhile",
+        ))),
+        Some(Ok(report)) => found(match report.problem {
+            Some(problem) => Err(problem),
+            None => Ok(format!("version {} answers, and evicts nothing", report.version)),
+        }),
+    }
 }
 
 /// Whether the server takes the token. Without one nothing is asked, unless it was wanted.

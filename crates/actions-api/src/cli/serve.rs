@@ -58,6 +58,6 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
 /// Somebody who sets it expects it to be used.
 pub(super) fn warn_of_redis(cx: &Context) {
     if cx.environment.find("REDIS_URL").is_some() {
-        warn!("REDIS_URL is set, but this version does not use Redis");
+        warn!("REDIS_URL is not read; the setting is ACTIONS_REDIS_URL");
     }
 }

@@ -39,6 +39,8 @@ pub(super) async fn run(
     let serving = Serving { access, metrics, has_node, has_api, draining: closing.clone() };
     let router = crate::router(engine.app.clone(), serving);
     let node = has_node.then(|| node::start(engine.app.clone(), wiring::node_config(config)));
+    let reader = has_node.then(|| engine.read_stream(&config.node_name)).flatten();
+    tokio::spawn(warn_of_redis(config.clone()));
     let clock = engine.app.ports.clock.clone();
     let bounds = Bounds::default();
     let http = connections::serve(listener, router, clock, bounds, closing.clone());
@@ -61,6 +63,9 @@ pub(super) async fn run(
     closing.cancel();
     let drained = signals
         .unless_again(async {
+            if let Some(reader) = reader {
+                reader.stop().await;
+            }
             let drained = match node {
                 Some(node) => node.stop().await,
                 None => Ok(()),
@@ -94,6 +99,15 @@ async fn tidy(metrics: PrometheusHandle) {
     loop {
         clock.sleep(TIDY).await;
         metrics.run_upkeep();
+    }
+}
+
+/// Says once at the start what is wrong with Redis. Whether it is there at all, its users say.
+async fn warn_of_redis(config: EngineConfig) {
+    if let Some(Ok(report)) = wiring::redis_report(&config).await
+        && let Some((problem, remedy)) = report.problem
+    {
+        warn!(remedy, "Redis: {problem}");
     }
 }
 

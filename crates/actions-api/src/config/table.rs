@@ -70,6 +70,21 @@ pub(crate) const ENGINE: &[Setting] = &[
     )
     .secret(),
     Setting::engine(
+        "redis_url",
+        Some(("redis-url", "URL")),
+        "ACTIONS_REDIS_URL",
+        None,
+        "a Redis server that makes things quicker and takes events in; nothing is kept there alone",
+    )
+    .secret(),
+    Setting::engine(
+        "rate_ledger",
+        Some(("rate-ledger", "PLACE")),
+        "ACTIONS_RATE_LEDGER",
+        Some("database"),
+        "where rates are counted: database or redis; the same on all nodes",
+    ),
+    Setting::engine(
         "listen",
         Some(("listen", "ADDRESS")),
         "ACTIONS_LISTEN",

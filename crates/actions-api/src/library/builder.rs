@@ -14,7 +14,9 @@ use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
-use crate::config::{Database, Durability, EngineConfig, Environment, Role, Secret, process_name};
+use crate::config::{
+    Database, Durability, EngineConfig, Environment, RateLedger, Role, Secret, process_name,
+};
 use crate::wiring::{self, Engine, WiringError};
 
 /// The tenant of a service that has only one.
@@ -159,6 +161,8 @@ impl Builder {
         let config = EngineConfig {
             database: self.database,
             durability: self.durability,
+            redis_url: None,
+            rate_ledger: RateLedger::Database,
             sqlite_size_max: None,
             keep_days: self.keep_days,
             egress_allow: self.egress_allow,

@@ -96,12 +96,15 @@ fn start_loops(
     };
     let mover = IntakeMover { app: app.clone(), config: config.clone() };
     let sampler = QueueSampler { app: app.clone() };
+    let (heard, hints) = mpsc::unbounded_channel();
+    let listener = crate::hints::listen(app.ports.clone(), heard);
     let watcher = Watcher {
         app: app.clone(),
         node,
         config: config.clone(),
         scheduler: messages,
         status: status_seen,
+        hints,
     };
     let mut loops = JoinSet::new();
     loops.spawn(scheduler.run(inbox));
@@ -110,6 +113,10 @@ fn start_loops(
     loops.spawn(keeper.run(given));
     loops.spawn(permit_keeper.run(needed));
     loops.spawn(watcher.run());
+    loops.spawn(async move {
+        listener.await;
+        Lost::LoopEnded
+    });
     loops.spawn(mover.run());
     loops.spawn(sampler.run());
     loops

@@ -1,10 +1,12 @@
 //! Asks the store for what nobody told: changed definitions, work that other nodes accepted, and
 //! cancels. Hints make it quick, this makes it sure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
 use actions_domain::id::NodeId;
+use actions_domain::ports::hints::Hint;
 use actions_domain::ports::store::StoreError;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -24,10 +26,11 @@ pub(crate) struct Watcher {
     pub(crate) config: NodeConfig,
     pub(crate) scheduler: mpsc::UnboundedSender<Message>,
     pub(crate) status: watch::Receiver<SchedulerStatus>,
+    pub(crate) hints: mpsc::UnboundedReceiver<Hint>,
 }
 
 impl Watcher {
-    pub(crate) async fn run(self) -> Lost {
+    pub(crate) async fn run(mut self) -> Lost {
         let mut recorded_at = self.app.ports.clock.now();
         let mut is_away = false;
         loop {
@@ -46,23 +49,69 @@ impl Watcher {
                     warn!(%error, "loading hints are not written");
                 }
             }
-            self.app.ports.clock.sleep(self.config.poll).await;
+            self.wait().await;
         }
+    }
+
+    /// Waits for the next poll. Looks meanwhile where hints say.
+    async fn wait(&mut self) {
+        let poll = self.app.ports.clock.sleep(self.config.poll);
+        tokio::pin!(poll);
+        loop {
+            let first = tokio::select! {
+                () = &mut poll => return,
+                Some(hint) = self.hints.recv() => hint,
+            };
+            let mut hints = BTreeSet::from([first]);
+            hints.extend(std::iter::from_fn(|| self.hints.try_recv().ok()));
+            if self.look_at(&hints).await.is_err() {
+                // The poll says so, once.
+                poll.await;
+                return;
+            }
+        }
+    }
+
+    async fn look_at(&self, hints: &BTreeSet<Hint>) -> Result<(), StoreError> {
+        let own = self.app.live.parts();
+        let mut has_grown = false;
+        for hint in hints {
+            match hint {
+                Hint::Work(part) => has_grown |= own.contains(part),
+                Hint::Later(part) if own.contains(part) => self.send(Input::LaterSeen(*part)),
+                Hint::Later(_) => {}
+                Hint::Definitions(tenant, version) => {
+                    self.app.catalogue.catch_up(*tenant, *version).await?;
+                }
+                Hint::Cancels => self.look_for_cancels().await?,
+            }
+        }
+        if has_grown { self.look_for_work().await } else { Ok(()) }
     }
 
     async fn look(&self) -> Result<(), StoreError> {
         // Work goes on with the definitions that are here.
         let refreshed = self.app.catalogue.refresh_all().await;
+        self.look_for_work().await?;
+        self.look_for_cancels().await?;
+        refreshed
+    }
+
+    async fn look_for_work(&self) -> Result<(), StoreError> {
         let own = self.app.live.parts();
         for (part, tail) in self.app.ports.store.tails().await? {
             if own.contains(&part) {
                 self.send(Input::TailSeen { part, tail });
             }
         }
+        Ok(())
+    }
+
+    async fn look_for_cancels(&self) -> Result<(), StoreError> {
         for cancel in self.app.ports.store.cancels().await? {
             self.send(Input::Cancel(cancel.execution));
         }
-        refreshed
+        Ok(())
     }
 
     async fn record(&self) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use super::engine_events;
 use super::live::Message;
 use crate::app::App;
-use crate::ingress::arrivals;
+use crate::ingress::{arrivals, tell_of_work};
 
 /// Writes of one commit.
 const FLUSH_MAX: usize = 1_000;
@@ -249,6 +249,7 @@ impl Writer {
         self.results.add_permits(committed.len());
         self.send(Input::Committed(committed));
         self.announce(ended);
+        tell_of_work(&self.app.hints, &self.app.live, receipt);
         for input in arrivals(submissions, receipt) {
             self.send(input);
         }

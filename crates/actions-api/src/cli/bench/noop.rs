@@ -19,7 +19,7 @@ use super::{Measured, Running};
 /// Events of one batch.
 const BATCH: usize = 250;
 /// Waiting items: enough that the node never starves, few enough for the memory.
-const BACKLOG_MAX: u64 = 10_000;
+pub(super) const BACKLOG_MAX: u64 = 10_000;
 const SECONDS: u64 = 60;
 
 /// Does nothing, and notes how long ago its event was sent.

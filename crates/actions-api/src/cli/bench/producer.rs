@@ -19,7 +19,7 @@ use super::super::server::chain;
 /// Batches that are sent at once.
 const SENDERS: u64 = 4;
 /// How long a sender rests when enough is waiting.
-const REST: Duration = Duration::from_millis(2);
+pub(super) const REST: Duration = Duration::from_millis(2);
 /// How often it is asked whether everything is recorded.
 const ASK: Duration = Duration::from_millis(100);
 /// How long the rest may take after the last batch.
