@@ -156,6 +156,8 @@ pub(crate) struct LimitsView {
     config_bytes: usize,
     subscriptions: usize,
     attributes_bytes: usize,
+    /// `tracestate` that is kept and passed on.
+    tracestate_bytes: usize,
     extension_name_bytes: usize,
     members: usize,
     body_bytes: usize,
@@ -224,6 +226,7 @@ pub(crate) fn limits_view() -> LimitsView {
         config_bytes: limits::CONFIG_BYTES_MAX,
         subscriptions: limits::SUBSCRIPTIONS_MAX,
         attributes_bytes: limits::ATTRIBUTES_BYTES_MAX,
+        tracestate_bytes: limits::TRACESTATE_BYTES_MAX,
         extension_name_bytes: limits::EXTENSION_NAME_BYTES_MAX,
         members: limits::MEMBERS_MAX,
         body_bytes: limits::BODY_BYTES_MAX,
