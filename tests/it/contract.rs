@@ -33,4 +33,5 @@ mod definitions;
 mod history;
 mod leases;
 mod permits;
+mod schedules;
 mod store;

@@ -101,9 +101,10 @@ fn ports(backend: &Backend, clock: Arc<dyn Clock>, handlers: &Arc<Handlers>) -> 
                 leases: store.clone(),
                 permits: store.clone(),
                 definitions: store.clone(),
-                history: store,
+                history: store.clone(),
                 matchers,
                 schemas,
+                schedules: store,
             }
         }};
     }

@@ -9,8 +9,11 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
+
+use tokio::sync::Notify;
 
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
@@ -30,6 +33,7 @@ pub struct Ports {
     pub history: Arc<dyn History>,
     pub matchers: Arc<dyn MatcherFactory>,
     pub schemas: Arc<dyn Schemas>,
+    pub schedules: Arc<dyn Schedules>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -45,6 +49,8 @@ pub struct App {
     pub completions: Arc<Completions>,
     /// What runs on this node right now.
     pub live: Arc<Live>,
+    /// Tells the node here that somebody changed a schedule. A hint: it looks by itself, too.
+    pub schedules_changed: Arc<Notify>,
 }
 
 impl App {
@@ -60,6 +66,7 @@ impl App {
         let live = Arc::new(Live::new(part_count));
         let ingress = Ingress::start(ports.clone(), live.clone());
         let completions = Arc::new(Completions::default());
-        Ok(Self { ports, handlers, catalogue, ingress, completions, live })
+        let schedules_changed = Arc::default();
+        Ok(Self { ports, handlers, catalogue, ingress, completions, live, schedules_changed })
     }
 }

@@ -15,3 +15,4 @@ pub mod ingress;
 pub mod node;
 pub mod queries;
 pub mod secrets;
+pub mod timetable;

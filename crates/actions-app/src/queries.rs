@@ -18,6 +18,7 @@ pub mod explain;
 pub mod handlers;
 pub mod metrics;
 pub mod scan;
+pub mod schedules;
 pub mod tenants;
 pub mod timeline;
 pub mod why;

@@ -24,6 +24,7 @@ pub mod execution;
 pub mod flow;
 pub mod placement;
 pub mod retry;
+pub mod schedule;
 pub mod work;
 
 pub mod ports;

@@ -18,6 +18,7 @@ use super::loader::Loader;
 use super::permit_keeper::PermitKeeper;
 use super::queue_metrics::QueueSampler;
 use super::scheduler::{Scheduler, SchedulerStatus};
+use super::timekeeper::Timekeeper;
 use super::watcher::Watcher;
 use super::writer::{Lost, Writer};
 use super::{DrainTimeout, NodeConfig};
@@ -84,6 +85,7 @@ fn start_loops(
     };
     let mover = IntakeMover { app: app.clone(), config: config.clone() };
     let sampler = QueueSampler { app: app.clone() };
+    let timekeeper = Timekeeper::new(app.clone());
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -100,6 +102,7 @@ fn start_loops(
     loops.spawn(watcher.run());
     loops.spawn(mover.run());
     loops.spawn(sampler.run());
+    loops.spawn(timekeeper.run());
     loops
 }
 
