@@ -14,5 +14,6 @@ mod malformed;
 mod metrics;
 mod openapi;
 mod process;
+mod schedules;
 mod subscriptions;
 mod tenants;

@@ -28,6 +28,7 @@ mod handlers;
 mod internal;
 mod metrics;
 mod process;
+mod schedules;
 mod subscriptions;
 mod tenants;
 
@@ -121,6 +122,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(actions::routes())
         .merge(controls::routes())
         .merge(subscriptions::routes())
+        .merge(schedules::routes())
         .merge(definitions::routes())
         .merge(handlers::routes())
         .merge(executions::routes())
