@@ -8,3 +8,4 @@ mod outage;
 mod restart;
 mod retries;
 mod running;
+mod schedules;
