@@ -15,5 +15,6 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod process;
+mod schedules;
 mod subscriptions;
 mod tenants;

@@ -35,4 +35,5 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod schedules;
 mod store;

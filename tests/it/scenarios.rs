@@ -11,4 +11,5 @@ mod redis;
 mod restart;
 mod retries;
 mod running;
+mod schedules;
 mod stream;

@@ -37,6 +37,7 @@ mod node;
 mod output;
 mod page;
 mod progress;
+mod schedule;
 mod seed;
 mod serve;
 mod server;
@@ -218,6 +219,9 @@ enum Remote {
     /// Look at actions, switch, test or delete them
     #[command(subcommand, visible_aliases = ["actions"])]
     Action(action::Action),
+    /// Let actions run or events happen at certain times
+    #[command(subcommand, visible_aliases = ["schedules"])]
+    Schedule(schedule::Schedule),
     /// Look at what actions can do
     #[command(subcommand, visible_aliases = ["handlers"])]
     Handler(handler::Handler),
@@ -319,6 +323,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Event(command) => event::run(cx, command).await,
         Remote::DeadLetter(command) => dead_letter::run(cx, command).await,
         Remote::Action(command) => action::run(cx, command).await,
+        Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
         Remote::Node(command) => node::run(cx, command).await,

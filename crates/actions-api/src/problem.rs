@@ -74,6 +74,7 @@ kinds! {
     EVENT_INVALID = 422 "event.invalid" "The event breaks a rule";
     ACTION_INVALID = 422 "action.invalid" "The action breaks a rule";
     SUBSCRIPTION_INVALID = 422 "subscription.invalid" "The subscription breaks a rule";
+    SCHEDULE_INVALID = 422 "schedule.invalid" "The schedule breaks a rule";
     TENANT_INVALID = 422 "tenant.invalid" "The tenant breaks a rule";
     PATTERN_INVALID = 422 "pattern.invalid" "The pattern cannot be compiled";
     CONDITION_INVALID = 422 "condition.invalid" "The condition cannot be compiled";

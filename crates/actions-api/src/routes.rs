@@ -29,6 +29,7 @@ mod internal;
 mod metrics;
 mod nodes;
 mod process;
+mod schedules;
 mod subscriptions;
 mod tenants;
 
@@ -126,6 +127,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(actions::routes())
         .merge(controls::routes())
         .merge(subscriptions::routes())
+        .merge(schedules::routes())
         .merge(definitions::routes())
         .merge(handlers::routes())
         .merge(executions::routes())

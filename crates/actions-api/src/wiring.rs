@@ -146,10 +146,11 @@ fn ports(
                 leases: store.clone(),
                 permits: store.clone(),
                 definitions: store.clone(),
-                history: store,
+                history: store.clone(),
                 matchers,
                 schemas,
                 hints,
+                schedules: store,
             }
         }};
     }

@@ -10,8 +10,11 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
+
+use tokio::sync::Notify;
 
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
@@ -33,6 +36,7 @@ pub struct Ports {
     pub matchers: Arc<dyn MatcherFactory>,
     pub schemas: Arc<dyn Schemas>,
     pub hints: Arc<dyn Hints>,
+    pub schedules: Arc<dyn Schedules>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -50,6 +54,8 @@ pub struct App {
     pub completions: Arc<Completions>,
     /// What runs on this node right now.
     pub live: Arc<Live>,
+    /// Tells the node here that somebody changed a schedule. A hint: it looks by itself, too.
+    pub schedules_changed: Arc<Notify>,
 }
 
 impl App {
@@ -67,6 +73,16 @@ impl App {
         let live = Arc::new(Live::new(part_count));
         let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
-        Ok(Self { ports, handlers, catalogue, ingress, hints, completions, live })
+        let schedules_changed = Arc::default();
+        Ok(Self {
+            ports,
+            handlers,
+            catalogue,
+            ingress,
+            hints,
+            completions,
+            live,
+            schedules_changed,
+        })
     }
 }

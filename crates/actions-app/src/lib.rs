@@ -17,3 +17,4 @@ pub mod node;
 pub mod queries;
 pub mod secrets;
 pub mod stream_reader;
+pub mod timetable;

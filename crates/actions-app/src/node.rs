@@ -23,6 +23,7 @@ mod permit_keeper;
 mod queue_metrics;
 mod scheduler;
 mod session;
+mod timekeeper;
 mod watcher;
 mod writer;
 

@@ -20,6 +20,7 @@ pub mod handlers;
 pub mod metrics;
 pub mod nodes;
 pub mod scan;
+pub mod schedules;
 pub mod tenants;
 pub mod timeline;
 pub mod why;

@@ -28,7 +28,8 @@ pub enum Role {
     PlatformAdmin,
     /// May do everything inside one tenant.
     TenantAdmin,
-    /// The engine itself: events that it publishes and executions that these cause.
+    /// The engine itself: events that it publishes, executions that these cause, and what its
+    /// schedules start.
     Engine,
 }
 
@@ -37,9 +38,10 @@ impl Role {
         match self {
             Self::PlatformAdmin => true,
             Self::TenantAdmin => permission != Permission::ManageTenants,
-            Self::Engine => {
-                matches!(permission, Permission::SubmitEvent | Permission::WriteDefinitions)
-            }
+            Self::Engine => matches!(
+                permission,
+                Permission::SubmitEvent | Permission::Execute | Permission::WriteDefinitions
+            ),
         }
     }
 

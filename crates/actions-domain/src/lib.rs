@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod execution;
 pub mod placement;
 pub mod retry;
+pub mod schedule;
 pub mod throttle;
 pub mod work;
 

@@ -139,3 +139,20 @@ pub const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60)
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 /// Subscriptions of one tenant.
 pub const SUBSCRIPTIONS_MAX: usize = 200_000;
+/// Schedules of one tenant: the owner of the first partition looks at all of them.
+pub const SCHEDULES_MAX: usize = 1_000;
+/// The data of a schedule. It is read with its schedule, every few seconds.
+pub const SCHEDULE_DATA_BYTES_MAX: usize = 16 * 1024;
+/// What a schedule is for, in words.
+pub const SCHEDULE_DESCRIPTION_BYTES_MAX: usize = 1_024;
+/// The text of a cron schedule. Longer ones are not written by people.
+pub const CRON_BYTES_MAX: usize = 128;
+/// The name of a time zone. The longest one has 32.
+pub const TIMEZONE_BYTES_MAX: usize = 64;
+/// Shortest and longest interval of a schedule.
+pub const EVERY_MIN: Duration = Duration::from_secs(1);
+pub const EVERY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Times that a schedule catches up on at once, and that one backfill may ask for.
+pub const CATCH_UP_MAX: usize = 1_000;
+/// Coming times of a schedule that one request may ask for.
+pub const NEXT_TIMES_MAX: usize = 100;

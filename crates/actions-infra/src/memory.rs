@@ -17,6 +17,7 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
 use actions_domain::ports::leases::Vitals;
 use actions_domain::ports::store::IntakeRow;
+use actions_domain::schedule::{Schedule, ScheduleName};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::throttle::{Bucket, Holder, Scope};
@@ -29,15 +30,16 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod schedules;
 mod store;
 
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 
-/// The in-memory adapter of five ports.
+/// The in-memory adapter of six ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
-/// [`actions_domain::ports::permits::Permits`],
+/// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
@@ -106,6 +108,7 @@ struct Tables {
     /// All versions, oldest first.
     actions: BTreeMap<ActionId, Vec<Action>>,
     subscriptions: BTreeMap<(TenantId, SubscriptionId), Arc<Subscription>>,
+    schedules: BTreeMap<(TenantId, ScheduleName), Schedule>,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -187,6 +190,7 @@ impl Tables {
             controls: HashMap::new(),
             actions: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             queue_metrics: Vec::new(),
         }
     }

@@ -33,6 +33,7 @@ mod history;
 mod leases;
 mod permits;
 mod record;
+mod schedules;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
@@ -73,7 +74,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -95,6 +96,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("create permits", include_str!("../../../schema/postgres/0007_create_permits.sql")),
     ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
     ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
+    ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
 ];
 
 /// How to reach the database.

@@ -28,6 +28,7 @@ mod leases;
 mod migrate;
 mod permits;
 mod record;
+mod schedules;
 mod store;
 mod tend;
 

@@ -1,9 +1,10 @@
 //! Definitions that were stored and cannot be read, say by an older program or after an edit by hand.
 //!
 //! One of them must not hide all the others, and executions of it must not get lost: an action
-//! stays as one that cannot run, with the reason; a subscription is left out.
+//! stays as one that cannot run, with the reason; a subscription or schedule is left out.
 
 use actions_domain::action::{ActionName, ActionSpec, Health};
+use actions_domain::schedule::ScheduleSpec;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -25,6 +26,15 @@ pub(crate) fn subscription(id: uuid::Uuid, spec: &str) -> Option<SubscriptionSpe
     serde_json::from_str(spec)
         .inspect_err(|error| {
             warn!(subscription = %id, %error, "a subscription cannot be read and is left out");
+        })
+        .ok()
+}
+
+/// A schedule's specification. `None`: it cannot be read.
+pub(crate) fn schedule(name: &str, spec: &str) -> Option<ScheduleSpec> {
+    serde_json::from_str(spec)
+        .inspect_err(|error| {
+            warn!(schedule = name, %error, "a schedule cannot be read and is left out");
         })
         .ok()
 }

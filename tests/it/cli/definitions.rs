@@ -83,3 +83,30 @@ fn an_action_can_be_tried_and_switched() {
     assert_eq!(dev.run(&["action", "delete", "record", "-y"]).code, 0);
     assert_eq!(dev.run(&["action", "show", "record"]).code, 5);
 }
+
+#[test]
+fn a_schedule_is_made_looked_at_switched_and_deleted() {
+    let dev = Dev::ephemeral();
+    dev.file("a.yaml", GOOD);
+    assert_eq!(dev.run(&["apply", "-f", "a.yaml"]).code, 0);
+    let zone = ["--cron", "30 2 * * *", "--timezone", "Europe/Berlin"];
+    let create = ["schedule", "create", "nightly", "--action", "record", "n:=1.50"];
+    let made = dev.run(&[&create[..], &zone].concat());
+    assert!(made.out.starts_with("schedule nightly created; it fires next at 2"), "{made:?}");
+    assert_eq!(dev.run(&[&create[..], &zone].concat()).code, 6, "the name is taken");
+    assert_eq!(dev.run(&create).code, 2, "it needs its times");
+    let both = [&create[..], &zone, &["--every", "5m"]].concat();
+    assert_eq!(dev.run(&both).code, 2, "but one way only");
+
+    assert!(dev.run(&["schedule", "show", "nightly", "-o", "json"]).out.contains("1.5"));
+    assert_eq!(dev.run(&["schedule", "next", "nightly", "--count", "3"]).out.lines().count(), 4);
+    assert_eq!(dev.run(&["schedule", "pause", "nightly"]).out, "schedule nightly paused\n");
+    let fired = dev.run(&["schedule", "fire", "nightly", "-o", "json"]).json();
+    let id = fired["executions"][0].as_str().unwrap();
+    assert_eq!(dev.run(&["execution", "show", id]).code, 0);
+    let goes_on = dev.run(&["schedule", "resume", "nightly"]).out;
+    assert!(goes_on.starts_with("schedule nightly goes on; it fires next at 2"), "{goes_on}");
+    assert_eq!(dev.run(&["schedule", "ls", "-o", "name"]).out, "nightly\n");
+    assert_eq!(dev.run(&["schedule", "delete", "nightly", "--yes"]).code, 0);
+    assert_eq!(dev.run(&["schedule", "show", "nightly"]).code, 5);
+}

@@ -12,6 +12,7 @@ use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
@@ -183,16 +184,20 @@ pub(crate) struct Ports {
     pub permits: Arc<dyn Permits>,
     pub definitions: Arc<dyn Definitions>,
     pub history: Arc<dyn History>,
+    pub schedules: Arc<dyn Schedules>,
 }
 
 impl Ports {
-    fn of<T: Store + Leases + Permits + Definitions + History + 'static>(all: Arc<T>) -> Self {
+    fn of<T: Store + Leases + Permits + Definitions + History + Schedules + 'static>(
+        all: Arc<T>,
+    ) -> Self {
         Self {
             store: Arc::clone(&all) as _,
             leases: Arc::clone(&all) as _,
             permits: Arc::clone(&all) as _,
             definitions: Arc::clone(&all) as _,
-            history: all as _,
+            history: Arc::clone(&all) as _,
+            schedules: all as _,
         }
     }
 }

@@ -226,6 +226,7 @@ async fn app_over(
         store: faults.clone(),
         leases: faults.clone(),
         permits: faults.clone(),
+        schedules: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

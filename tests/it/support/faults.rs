@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
-use actions_domain::id::{EventId, NodeId};
+use actions_domain::id::{EventId, NodeId, TenantId};
+use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
+use actions_domain::schedule::{Progress, Schedule, ScheduleName, ScheduleSpec};
 use actions_domain::throttle::{Draw, Drawn, Share, ShareAsk};
 use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq};
 use actions_infra::memory::Memory;
@@ -172,5 +175,42 @@ impl Permits for Faults {
 
     async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
         self.call("draw", self.memory.draw(draws)).await
+    }
+}
+
+#[async_trait]
+impl Schedules for Faults {
+    async fn schedules(&self, tenant: Option<TenantId>) -> Result<Vec<Schedule>, StoreError> {
+        self.call("schedules", self.memory.schedules(tenant)).await
+    }
+
+    async fn save_schedule(
+        &self,
+        tenant: TenantId,
+        spec: &ScheduleSpec,
+        expected: Expected,
+        now: Timestamp,
+    ) -> Result<Schedule, DefinitionsError> {
+        self.memory.save_schedule(tenant, spec, expected, now).await
+    }
+
+    async fn delete_schedule(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        expected: Expected,
+    ) -> Result<(), DefinitionsError> {
+        self.memory.delete_schedule(tenant, name, expected).await
+    }
+
+    async fn note_progress(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        version: i64,
+        progress: &Progress,
+    ) -> Result<bool, StoreError> {
+        let noted = self.memory.note_progress(tenant, name, version, progress);
+        self.call("note_progress", noted).await
     }
 }

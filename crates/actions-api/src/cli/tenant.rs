@@ -65,13 +65,13 @@ pub(super) struct Pause {
 pub(super) struct Limits {
     #[arg(value_name = "SLUG")]
     slug: String,
-    /// Attempts that run at once, over all nodes
+    /// Attempts that run at once, over all nodes; 0 takes the limit away
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// Attempts that start in a minute, over all nodes
+    /// Attempts that start in a minute, over all nodes; 0 takes the limit away
     #[arg(long, value_name = "N")]
     per_minute: Option<u32>,
-    /// Attempts that start in an hour, over all nodes
+    /// Attempts that start in an hour, over all nodes; 0 takes the limit away
     #[arg(long, value_name = "N")]
     per_hour: Option<u32>,
     /// Turns that it gets where others get one
@@ -79,12 +79,14 @@ pub(super) struct Limits {
     weight: Option<u32>,
 }
 
-const LIMITS: [Column; 5] = [
+const LIMITS: [Column; 7] = [
     column("concurrency", "/limits/max_concurrent_executions"),
     column("per minute", "/limits/rate_limit_per_minute"),
     column("per hour", "/limits/rate_limit_per_hour"),
     column("weight", "/limits/weight"),
     column("paused", "/pause/at"),
+    column("by", "/pause/by"),
+    column("reason", "/pause/reason"),
 ];
 
 /// The path of a tenant's controls, whatever tenant the command line is set to.

@@ -9,8 +9,10 @@ use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
 use actions_app::commands::execute_action::ExecuteActionError;
+use actions_app::commands::fire_schedule::FireScheduleError;
 use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
 use actions_app::commands::save_action::SaveActionError;
+use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
 use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::ingress::IngressError;
@@ -20,8 +22,8 @@ use super::{
     ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CONDITION_INVALID,
     CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
     FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
-    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, STORE_PAUSE, STORE_UNAVAILABLE,
-    SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
+    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE,
+    STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -185,6 +187,38 @@ impl From<SaveSubscriptionError> for Problem {
             SaveSubscriptionError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
             SaveSubscriptionError::Definitions(error) => error.into(),
             SaveSubscriptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SaveScheduleError> for Problem {
+    fn from(error: SaveScheduleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SaveScheduleError::Forbidden(forbidden) => forbidden.into(),
+            SaveScheduleError::UnknownTenant => Self::not_found("tenant"),
+            SaveScheduleError::NotFound => Self::not_found("schedule"),
+            SaveScheduleError::Invalid(findings) => from_findings(&SCHEDULE_INVALID, findings),
+            SaveScheduleError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            SaveScheduleError::Definitions(error) => error.into(),
+            SaveScheduleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FireScheduleError> for Problem {
+    fn from(error: FireScheduleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            FireScheduleError::Forbidden(forbidden) => forbidden.into(),
+            FireScheduleError::Query(error) => error.into(),
+            FireScheduleError::Range | FireScheduleError::TooMany => {
+                Self::new(&PARAMETER_INVALID, &detail).with_error(FieldError::new("/to", detail))
+            }
+            FireScheduleError::Unreadable => Self::new(&SCHEDULE_INVALID, detail),
+            FireScheduleError::Execute(error) => error.into(),
+            FireScheduleError::Submit(error) => error.into(),
+            FireScheduleError::Store(error) => error.into(),
         }
     }
 }

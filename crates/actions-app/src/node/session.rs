@@ -19,6 +19,7 @@ use super::loader::Loader;
 use super::permit_keeper::PermitKeeper;
 use super::queue_metrics::QueueSampler;
 use super::scheduler::{Scheduler, SchedulerStatus};
+use super::timekeeper::Timekeeper;
 use super::watcher::Watcher;
 use super::writer::{Lost, Writer};
 use super::{DrainTimeout, NodeConfig};
@@ -98,6 +99,7 @@ fn start_loops(
     let sampler = QueueSampler { app: app.clone() };
     let (heard, hints) = mpsc::unbounded_channel();
     let listener = crate::hints::listen(app.ports.clone(), heard);
+    let timekeeper = Timekeeper::new(app.clone());
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -119,6 +121,7 @@ fn start_loops(
     });
     loops.spawn(mover.run());
     loops.spawn(sampler.run());
+    loops.spawn(timekeeper.run());
     loops
 }
 

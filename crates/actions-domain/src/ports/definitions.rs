@@ -41,6 +41,28 @@ pub enum Expected {
     Anything,
 }
 
+impl Expected {
+    /// Compares what the caller believes with the version that is there.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound` or `Stale`, as the caller was wrong.
+    pub fn check(
+        self,
+        what: &'static str,
+        name: &str,
+        current: Option<i64>,
+    ) -> Result<(), DefinitionsError> {
+        let name = || name.to_owned();
+        match (self, current) {
+            (Self::Anything, _) | (Self::Absent, None) => Ok(()),
+            (Self::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name() }),
+            (Self::Version(_), None) => Err(DefinitionsError::NotFound { what, name: name() }),
+            (Self::Version(version), Some(current)) if version == current => Ok(()),
+            (Self::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
+        }
+    }
+}
+
 /// All that changed in a tenant's definitions since some version.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes {

@@ -86,7 +86,7 @@ impl Definitions for Memory {
         let mut tables = self.tables();
         let current = tables.action_named(tenant, &spec.name).cloned();
         let name = spec.name.as_str();
-        expect("action", name, expected, current.as_ref().map(|action| action.version))?;
+        expected.check("action", name, current.as_ref().map(|action| action.version))?;
         let action = match current {
             Some(action) if action.spec == *spec => return Ok(action),
             Some(action) => Action {
@@ -122,7 +122,7 @@ impl Definitions for Memory {
         let Some(action) = tables.action_named(tenant, name).cloned() else {
             return Err(not_found("action", name.as_str()));
         };
-        expect("action", name.as_str(), expected, Some(action.version))?;
+        expected.check("action", name.as_str(), Some(action.version))?;
         let version = tables.next_version(tenant)?;
         for subscription in tables.subscriptions.values_mut() {
             if subscription.action == action.id && !subscription.deleted {
@@ -192,7 +192,7 @@ impl Definitions for Memory {
         let known = tables.subscriptions.get(&(tenant, id)).cloned();
         let current = known.filter(|subscription| !subscription.deleted);
         let version = current.as_ref().map(|subscription| subscription.version);
-        expect("subscription", &id.to_string(), expected, version)?;
+        expected.check("subscription", &id.to_string(), version)?;
         if let Some(current) = &current
             && current.action == action
             && current.spec == *spec
@@ -225,7 +225,7 @@ impl Definitions for Memory {
             .filter(|subscription| !subscription.deleted)
             .map(|subscription| subscription.version)
             .ok_or_else(|| not_found("subscription", &id.to_string()))?;
-        expect("subscription", &id.to_string(), expected, Some(current))?;
+        expected.check("subscription", &id.to_string(), Some(current))?;
         let version = tables.next_version(tenant)?;
         if let Some(subscription) = tables.subscriptions.get_mut(&(tenant, id)) {
             delete_subscription(Arc::make_mut(subscription), version, now);
@@ -270,22 +270,6 @@ fn delete_subscription(subscription: &mut Subscription, version: i64, now: Times
     subscription.version = version;
     subscription.updated_at = now;
     subscription.deleted = true;
-}
-
-/// Compares what the caller believes with what is there.
-fn expect(
-    what: &'static str,
-    name: &str,
-    expected: Expected,
-    current: Option<i64>,
-) -> Result<(), DefinitionsError> {
-    match (expected, current) {
-        (Expected::Anything, _) | (Expected::Absent, None) => Ok(()),
-        (Expected::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name.to_owned() }),
-        (Expected::Version(_), None) => Err(not_found(what, name)),
-        (Expected::Version(version), Some(current)) if version == current => Ok(()),
-        (Expected::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
-    }
 }
 
 fn not_found(what: &'static str, name: &str) -> DefinitionsError {

@@ -102,7 +102,7 @@ impl Definitions for Postgres {
         let name = spec.name.as_str();
         let mut tx = self.lock_tenant(tenant).await?;
         let current = action_by_name(&mut tx, tenant, &spec.name).await?;
-        expect("action", name, expected, current.as_ref().map(|action| action.version))?;
+        expected.check("action", name, current.as_ref().map(|action| action.version))?;
         let (known, health) = match current {
             Some(action) if action.spec == *spec => return Ok(action),
             Some(action) => (Some(action.id), action.health),
@@ -123,7 +123,7 @@ impl Definitions for Postgres {
         let mut tx = self.lock_tenant(tenant).await?;
         let current = action_by_name(&mut tx, tenant, name).await?;
         let current = current.ok_or_else(|| not_found("action", name.as_str()))?;
-        expect("action", name.as_str(), expected, Some(current.version))?;
+        expected.check("action", name.as_str(), Some(current.version))?;
         let next = NextAction {
             tenant,
             known: Some(current.id),
@@ -204,7 +204,7 @@ impl Definitions for Postgres {
         let known = subscription(&mut tx, tenant, id).await?;
         let current = known.filter(|subscription| !subscription.deleted);
         let version = current.as_ref().map(|subscription| subscription.version);
-        expect("subscription", &name, expected, version)?;
+        expected.check("subscription", &name, version)?;
         if let Some(current) = current
             && current.action == action
             && current.spec == *spec
@@ -228,7 +228,7 @@ impl Definitions for Postgres {
             .await?
             .filter(|subscription| !subscription.deleted)
             .ok_or_else(|| not_found("subscription", &name))?;
-        expect("subscription", &name, expected, Some(current.version))?;
+        expected.check("subscription", &name, Some(current.version))?;
         let deleted =
             write_subscription(&mut tx, tenant, id, current.action, &current.spec, true).await?;
         tx.commit().await.map_err(write_error)?;
@@ -238,7 +238,10 @@ impl Definitions for Postgres {
 
 impl Postgres {
     /// Begins a change of a tenant's definitions. Dropped without a commit, nothing happened.
-    async fn lock_tenant(&self, tenant: TenantId) -> Result<Transaction, DefinitionsError> {
+    pub(super) async fn lock_tenant(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Transaction, DefinitionsError> {
         let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
         let found: Option<i32> = sqlx::query_scalar(include_str!("definitions/lock_tenant.sql"))
             .bind(tenant.0)
@@ -352,22 +355,6 @@ fn is_taken(error: &sqlx::Error) -> bool {
     let names = ["tenant_slug", "tenant_uuid", "action_name", "action_uuid"];
     constraint(error).is_some_and(|name| names.contains(&name))
         || error.as_database_error().and_then(|refusal| refusal.code()).as_deref() == Some("42P06")
-}
-
-/// Compares what the caller believes with what is there.
-fn expect(
-    what: &'static str,
-    name: &str,
-    expected: Expected,
-    current: Option<i64>,
-) -> Result<(), DefinitionsError> {
-    match (expected, current) {
-        (Expected::Anything, _) | (Expected::Absent, None) => Ok(()),
-        (Expected::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name.to_owned() }),
-        (Expected::Version(_), None) => Err(not_found(what, name)),
-        (Expected::Version(version), Some(current)) if version == current => Ok(()),
-        (Expected::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
-    }
 }
 
 fn not_found(what: &'static str, name: &str) -> DefinitionsError {

@@ -115,7 +115,7 @@ impl Definitions for SqliteStore {
         let now = self.clock.now();
         let current = find_action_named(&mut tx, tenant, &spec.name).await?;
         let name = spec.name.as_str();
-        expect("action", name, expected, current.as_ref().map(|action| action.version))?;
+        expected.check("action", name, current.as_ref().map(|action| action.version))?;
         let action = match current {
             Some(action) if action.spec == *spec => return Ok(action),
             Some(action) => {
@@ -143,7 +143,7 @@ impl Definitions for SqliteStore {
         let action = find_action_named(&mut tx, tenant, name)
             .await?
             .ok_or_else(|| not_found("action", name.as_str()))?;
-        expect("action", name.as_str(), expected, Some(action.version))?;
+        expected.check("action", name.as_str(), Some(action.version))?;
         let version = next_version(&mut tx, tenant).await?;
         let text = "update engine_subscription set deleted = 1, version = ?, updated_at = ?
             where action = ? and deleted = 0";
@@ -221,7 +221,7 @@ impl Definitions for SqliteStore {
         }
         let current = find_subscription(&mut tx, tenant, id).await?;
         let version = current.as_ref().map(|subscription| subscription.version);
-        expect("subscription", &id.to_string(), expected, version)?;
+        expected.check("subscription", &id.to_string(), version)?;
         let is_same = |current: &Subscription| current.action == action && current.spec == *spec;
         let created_at = match current {
             Some(current) if is_same(&current) => return Ok(current),
@@ -254,7 +254,7 @@ impl Definitions for SqliteStore {
         let current = find_subscription(&mut tx, tenant, id)
             .await?
             .ok_or_else(|| not_found("subscription", &id.to_string()))?;
-        expect("subscription", &id.to_string(), expected, Some(current.version))?;
+        expected.check("subscription", &id.to_string(), Some(current.version))?;
         let version = next_version(&mut tx, tenant).await?;
         let deleted = Subscription { version, updated_at: now, deleted: true, ..current };
         write_subscription(&mut tx, &deleted).await?;
@@ -406,22 +406,6 @@ async fn write_subscription(
         .await
         .map_err(store_error)?;
     Ok(())
-}
-
-/// Compares what the caller believes with what is there.
-fn expect(
-    what: &'static str,
-    name: &str,
-    expected: Expected,
-    current: Option<i64>,
-) -> Result<(), DefinitionsError> {
-    match (expected, current) {
-        (Expected::Anything, _) | (Expected::Absent, None) => Ok(()),
-        (Expected::Absent, Some(_)) => Err(DefinitionsError::Exists { name: name.to_owned() }),
-        (Expected::Version(_), None) => Err(not_found(what, name)),
-        (Expected::Version(version), Some(current)) if version == current => Ok(()),
-        (Expected::Version(_), Some(current)) => Err(DefinitionsError::Stale { current }),
-    }
 }
 
 fn not_found(what: &'static str, name: &str) -> DefinitionsError {

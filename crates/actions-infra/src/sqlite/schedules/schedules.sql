@@ -1,0 +1,3 @@
+select * from engine_schedule
+where ?1 is null or tenant = ?1
+order by tenant, name
