@@ -90,7 +90,7 @@ fn a_schedule_is_made_looked_at_switched_and_deleted() {
     dev.file("a.yaml", GOOD);
     assert_eq!(dev.run(&["apply", "-f", "a.yaml"]).code, 0);
     let zone = ["--cron", "30 2 * * *", "--timezone", "Europe/Berlin"];
-    let create = ["schedule", "create", "nightly", "--action", "record", "n:=1.50"];
+    let create = ["schedule", "create", "nightly", "--action", "record", "n:=1.5"];
     let made = dev.run(&[&create[..], &zone].concat());
     assert!(made.out.starts_with("schedule nightly created; it fires next at 2"), "{made:?}");
     assert_eq!(dev.run(&[&create[..], &zone].concat()).code, 6, "the name is taken");

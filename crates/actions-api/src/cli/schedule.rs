@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::client::Call;
@@ -91,8 +91,8 @@ enum Overlap {
 ///   actions schedule create launch --action announce --at 2030-01-01T09:00:00Z text=hello
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-#[group(id = "when", required = true, multiple = false, args = ["cron", "every", "at"])]
-#[group(id = "target", required = true, multiple = false, args = ["action", "event"])]
+#[command(group = ArgGroup::new("when").required(true).args(["cron", "every", "at"]))]
+#[command(group = ArgGroup::new("target").required(true).args(["action", "event"]))]
 pub(super) struct Create {
     #[arg(value_name = "NAME")]
     name: String,
