@@ -6,3 +6,4 @@ mod exits;
 mod help;
 mod life;
 mod program;
+mod traces;

@@ -37,3 +37,4 @@ mod leases;
 mod permits;
 mod schedules;
 mod store;
+mod traces;

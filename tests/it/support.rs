@@ -4,6 +4,7 @@ pub mod app;
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod collector;
 pub mod engine;
 pub mod faults;
 pub mod postgres;

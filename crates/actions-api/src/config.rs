@@ -169,6 +169,31 @@ pub(crate) struct LogConfig {
     pub(crate) format: Option<LogFormat>,
 }
 
+/// A collector of traces, and what it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TracesConfig {
+    pub(crate) endpoint: String,
+    headers: Option<Secret>,
+    pub(crate) service: String,
+    /// Of a million traces that begin here, so many are kept.
+    pub(crate) kept_ppm: u32,
+}
+
+impl TracesConfig {
+    /// What is sent with each request.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nobody sends traces"))]
+    pub(crate) fn headers(&self) -> std::collections::HashMap<String, String> {
+        let headers = self.headers.iter().flat_map(|headers| pairs(headers.expose()));
+        headers.flatten().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+/// `name=value` pairs joined by commas. `None` stands for what is no pair.
+fn pairs(raw: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
+    let parts = raw.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').map(|(name, value)| (name.trim(), value.trim())))
+}
+
 /// What is needed to put an engine together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EngineConfig {
@@ -181,6 +206,8 @@ pub(crate) struct EngineConfig {
     pub(crate) sqlite_size_max: Option<u64>,
     /// Days of history. `None` keeps everything.
     pub(crate) keep_days: Option<u16>,
+    /// Where traces go. `None`: nobody keeps them.
+    pub(crate) traces: Option<TracesConfig>,
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
     pub(crate) node_name: String,
@@ -299,6 +326,7 @@ impl Reader<'_> {
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
+        let traces = self.traces();
         let egress_allow = self.parse("egress_allow", networks);
         let role = self.parse("role", role);
         let slots = self.parse("slots", slots);
@@ -330,6 +358,7 @@ impl Reader<'_> {
             durability: durability?,
             sqlite_size_max,
             keep_days: keep_days?,
+            traces,
             egress_allow: egress_allow?,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
             role: role?,
@@ -339,6 +368,21 @@ impl Reader<'_> {
             drain_timeout: drain_timeout?,
             window_bytes: window_bytes?,
         })
+    }
+
+    fn traces(&mut self) -> Option<TracesConfig> {
+        let endpoint = self.optional("otlp_endpoint", http_url);
+        let headers = self.optional("otlp_headers", otlp_headers);
+        let service = self.parse("service_name", |raw| Ok(raw.to_owned()));
+        let kept_ppm = self.parse("trace_ratio", ratio);
+        let endpoint = endpoint?;
+        if !crate::wiring::CAN_TRACE {
+            self.problem(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without the feature otlp"
+                    .to_owned(),
+            );
+        }
+        Some(TracesConfig { endpoint, headers, service: service?, kept_ppm: kept_ppm? })
     }
 
     fn parse<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -372,6 +416,28 @@ fn listen(raw: &str) -> Result<SocketAddr, String> {
 fn redis_url(raw: &str) -> Result<Secret, String> {
     crate::wiring::check_redis_url(raw)?;
     Ok(Secret::new(raw.to_owned()))
+}
+
+fn http_url(raw: &str) -> Result<String, String> {
+    match url::Url::parse(raw) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(raw.to_owned()),
+        _ => Err("expected an http or https URL, like http://127.0.0.1:4318".to_owned()),
+    }
+}
+
+fn otlp_headers(raw: &str) -> Result<Secret, String> {
+    if pairs(raw).all(|pair| pair.is_some_and(|(name, _)| !name.is_empty())) {
+        return Ok(Secret::new(raw.to_owned()));
+    }
+    Err("expected name=value pairs joined by commas".to_owned())
+}
+
+/// A share, in millionths.
+fn ratio(raw: &str) -> Result<u32, String> {
+    match raw.trim().parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok((ratio * 1e6).round() as u32),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
 }
 
 fn rate_ledger(raw: &str) -> Result<RateLedger, String> {

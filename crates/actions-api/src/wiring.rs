@@ -22,6 +22,7 @@ use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
 
+use self::traces::Collector;
 use crate::config::{self, Database, EngineConfig, RateLedger};
 
 pub use actions_handlers::functions::{Fail, RegisterError};
@@ -29,8 +30,10 @@ pub use actions_handlers::functions::{Fail, RegisterError};
 pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
 
 mod intake;
+mod traces;
 
 pub use intake::{EmitInError, Leaving, UserTransaction};
+pub(crate) use traces::CAN_TRACE;
 
 /// The oldest Redis whose streams tell all that we ask.
 const REDIS_VERSION_MIN: u32 = 7;
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     /// A stream that other programs put events into.
     pub(crate) stream: Option<Arc<dyn EventStream>>,
     backend: Backend,
+    collector: Collector,
 }
 
 /// The open store, for what only its own technology can do.
@@ -70,6 +74,8 @@ pub enum WiringError {
     Egress(#[from] EgressError),
     #[error("the URL of Redis cannot be used: {0}")]
     Redis(String),
+    #[error("traces cannot be sent: {0}")]
+    Traces(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -96,9 +102,11 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
         ports.permits = Arc::new(RedisPermits::new(redis, ports.permits, clock));
     }
+    let collector = Collector::start(config).map_err(WiringError::Traces)?;
+    ports.traces = collector.port();
     let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
-    Ok(Engine { app, functions, stream, backend })
+    Ok(Engine { app, functions, stream, backend, collector })
 }
 
 /// Redis, where one is named. It need not be there.
@@ -151,6 +159,7 @@ fn ports(
                 schemas,
                 hints,
                 schedules: store,
+                traces: None,
             }
         }};
     }
@@ -246,6 +255,7 @@ impl WiringError {
             | Self::Sqlite(_)
             | Self::Egress(_)
             | Self::Redis(_)
+            | Self::Traces(_)
             | Self::Network { .. } => false,
         }
     }
@@ -314,6 +324,7 @@ impl Engine {
 
     /// Closes the store after everything that was running has ended.
     pub(crate) async fn close(self) {
+        self.collector.close().await;
         match &self.backend {
             Backend::Sqlite(store) => store.close().await,
             Backend::Postgres(store) => store.close().await,

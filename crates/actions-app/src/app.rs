@@ -13,6 +13,7 @@ use actions_domain::ports::permits::Permits;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
+use actions_domain::ports::traces::Traces;
 
 use tokio::sync::Notify;
 
@@ -37,6 +38,8 @@ pub struct Ports {
     pub schemas: Arc<dyn Schemas>,
     pub hints: Arc<dyn Hints>,
     pub schedules: Arc<dyn Schedules>,
+    /// `None`: nobody keeps traces.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.

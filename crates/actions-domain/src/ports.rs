@@ -29,3 +29,5 @@ pub mod schedules;
 pub mod schemas;
 /// Where the engine's work is kept: the one write.
 pub mod store;
+/// Where spans go.
+pub mod traces;

@@ -3,6 +3,10 @@
 
 use uuid::Uuid;
 
+mod spans;
+
+pub use spans::{MatchedAt, Span, SpanKind, SpanValue, of_event, of_execution};
+
 /// A valid `traceparent` of version 00: `00-<trace>-<span>-<flags>`, in lower-case hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent<'a> {
@@ -32,13 +36,37 @@ impl<'a> TraceParent<'a> {
         is_valid.then_some(Self { trace, span, flags })
     }
 
+    /// The header of a trace that begins with this event.
+    pub fn begin(event: Uuid) -> String {
+        let span = u64::from_be_bytes(spans::derived(&[b"event", event.as_bytes()]));
+        format!("00-{}-{span:016x}-01", event.simple())
+    }
+
     pub fn trace(&self) -> &'a str {
         self.trace
+    }
+
+    /// Whether whoever began the trace keeps it.
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(self.flags, 16).is_ok_and(|flags| flags & 1 == 1)
+    }
+
+    fn trace_bytes(&self) -> [u8; 16] {
+        u128::from_str_radix(self.trace, 16).unwrap_or_default().to_be_bytes()
+    }
+
+    fn span_bytes(&self) -> [u8; 8] {
+        u64::from_str_radix(self.span, 16).unwrap_or_default().to_be_bytes()
     }
 
     /// The header of a call that attempt `attempt` of an execution makes: the same trace, and a
     /// span that is the same whenever this attempt is spoken of.
     pub fn of_attempt(&self, execution: Uuid, attempt: u32) -> String {
+        let span = self.attempt_span(execution, attempt);
+        format!("00-{}-{span:016x}-{}", self.trace, self.flags)
+    }
+
+    fn attempt_span(&self, execution: Uuid, attempt: u32) -> u64 {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.span.as_bytes());
         hasher.update(execution.as_bytes());
@@ -46,8 +74,7 @@ impl<'a> TraceParent<'a> {
         let mut span = [0; 8];
         span.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         // A span of zeros would be no span.
-        let span = u64::from_le_bytes(span).max(1);
-        format!("00-{}-{span:016x}-{}", self.trace, self.flags)
+        u64::from_le_bytes(span).max(1)
     }
 }
 

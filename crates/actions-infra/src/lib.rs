@@ -3,6 +3,8 @@
 
 pub mod matching;
 pub mod memory;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod postgres;
 pub mod redis;
 pub mod schemas;

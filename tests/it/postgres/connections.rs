@@ -51,6 +51,8 @@ async fn slow_readers_of_history_hold_up_no_beat_and_no_commit() {
 #[tokio::test]
 async fn flushes_that_take_long_hold_up_no_beat() {
     const FLUSHES: u32 = 8;
+    /// As many as there are connections for them.
+    const AT_ONCE: i64 = 4;
     let database = open().await;
     let store = connect(&database.url).await;
     let mut somebody = outsider(&database).await;
@@ -64,7 +66,7 @@ async fn flushes_that_take_long_hold_up_no_beat() {
         let store = store.clone();
         flushes.spawn(async move { store.commit(submission(Part(0), None).1).await });
     }
-    database.until_waiting(1).await;
+    database.until_waiting(AT_ONCE).await;
 
     let beat = store.beat(database.node, &Vitals::default()).await;
     table.rollback().await.unwrap();

@@ -228,6 +228,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         rate_ledger: RateLedger::Database,
         sqlite_size_max: None,
         keep_days: None,
+        traces: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
         role: Role::All,

@@ -177,6 +177,35 @@ pub(crate) const ENGINE: &[Setting] = &[
         "networks that calls may reach although they are not public, joined by commas",
     ),
     Setting::engine(
+        "otlp_endpoint",
+        Some(("otlp-endpoint", "URL")),
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "a collector of traces, by OTLP over HTTP; without one no traces are kept",
+    ),
+    Setting::engine(
+        "otlp_headers",
+        None,
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        None,
+        "name=value pairs joined by commas, sent to the collector of traces",
+    )
+    .secret(),
+    Setting::engine(
+        "service_name",
+        Some(("service-name", "NAME")),
+        "OTEL_SERVICE_NAME",
+        Some("actions"),
+        "what traces call this process's service",
+    ),
+    Setting::engine(
+        "trace_ratio",
+        Some(("trace-ratio", "SHARE")),
+        "OTEL_TRACES_SAMPLER_ARG",
+        Some("1"),
+        "of the traces that begin here, how many are kept, 0 to 1; what began elsewhere says so itself",
+    ),
+    Setting::engine(
         "log",
         Some(("log", "FILTER")),
         "ACTIONS_LOG",

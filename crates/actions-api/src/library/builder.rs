@@ -165,6 +165,7 @@ impl Builder {
             rate_ledger: RateLedger::Database,
             sqlite_size_max: None,
             keep_days: self.keep_days,
+            traces: None,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
             role: Role::All,

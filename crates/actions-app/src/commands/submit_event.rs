@@ -15,6 +15,7 @@ use actions_domain::limits::{
     EVENT_BYTES_MAX, FAN_OUT_MAX, SCHEDULE_AHEAD_MAX,
 };
 use actions_domain::ports::store::StoreError;
+use actions_domain::trace::{MatchedAt, Span, TraceParent, of_event};
 use actions_domain::work::{
     Dedupe, Ingest, Ingested, Part, RequestKey, Submission, Submitted, Work,
 };
@@ -140,7 +141,9 @@ pub async fn submit_events(
     }
 
     for round in 0..MATCH_AGAIN_MAX {
+        let began = app.ports.clock.now();
         let drafts = match_all(app, &definitions, &events)?;
+        let matched = (began, app.ports.clock.now());
         let submission = Submission {
             request: request.idempotency.as_ref().map(Idempotency::request),
             ..Submission::new(request.tenant, Some(drafts.defs), drafts.ingests)
@@ -149,6 +152,7 @@ pub async fn submit_events(
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
             Submitted::Mismatch => return Err(SubmitEventsError::IdempotencyMismatch),
             Submitted::Accepted(ingested) => {
+                trace(app, &definitions, &events, &drafts.executions, matched, &ingested);
                 // An earlier round may have been written all the same, with other executions.
                 let own = (round == 0).then_some(drafts.executions);
                 return answers(app, request.tenant, &events, own, &ingested).await;
@@ -224,15 +228,46 @@ fn event_of(
     new: NewEvent,
     now: Timestamp,
 ) -> Event {
+    let id = EventId::mint(now, app.ports.dice.bytes());
+    let mut attributes = new.attributes;
+    if attributes.traceparent.is_none()
+        && app.ports.traces.as_ref().is_some_and(|traces| traces.begins_with(id.0))
+    {
+        attributes.traceparent = Some(TraceParent::begin(id.0));
+    }
     Event {
-        id: EventId::mint(now, app.ports.dice.bytes()),
+        id,
         tenant,
         event_type: new.event_type,
         source: new.source.unwrap_or_else(|| caller.actor.clone()),
         external_id: new.external_id,
         accepted_at: now,
         data: new.data,
-        attributes: new.attributes,
+        attributes,
+    }
+}
+
+/// Tells who keeps traces what was stored just now.
+fn trace(
+    app: &App,
+    definitions: &TenantDefinitions,
+    events: &[(Option<Duration>, Arc<Event>)],
+    executions: &[Vec<AcceptedExecution>],
+    (began, ended): (Timestamp, Timestamp),
+    ingested: &[Ingested],
+) {
+    let Some(traces) = &app.ports.traces else { return };
+    let stored_at = app.ports.clock.now();
+    let tenant = definitions.tenant.slug.as_str();
+    let stored = events.iter().zip(executions).zip(ingested);
+    let stored = stored.filter(|(_, ingested)| matches!(ingested, Ingested::Stored));
+    let spans = stored.flat_map(|(((_, event), executions), _)| {
+        let matched = MatchedAt { began, ended, actions: executions.len() };
+        of_event(event, tenant, matched, stored_at)
+    });
+    let spans: Vec<Span> = spans.collect();
+    if !spans.is_empty() {
+        traces.record(spans);
     }
 }
 

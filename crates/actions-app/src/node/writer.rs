@@ -10,6 +10,7 @@ use actions_domain::execution::{Fault, Status};
 use actions_domain::id::{ExecutionId, NodeId};
 use actions_domain::limits::FLUSH_BYTES_MAX;
 use actions_domain::ports::store::StoreError;
+use actions_domain::trace::of_execution;
 use actions_domain::work::{Commit, Fence, Finish, Item, Later, Submission, Submitted};
 use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, mpsc};
@@ -236,6 +237,7 @@ impl Writer {
                 }
                 Write::Finish { finish, .. } => {
                     count(&finish);
+                    self.trace(&finish);
                     if finish.error.as_ref().is_some_and(|fault| fault.disables) {
                         let work = &finish.item.work;
                         gone_actions.push((work.tenant, work.action, work.defs));
@@ -256,6 +258,18 @@ impl Writer {
         self.republish(submissions, receipt).await;
         for (tenant, action, defs) in gone_actions {
             crate::commands::disable_action::disable_gone(&self.app, tenant, action, defs).await;
+        }
+    }
+
+    fn trace(&self, finish: &Finish) {
+        let Some(traces) = &self.app.ports.traces else { return };
+        let work = &finish.item.work;
+        let Some(known) = self.app.catalogue.find(work.tenant) else { return };
+        let action = known.action(work.action);
+        let action = action.as_ref().map_or("", |action| action.spec.name.as_str());
+        let spans = of_execution(finish, known.tenant.slug.as_str(), action);
+        if !spans.is_empty() {
+            traces.record(spans);
         }
     }
 

@@ -71,7 +71,7 @@ impl Handler for FailOnce {
         let mut failed_at = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         if call.attempt == 1 {
             failed_at.insert(call.execution, now);
-            return Outcome::Retry(Fault::handler("bench.failed", "the first attempt fails"));
+            return Outcome::Retry(Fault::handler("function.failed", "the first attempt fails"));
         }
         if let Some(failed_at) = failed_at.remove(&call.execution) {
             let after = (now - failed_at).to_std().unwrap_or_default();
