@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::event::{Attributes, Event, EventType};
+use actions_domain::execution::report::Reporter;
 use actions_domain::execution::{Fault, Outcome};
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
@@ -69,6 +70,8 @@ fn job(config: Value, input: Value) -> Call {
         queued_at: now - chrono::TimeDelta::seconds(2),
         started_at: now,
         timeout: Duration::from_secs(20),
+        checkpoint: None,
+        reporter: Reporter::default(),
     }
 }
 

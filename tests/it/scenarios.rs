@@ -5,6 +5,7 @@ mod flushes;
 mod full_disk;
 mod hints;
 mod intake;
+mod long_work;
 mod node_loss;
 mod outage;
 mod redis;

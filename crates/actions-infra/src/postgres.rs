@@ -74,7 +74,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -97,6 +97,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
     ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
     ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
+    ("create reports", include_str!("../../../schema/postgres/0011_create_reports.sql")),
 ];
 
 /// How to reach the database.

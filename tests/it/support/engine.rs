@@ -18,7 +18,7 @@ use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
-use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
+use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler, Probe};
 use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::{Memory, MemoryHints};
 use async_trait::async_trait;
@@ -242,6 +242,7 @@ async fn app_over(
 pub struct Script {
     descriptor: Descriptor,
     answers: Mutex<VecDeque<Answer>>,
+    probes: Mutex<VecDeque<Probe>>,
     calls: Mutex<Vec<Call>>,
     overlap: Mutex<Overlap>,
 }
@@ -267,6 +268,11 @@ impl Script {
     /// The answers to the next calls. Afterwards every call succeeds.
     pub fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.answers.lock().unwrap().extend(answers);
+    }
+
+    /// What the next probes find out. Afterwards they cannot tell.
+    pub fn find(&self, probes: impl IntoIterator<Item = Probe>) {
+        self.probes.lock().unwrap().extend(probes);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -297,6 +303,7 @@ impl Default for Script {
         Self {
             descriptor,
             answers: Mutex::default(),
+            probes: Mutex::default(),
             calls: Mutex::default(),
             overlap: Mutex::default(),
         }
@@ -307,6 +314,10 @@ impl Default for Script {
 impl Handler for Script {
     fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    async fn probe(&self, _call: &Call) -> Probe {
+        self.probes.lock().unwrap().pop_front().unwrap_or(Probe::CannotTell)
     }
 
     async fn execute(&self, call: &Call) -> Outcome {
