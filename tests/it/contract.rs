@@ -35,5 +35,6 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod schedules;
 mod store;

@@ -9,6 +9,7 @@ mod long_work;
 mod node_loss;
 mod outage;
 mod redis;
+mod remote_worker;
 mod restart;
 mod retries;
 mod running;

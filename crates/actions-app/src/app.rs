@@ -10,6 +10,7 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
@@ -37,6 +38,7 @@ pub struct Ports {
     pub schemas: Arc<dyn Schemas>,
     pub hints: Arc<dyn Hints>,
     pub schedules: Arc<dyn Schedules>,
+    pub pull_queue: Arc<dyn PullQueue>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.

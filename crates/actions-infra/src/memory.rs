@@ -31,11 +31,13 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod schedules;
 mod store;
 
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
+pub use pull_queue::MemoryPullQueue;
 
 /// The in-memory adapter of six ports.
 ///

@@ -32,6 +32,7 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod record;
 mod schedules;
 mod store;
@@ -74,7 +75,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 11] = [
+const MIGRATIONS: [(&str, &str); 12] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -98,6 +99,7 @@ const MIGRATIONS: [(&str, &str); 11] = [
     ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
     ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
     ("create reports", include_str!("../../../schema/postgres/0011_create_reports.sql")),
+    ("create pull queue", include_str!("../../../schema/postgres/0012_create_pull_queue.sql")),
 ];
 
 /// How to reach the database.

@@ -19,8 +19,10 @@ use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler, Probe};
+use actions_domain::ports::pull_queue::PullQueue;
+use actions_handlers::worker::WorkerPull;
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::{Memory, MemoryHints};
+use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -41,6 +43,8 @@ pub struct TestEngine {
     pub script: Arc<Script>,
     pub tenant: TenantId,
     pub faults: Arc<Faults>,
+    /// Of remote workers. It outlives a process, as a server would.
+    pub tasks: Arc<MemoryPullQueue>,
     memory: Arc<Memory>,
     hints: MemoryHints,
     node: Option<Node>,
@@ -53,11 +57,21 @@ impl TestEngine {
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
         let hints = MemoryHints::default();
-        let app = app_over(&memory, &faults, &clock, &script, &hints).await;
+        let tasks = Arc::new(MemoryPullQueue::new(clock.clone()));
+        let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints).await;
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
-        let mut engine =
-            Self { app, clock, script, tenant: tenant.id, faults, memory, hints, node: None };
+        let mut engine = Self {
+            app,
+            clock,
+            script,
+            tenant: tenant.id,
+            faults,
+            tasks,
+            memory,
+            hints,
+            node: None,
+        };
         engine.start_node().await;
         engine
     }
@@ -90,8 +104,15 @@ impl TestEngine {
 
     /// Another process over the same store, in which no node runs.
     pub async fn other_process(&self) -> App {
-        let app =
-            app_over(&self.memory, &self.faults, &self.clock, &self.script, &self.hints).await;
+        let app = app_over(
+            &self.memory,
+            &self.faults,
+            &self.clock,
+            &self.script,
+            &self.tasks,
+            &self.hints,
+        )
+        .await;
         app.catalogue.refresh_all().await.unwrap();
         app
     }
@@ -216,9 +237,12 @@ async fn app_over(
     faults: &Arc<Faults>,
     clock: &Arc<HeldClock>,
     script: &Arc<Script>,
+    tasks: &Arc<MemoryPullQueue>,
     hints: &MemoryHints,
 ) -> App {
-    let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>]));
+    let pull_queue: Arc<dyn PullQueue> = tasks.clone();
+    let pull = Arc::new(WorkerPull::new(pull_queue.clone(), clock.clone()));
+    let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>, pull]));
     let installed = handlers.clone();
     let ports = Ports {
         clock: clock.clone(),
@@ -227,6 +251,7 @@ async fn app_over(
         leases: faults.clone(),
         permits: faults.clone(),
         schedules: faults.clone(),
+        pull_queue,
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),
