@@ -80,6 +80,7 @@ pub(crate) struct ExecutionView {
     output: Option<Json>,
     /// The size of the output, also where it is left out.
     output_bytes: Option<usize>,
+    /// Why it failed, or why its last attempt did while it waits for the next.
     error: Option<FaultView>,
     /// What its attempts have told, while it is not over. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,11 +181,11 @@ pub(crate) struct WhyView {
     id: Uuid,
     #[schema(value_type = String)]
     status: Status,
-    /// `time`, `key`, `action`, `slot`, `node`, `running` or `ended`.
+    /// `time`, `key`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
     waits_for: &'static str,
     because: String,
     /// The setting that causes it.
-    setting: Option<&'static str>,
+    setting: Option<String>,
     until: Option<Time>,
     /// Who holds the key.
     holder: Option<Uuid>,
@@ -236,7 +237,7 @@ impl ExecutionView {
             input_bytes: bytes(execution.input.as_ref(), execution.left_out.input),
             output: execution.output.clone(),
             output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
-            error: execution.error.as_ref().map(FaultView::from),
+            error: error_of(execution).map(FaultView::from),
             report: None,
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
         }
@@ -248,6 +249,11 @@ impl From<Report> for ReportView {
         let Report { attempt, told_at, progress, note, checkpoint } = report;
         Self { attempt, told_at: told_at.into(), progress, note, checkpoint }
     }
+}
+
+fn error_of(execution: &Execution) -> Option<&Fault> {
+    let last = || execution.attempts.last().filter(|_| !execution.status.is_final());
+    execution.error.as_ref().or_else(|| last()?.error.as_ref())
 }
 
 fn bytes(payload: Option<&Json>, left_out: Option<usize>) -> Option<usize> {
