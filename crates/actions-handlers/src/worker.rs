@@ -15,7 +15,7 @@ use tracing::warn;
 use actions_domain::execution::{ErrorClass, Fault, Outcome, Output};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
-use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, Handler};
+use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, Handler, REPEATS};
 use actions_domain::ports::pull_queue::{Answer, PullQueue, QueueName, Seen, Task};
 
 use crate::config::{About, checked, descriptor, parse_config, reject, to_value};
@@ -52,7 +52,7 @@ impl WorkerPull {
             aliases: &[],
             title: "Leave a task for a worker in any language",
             handler_type: "native",
-            capabilities: &["async", "idempotency_key", "checkpoints"],
+            capabilities: &["async", "idempotency_key", "checkpoints", REPEATS],
             action_types: &[],
             delivery: Delivery::AtLeastOnce,
         });

@@ -213,10 +213,17 @@ async fn what_cannot_be_is_refused_with_its_place() {
     let failed = json!({ "token": claimed["token"], "message": "no", "code": "No Code" });
     assert_eq!(pull(&app, "fail", failed).await.problem(), "400 parameter.invalid /code");
     assert_eq!(with("extend", "token", json!("nonsense")).await, "409 claim.over");
-    let action = json!({ "handler": "worker.pull", "config": { "queue": "a:b" } });
-    let mut body = json!({ "name": "bad", "action_type": "custom", "event_patterns": ["a.b"] });
-    body["handler"] = action["handler"].clone();
-    body["config"] = action["config"].clone();
+    let mut body = json!({
+        "name": "bad",
+        "action_type": "custom",
+        "handler": "worker.pull",
+        "config": { "queue": "images" },
+        "delivery": "at_most_once",
+    });
+    // A silent worker's task goes to another one, in the same attempt.
+    assert_eq!(app.post("actions", body.clone()).await.problem(), "422 action.invalid /delivery");
+    body["delivery"] = json!("at_least_once");
+    body["config"]["queue"] = json!("a:b");
     assert_eq!(app.post("actions", body).await.problem(), "422 config.invalid /config/queue");
 }
 

@@ -40,19 +40,25 @@ pub(crate) struct Running {
 pub(crate) struct Listening<'a> {
     reports: &'a Reports,
     execution: ExecutionId,
+    reporter: Reporter,
 }
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        lock(&self.reports.running).remove(&self.execution);
+        // One that was cut off may end after the next one has begun.
+        let mut running = lock(&self.reports.running);
+        if running.get(&self.execution).is_some_and(|other| other.reporter.is(&self.reporter)) {
+            running.remove(&self.execution);
+        }
     }
 }
 
 impl Reports {
     /// Listens to an attempt until what this answers is dropped.
     pub(crate) fn listen(&self, execution: ExecutionId, running: Running) -> Listening<'_> {
+        let reporter = running.reporter.clone();
         lock(&self.running).insert(execution, running);
-        Listening { reports: self, execution }
+        Listening { reports: self, execution, reporter }
     }
 
     /// What the attempt of this execution that runs here has told.

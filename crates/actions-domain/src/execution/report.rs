@@ -110,6 +110,14 @@ impl Reporter {
         Ok(())
     }
 
+    /// Whether both speak for the same attempt.
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.heard, &other.heard) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, _) | (_, None) => false,
+        }
+    }
+
     /// When it was last heard, or when it began.
     pub fn heard_at(&self) -> Option<Timestamp> {
         self.heard.as_ref().map(|heard| heard.state().report.told_at)

@@ -48,6 +48,10 @@ pub trait Handler: Send + Sync {
     }
 }
 
+/// The capability of a handler that may act more than once in one attempt: it cannot keep that
+/// something happens at most once.
+pub const REPEATS: &str = "repeats";
+
 /// What a handler says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Descriptor {
