@@ -15,6 +15,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod process;
+mod pull;
 mod schedules;
 mod subscriptions;
 mod tenants;

@@ -35,6 +35,7 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod schedules;
 mod store;
 mod traces;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::event::{Attributes, Event, EventType};
+use actions_domain::execution::report::Reporter;
 use actions_domain::execution::{Fault, Outcome};
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::{Call, Handler, TenantRef};
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::{Timestamp, action::HandlerId};
 use actions_handlers::{Egress, EgressPolicy, Functions, Registry, builtin};
+use actions_infra::memory::MemoryPullQueue;
 use actions_infra::system::SystemClock;
 use serde_json::Value;
 use uuid::Uuid;
@@ -41,7 +44,8 @@ fn handlers() -> Registry {
 
 fn handlers_with(gate: &Egress) -> Registry {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    builtin(gate, &Functions::new(), &clock)
+    let tasks: Arc<dyn PullQueue> = Arc::new(MemoryPullQueue::new(clock.clone()));
+    builtin(gate, &Functions::new(), &tasks, &clock)
 }
 
 fn find(registry: &Registry, id: &str) -> Arc<dyn Handler> {
@@ -69,6 +73,8 @@ fn job(config: Value, input: Value) -> Call {
         queued_at: now - chrono::TimeDelta::seconds(2),
         started_at: now,
         timeout: Duration::from_secs(20),
+        checkpoint: None,
+        reporter: Reporter::default(),
     }
 }
 

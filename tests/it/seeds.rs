@@ -8,9 +8,11 @@ use actions_domain::action::{ActionName, ActionSpec};
 use actions_domain::event::EventType;
 use actions_domain::matching::condition::Condition;
 use actions_domain::ports::clock::Clock;
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::subscription::SubscriptionSpec;
 use actions_domain::tenant::TenantSlug;
 use actions_handlers::{Egress, EgressPolicy, Functions, Registry, builtin};
+use actions_infra::memory::MemoryPullQueue;
 use actions_infra::system::SystemClock;
 use serde::Deserialize;
 use serde_json::Value;
@@ -87,7 +89,8 @@ fn handlers() -> Registry {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let egress = Egress::new(EgressPolicy::default()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    builtin(&egress, &Functions::new(), &clock)
+    let tasks: Arc<dyn PullQueue> = Arc::new(MemoryPullQueue::new(clock.clone()));
+    builtin(&egress, &Functions::new(), &tasks, &clock)
 }
 
 #[test]

@@ -86,11 +86,11 @@ fn a_store_that_does_not_compare_fences_is_caught() {
 #[test]
 fn the_runs_meet_what_they_are_made_for() {
     let mut met = ledger::Met::default();
-    for seed in 0..60 {
+    for seed in 0..120 {
         let mut world = World::new(seed, Fences::Checked);
         world.run();
         met += world.ledger.met;
     }
     let missing = met.missing();
-    assert!(missing.is_empty(), "never happened in 60 seeds: {missing:?}; {met:?}");
+    assert!(missing.is_empty(), "never happened in 120 seeds: {missing:?}; {met:?}");
 }

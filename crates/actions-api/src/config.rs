@@ -153,6 +153,13 @@ pub(crate) enum RateLedger {
     Redis,
 }
 
+/// Where tasks wait for remote workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PullQueue {
+    Database,
+    Redis,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -201,6 +208,7 @@ pub(crate) struct EngineConfig {
     /// The whole URL, which may hold a password. `None`: everything works without it.
     pub(crate) redis_url: Option<Secret>,
     pub(crate) rate_ledger: RateLedger,
+    pub(crate) pull_queue: PullQueue,
     pub(crate) durability: Durability,
     /// Bytes that a SQLite file may reach. `None`: until the disk is full.
     pub(crate) sqlite_size_max: Option<u64>,
@@ -323,6 +331,10 @@ impl Reader<'_> {
         if rate_ledger == Some(RateLedger::Redis) && self.resolved.find("redis_url").is_none() {
             self.problem("ACTIONS_RATE_LEDGER=redis needs ACTIONS_REDIS_URL".to_owned());
         }
+        let pull_queue = self.parse("pull_queue", pull_queue);
+        if pull_queue == Some(PullQueue::Redis) && self.resolved.find("redis_url").is_none() {
+            self.problem("ACTIONS_PULL_QUEUE=redis needs ACTIONS_REDIS_URL".to_owned());
+        }
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
@@ -355,6 +367,7 @@ impl Reader<'_> {
             database: database?,
             redis_url,
             rate_ledger: rate_ledger?,
+            pull_queue: pull_queue?,
             durability: durability?,
             sqlite_size_max,
             keep_days: keep_days?,
@@ -444,6 +457,14 @@ fn rate_ledger(raw: &str) -> Result<RateLedger, String> {
     match raw {
         "database" => Ok(RateLedger::Database),
         "redis" => Ok(RateLedger::Redis),
+        _ => Err("expected database or redis".to_owned()),
+    }
+}
+
+fn pull_queue(raw: &str) -> Result<PullQueue, String> {
+    match raw {
+        "database" => Ok(PullQueue::Database),
+        "redis" => Ok(PullQueue::Redis),
         _ => Err("expected database or redis".to_owned()),
     }
 }

@@ -67,6 +67,7 @@ kinds! {
     EXISTS = 409 "exists" "The name is taken";
     CONFLICT = 409 "conflict" "It changed at the same moment" retryable;
     EXECUTION_FINAL = 409 "execution.final" "The execution has ended";
+    CLAIM_OVER = 409 "claim.over" "The task is another worker's, or over";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";
@@ -164,6 +165,15 @@ impl Problem {
 
     pub(crate) fn parameter(name: &str, message: impl std::fmt::Display) -> Self {
         Self::new(&PARAMETER_INVALID, format!("{name}: {message}"))
+    }
+
+    /// A problem with the one field that is wrong, when it is known.
+    pub(crate) fn at(kind: &'static Kind, pointer: Option<&'static str>, detail: String) -> Self {
+        let problem = Self::new(kind, &detail);
+        match pointer {
+            Some(pointer) => problem.with_error(FieldError::new(pointer, detail)),
+            None => problem,
+        }
     }
 
     /// Our own mistake. The cause is logged, not shown.

@@ -29,6 +29,7 @@ mod internal;
 mod metrics;
 mod nodes;
 mod process;
+mod pull;
 mod schedules;
 mod subscriptions;
 mod tenants;
@@ -116,7 +117,7 @@ fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1/tenants/{tenant}", of_tenant())
         .nest("/v1/admin", of_tenant().merge(tenants::routes()).merge(nodes::routes()))
-        .nest("/v1/internal", internal::routes())
+        .nest("/v1/internal", internal::routes().merge(pull::routes()))
         .merge(process::routes())
 }
 

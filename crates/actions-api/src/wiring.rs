@@ -11,13 +11,16 @@ use actions_app::stream_reader::StreamReader;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::event_stream::EventStream;
 use actions_domain::ports::hints::Hints;
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::store::StoreError;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::{Memory, MemoryHints};
+use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
 use actions_infra::postgres::{OpenError, Postgres, PostgresHints, PostgresOptions};
-use actions_infra::redis::{Redis, RedisHints, RedisPermits, RedisStream, ServerReport};
+use actions_infra::redis::{
+    Redis, RedisHints, RedisPermits, RedisPullQueue, RedisStream, ServerReport,
+};
 use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
@@ -92,13 +95,13 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let egress = Egress::new(egress_policy(&config.egress_allow)?)?;
     let functions = Functions::new();
-    let builtin = builtin(&egress, &functions, &clock);
-    let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
-
     let redis = redis(config)?;
     let stream = redis.as_ref().map(|redis| Arc::new(RedisStream::new(redis)) as _);
     let backend = open(config, &clock).await?;
-    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers);
+    let pull_queue = pull_queue(&backend, redis.as_ref(), config.pull_queue, &clock);
+    let builtin = builtin(&egress, &functions, &pull_queue, &clock);
+    let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
+    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers, pull_queue);
     if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
         ports.permits = Arc::new(RedisPermits::new(redis, ports.permits, clock));
     }
@@ -133,6 +136,7 @@ fn ports(
     redis: Option<&Redis>,
     clock: Arc<dyn Clock>,
     handlers: &Arc<Handlers>,
+    pull_queue: Arc<dyn PullQueue>,
 ) -> Ports {
     let hints: Arc<dyn Hints> = match (redis, backend) {
         (Some(redis), Backend::Postgres(_)) => Arc::new(RedisHints::new(redis)),
@@ -160,6 +164,7 @@ fn ports(
                 hints,
                 schedules: store,
                 traces: None,
+                pull_queue,
             }
         }};
     }
@@ -168,6 +173,23 @@ fn ports(
         Backend::Postgres(store) => ports!(Arc::new(store.clone())),
         Backend::Memory => {
             ports!(Arc::new(Memory::new(clock.clone(), MEMORY_PARTS)))
+        }
+    }
+}
+
+/// Where tasks wait for remote workers.
+fn pull_queue(
+    backend: &Backend,
+    redis: Option<&Redis>,
+    place: config::PullQueue,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn PullQueue> {
+    match (redis, place, backend) {
+        (Some(redis), config::PullQueue::Redis, _) => Arc::new(RedisPullQueue::new(redis)),
+        (_, _, Backend::Postgres(store)) => Arc::new(store.clone()),
+        // Of these stores there is one process only.
+        (_, _, Backend::Sqlite(_) | Backend::Memory) => {
+            Arc::new(MemoryPullQueue::new(clock.clone()))
         }
     }
 }

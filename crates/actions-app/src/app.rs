@@ -10,6 +10,7 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::store::{Store, StoreError};
@@ -40,6 +41,7 @@ pub struct Ports {
     pub schedules: Arc<dyn Schedules>,
     /// `None`: nobody keeps traces.
     pub traces: Option<Arc<dyn Traces>>,
+    pub pull_queue: Arc<dyn PullQueue>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.

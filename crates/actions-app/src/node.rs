@@ -21,6 +21,7 @@ pub mod live;
 mod loader;
 mod permit_keeper;
 mod queue_metrics;
+mod reports;
 mod scheduler;
 mod session;
 mod timekeeper;

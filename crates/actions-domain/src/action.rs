@@ -58,8 +58,13 @@ pub struct ActionSpec {
     pub priority: Priority,
     #[serde(default = "timeout_default", alias = "timeout")]
     pub timeout_seconds: u32,
+    /// A running attempt that is silent for so long is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout_seconds: Option<u32>,
     #[serde(default)]
     pub retry_policy: RetryPolicy,
+    #[serde(default, skip_serializing_if = "DeliveryMode::is_default")]
+    pub delivery: DeliveryMode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent_executions: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +82,24 @@ pub struct ActionSpec {
     pub owner_team: Option<String>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub metadata: Value,
+}
+
+/// What is done about an attempt whose end nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryMode {
+    /// It is made again.
+    #[default]
+    AtLeastOnce,
+    /// It is written down before it begins, and made again only when its handler knows that it
+    /// had no effect.
+    AtMostOnce,
+}
+
+impl DeliveryMode {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which key an execution takes: a text with `{data.path}` places, and the mode.
@@ -143,6 +166,8 @@ const PRIORITY_EXPECTED: &str =
 pub enum ActionSpecError {
     #[error("timeout_seconds is {given}, allowed are 1 to {max}", max = TIMEOUT_MAX.as_secs())]
     Timeout { given: u32 },
+    #[error("heartbeat_timeout_seconds is {given}, allowed are 1 to {max}", max = TIMEOUT_MAX.as_secs())]
+    HeartbeatTimeout { given: u32 },
     #[error(transparent)]
     Retry(#[from] RetryPolicyError),
     #[error("max_concurrent_executions is {given}, allowed are 1 to {max}", max = CONCURRENCY_MAX)]
@@ -163,6 +188,7 @@ impl ActionSpecError {
     pub fn pointer(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "/timeout_seconds",
+            Self::HeartbeatTimeout { .. } => "/heartbeat_timeout_seconds",
             Self::Retry(_) => "/retry_policy",
             Self::Concurrency { .. } => "/max_concurrent_executions",
             Self::Rate { field: "rate_limit_per_hour", .. } => "/rate_limit_per_hour",
@@ -178,11 +204,20 @@ impl ActionSpec {
         Duration::from_secs(u64::from(self.timeout_seconds))
     }
 
+    pub fn heartbeat_timeout(&self) -> Option<Duration> {
+        self.heartbeat_timeout_seconds.map(|seconds| Duration::from_secs(u64::from(seconds)))
+    }
+
     /// Finds everything that is outside the published limits.
     pub fn check(&self) -> Vec<ActionSpecError> {
         let mut errors = Vec::new();
         if self.timeout_seconds == 0 || u64::from(self.timeout_seconds) > TIMEOUT_MAX.as_secs() {
             errors.push(ActionSpecError::Timeout { given: self.timeout_seconds });
+        }
+        if let Some(given) = self.heartbeat_timeout_seconds
+            && (given == 0 || u64::from(given) > TIMEOUT_MAX.as_secs())
+        {
+            errors.push(ActionSpecError::HeartbeatTimeout { given });
         }
         if let Err(error) = self.retry_policy.check() {
             errors.push(error.into());

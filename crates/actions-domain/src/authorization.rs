@@ -15,6 +15,8 @@ pub enum Permission {
     ReadExecutions,
     CancelExecution,
     ManageDeadLetters,
+    /// Take the tasks of remote workers.
+    WorkOnTasks,
     /// Pause and resume the tenant and its actions.
     Pause,
     ManageTenants,

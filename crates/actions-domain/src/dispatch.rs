@@ -110,6 +110,9 @@ pub enum Input {
     Deferred(Vec<Later>),
     /// Somebody has added later items to a partition, as somebody noticed. They are looked for.
     LaterSeen(Part),
+    /// This attempt must be written down before its handler is called. It is given out again
+    /// when that is committed.
+    MarkFirst(Token),
     /// The marks of these attempts are committed: they may start.
     Marked(Vec<Token>),
     /// An attempt has ended.
@@ -183,6 +186,8 @@ pub struct Start {
     /// Who may have started it before, for [`Cause::LeaseLost`].
     pub lost_epoch: Option<Epoch>,
     pub epoch: Epoch,
+    /// It is written down that it starts.
+    pub is_marked: bool,
 }
 
 /// What a node's queues hold, for metrics.
@@ -323,6 +328,7 @@ impl Dispatcher {
                     partition.horizon.want();
                 }
             }
+            Input::MarkFirst(token) => self.mark_first(token),
             Input::Marked(tokens) => {
                 tokens.into_iter().for_each(|token| self.marked(token, now));
             }

@@ -12,6 +12,7 @@ use crate::limits::{ERROR_BYTES_MAX, ERROR_DETAILS_BYTES_MAX};
 use crate::work::{Epoch, Key};
 
 pub mod fingerprint;
+pub mod report;
 
 /// How urgent something is. Compared by rank, never by its word.
 #[derive(
@@ -264,6 +265,9 @@ pub struct Fault {
     /// The other side is gone for good: the action is switched off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disables: bool,
+    /// The other side may have acted all the same: the answer was lost on its way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
 }
 
 /// Codes of what the engine finds out before it calls a handler.
@@ -287,6 +291,7 @@ impl Fault {
             details: None,
             retry_after_ms: None,
             disables: false,
+            unsure: false,
         }
     }
 
@@ -303,6 +308,20 @@ impl Fault {
     pub fn timeout(limit: Duration) -> Self {
         let message = format!("no answer within {} ms", limit.as_millis());
         Self::new(ErrorClass::Timeout, "execution.timeout", message)
+    }
+
+    /// The attempt was silent for longer than its action lets it be.
+    pub fn silent(limit: Duration) -> Self {
+        let message = format!("no heartbeat within {} ms", limit.as_millis());
+        Self::new(ErrorClass::Timeout, "execution.heartbeat_timeout", message)
+    }
+
+    /// Nobody knows whether the effect happened, and it must not happen twice.
+    pub fn unknown(why: &str) -> Self {
+        let message = format!(
+            "it may have happened, and the handler cannot tell: {why}; a person has to find out and decide whether it runs again"
+        );
+        Self::new(ErrorClass::HandlerError, "outcome.unknown", message)
     }
 
     /// Adds details. What is too large or cannot be stored is replaced by the reason.
@@ -327,6 +346,17 @@ impl Fault {
     pub fn with_retry_after(self, pause: Option<Duration>) -> Self {
         let retry_after_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
         Self { retry_after_ms, ..self }
+    }
+
+    /// Says that the other side may have acted all the same.
+    #[must_use]
+    pub fn unsure(self) -> Self {
+        Self { unsure: true, ..self }
+    }
+
+    /// Whether the effect may have happened although the attempt failed.
+    pub fn may_have_happened(&self) -> bool {
+        self.unsure || self.class == ErrorClass::Timeout
     }
 
     pub fn retry_after(&self) -> Option<Duration> {

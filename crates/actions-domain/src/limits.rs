@@ -98,6 +98,15 @@ pub const REASON_BYTES_MAX: usize = 1_024;
 pub const PAUSED_ACTIONS_MAX: usize = 1_000;
 /// An action's or handler's output kept in the history.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// What an attempt leaves for the next one. More belongs into an object store, by reference.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+/// The note beside an attempt's progress: one line for a person.
+pub const PROGRESS_NOTE_BYTES_MAX: usize = 255;
+/// Queues that a remote worker may ask for at once, and tasks that it may get.
+pub const PULL_QUEUES_MAX: usize = 20;
+pub const PULL_CLAIM_MAX: u32 = 100;
+/// How long a remote worker may say nothing about a task. An attempt lasts no longer.
+pub const PULL_LEASE_MAX: Duration = TIMEOUT_MAX;
 /// An error message kept in the history.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of inputs of one read of a log, beside the first item's. More finds no room in memory.

@@ -23,6 +23,8 @@ pub mod leases;
 pub mod matcher;
 /// Limits that hold over all nodes.
 pub mod permits;
+/// Tasks for workers outside of this program.
+pub mod pull_queue;
 /// What happens at certain times, and how far that is.
 pub mod schedules;
 /// Whether a value has the shape that a schema asks for.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 use crate::event::Event;
+use crate::execution::report::ReportOf;
 use crate::execution::{Attempt, Fault, Priority, Status};
 use crate::id::{ActionId, EventId, ExecutionId, NodeId, TenantId};
 use crate::json::Json;
@@ -187,8 +188,8 @@ pub struct Fence {
 /// The only write of the engine: all of it or nothing.
 ///
 /// Submissions need no lease: any node may accept events for any partition. Everything else is
-/// written under `fences`, which name each partition that `marks`, `retries` and `finishes`
-/// touch.
+/// written under `fences`, which name each partition that `marks`, `reports`, `retries` and
+/// `finishes` touch.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     pub node: Option<NodeId>,
@@ -196,6 +197,9 @@ pub struct Commit {
     pub fences: Vec<Fence>,
     /// About to be started, written down before they are.
     pub marks: Vec<Item>,
+    /// What running attempts told of themselves. The last one of an execution stands, until it
+    /// is finished.
+    pub reports: Vec<ReportOf>,
     /// Moved, or moved back, to the items that wait for a time.
     pub retries: Vec<Later>,
     pub finishes: Vec<Finish>,
@@ -211,11 +215,21 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         self.submissions.is_empty()
             && self.marks.is_empty()
+            && self.reports.is_empty()
             && self.retries.is_empty()
             && self.finishes.is_empty()
             && self.cancels.is_empty()
             && self.discards.is_empty()
             && self.refusals.is_empty()
+    }
+
+    /// A partition that is written without its fence: nothing would keep a former owner out.
+    pub fn unfenced(&self) -> Option<Part> {
+        let mut written = (self.marks.iter().map(|item| item.part))
+            .chain(self.reports.iter().map(|report| report.part))
+            .chain(self.retries.iter().map(|later| later.item.part))
+            .chain(self.finishes.iter().map(|finish| finish.item.part));
+        written.find(|part| !self.fences.iter().any(|fence| fence.part == *part))
     }
 }
 

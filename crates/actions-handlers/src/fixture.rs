@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
+use actions_domain::execution::report::Reporter;
 use actions_domain::id::{ExecutionId, NodeId, TenantId};
 use actions_domain::ports::handler::{Call, TenantRef};
 
@@ -28,5 +29,7 @@ pub(crate) fn call(config: Value, input: Value) -> Call {
         queued_at: "2026-11-21T07:27:59Z".parse().expect("a time"),
         started_at: "2026-11-21T07:28:00Z".parse().expect("a time"),
         timeout: Duration::from_secs(30),
+        checkpoint: None,
+        reporter: Reporter::default(),
     }
 }

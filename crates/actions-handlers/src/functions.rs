@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
+use actions_domain::execution::report::Reporter;
 use actions_domain::execution::{Fault, Outcome, Output};
 use actions_domain::id::ExecutionId;
 use actions_domain::ports::handler::{Call, TenantRef};
@@ -141,6 +142,10 @@ pub struct FunctionContext {
     pub started_at: Timestamp,
     /// The attempt is dropped then.
     pub deadline: Timestamp,
+    /// What an attempt before has left for this one.
+    pub checkpoint: Option<Value>,
+    /// Says how the attempt goes on, while it does.
+    pub reporter: Reporter,
 }
 
 impl FunctionContext {
@@ -154,6 +159,8 @@ impl FunctionContext {
             event: call.event.clone(),
             started_at: call.started_at,
             deadline: call.started_at + call.timeout,
+            checkpoint: call.checkpoint.clone(),
+            reporter: call.reporter.clone(),
         }
     }
 

@@ -31,6 +31,8 @@ pub mod teams;
 mod template;
 /// Deliveries over HTTP.
 pub mod webhook;
+/// Tasks for workers in other languages.
+pub mod worker;
 
 pub use egress::{Egress, EgressError, EgressPolicy};
 pub use functions::{Fail, FunctionContext, Functions};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actions_domain::action::HandlerId;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::Handler;
+use actions_domain::ports::pull_queue::PullQueue;
 
 use crate::egress::Egress;
 use crate::email::sendgrid::SendGridEmail;
@@ -23,6 +24,7 @@ use crate::teams::TeamsMessage;
 use crate::webhook::http::HttpWebhook;
 use crate::webhook::retry::RetryWebhook;
 use crate::webhook::signed::SignedWebhook;
+use crate::worker::WorkerPull;
 
 /// Handlers by their ids and founding class names.
 #[derive(Clone, Default)]
@@ -79,7 +81,12 @@ impl Registry {
 }
 
 /// The handlers that come with the engine.
-pub fn builtin(egress: &Egress, functions: &Functions, clock: &Arc<dyn Clock>) -> Registry {
+pub fn builtin(
+    egress: &Egress,
+    functions: &Functions,
+    pull_queue: &Arc<dyn PullQueue>,
+    clock: &Arc<dyn Clock>,
+) -> Registry {
     let handlers: Vec<Arc<dyn Handler>> = vec![
         Arc::new(HttpWebhook::new(egress.clone())),
         Arc::new(SignedWebhook::new(egress.clone())),
@@ -98,6 +105,7 @@ pub fn builtin(egress: &Egress, functions: &Functions, clock: &Arc<dyn Clock>) -
         Arc::new(AuditLog::default()),
         Arc::new(FunctionCall::new(functions.clone())),
         Arc::new(JobRun::new(functions.clone())),
+        Arc::new(WorkerPull::new(pull_queue.clone(), clock.clone())),
     ];
     let mut registry = Registry::new();
     for handler in handlers {

@@ -11,6 +11,7 @@ use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
+use actions_domain::execution::report::ReportOf;
 use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
@@ -30,11 +31,13 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod schedules;
 mod store;
 
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
+pub use pull_queue::MemoryPullQueue;
 
 /// The in-memory adapter of six ports.
 ///
@@ -93,6 +96,8 @@ struct Tables {
     places: BTreeMap<ExecutionId, Place>,
     /// Marked as started, with the partition.
     marks: BTreeMap<ExecutionId, Part>,
+    /// What attempts of unfinished executions have told.
+    reports: BTreeMap<ExecutionId, ReportOf>,
     cancels: BTreeMap<ExecutionId, TenantId>,
     /// Fingerprints of dead letters.
     dead: BTreeMap<ExecutionId, String>,
@@ -179,6 +184,7 @@ impl Tables {
             executions_of_event: HashMap::new(),
             places: BTreeMap::new(),
             marks: BTreeMap::new(),
+            reports: BTreeMap::new(),
             cancels: BTreeMap::new(),
             dead: BTreeMap::new(),
             dedupe: HashMap::new(),

@@ -33,6 +33,7 @@ mod hints;
 mod history;
 mod leases;
 mod permits;
+mod pull_queue;
 mod record;
 mod schedules;
 mod store;
@@ -76,7 +77,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 12] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -99,6 +100,8 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
     ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
     ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
+    ("create reports", include_str!("../../../schema/postgres/0011_create_reports.sql")),
+    ("create pull queue", include_str!("../../../schema/postgres/0012_create_pull_queue.sql")),
 ];
 
 /// How to reach the database.

@@ -1,4 +1,4 @@
-//! Redis: a way in, hints, and a ledger of rates. It may be away, flushed or restarted at any
+//! Redis: a way in, hints, a ledger of rates, and tasks for remote workers. It may be away, flushed or restarted at any
 //! moment; nothing is lost by that, and nothing has to be restarted.
 //!
 //! A connection is opened when it is needed and dropped with the first error, so that there is
@@ -13,10 +13,12 @@ use tokio::sync::Mutex;
 mod event_stream;
 mod hints;
 mod permits;
+mod pull_queue;
 
 pub use event_stream::RedisStream;
 pub use hints::RedisHints;
 pub use permits::RedisPermits;
+pub use pull_queue::RedisPullQueue;
 
 /// How long opening a connection may take, and an answer that does not wait for anything.
 const CONNECT_MAX: Duration = Duration::from_secs(2);

@@ -31,6 +31,8 @@ async fn an_action_is_created_read_replaced_and_deleted() {
 
     let mut body = app.get("actions/hook").await.body();
     body["timeout_seconds"] = json!(7);
+    body["heartbeat_timeout_seconds"] = json!(5);
+    body["delivery"] = json!("at_most_once");
     let put = async |headers: &[(&str, &str)]| app.put("actions/hook", headers, body.clone()).await;
     insta::assert_snapshot!(put(&[]).await.problem(), @"428 version.required");
     insta::assert_snapshot!(put(&[("if-none-match", "*")]).await.problem(), @"412 version.stale");
@@ -40,6 +42,8 @@ async fn an_action_is_created_read_replaced_and_deleted() {
     assert_eq!(replaced.status, 200, "{}", replaced.text);
     assert_ne!(replaced.header("etag"), tag);
     assert_eq!(replaced.body()["timeout_seconds"], 7);
+    assert_eq!(replaced.body()["heartbeat_timeout_seconds"], 5);
+    assert_eq!(replaced.body()["delivery"], "at_most_once");
 
     insta::assert_snapshot!(app.delete("actions/hook", &[]).await.problem(), @"428 version.required");
     assert_eq!(app.delete("actions/hook", &[("if-match", "*")]).await.status, 204);
@@ -122,6 +126,8 @@ async fn what_is_wrong_with_an_action_is_told_at_once() {
         app.post("actions", body).await.problem()
     };
     insta::assert_snapshot!(with(json!({ "timeout_seconds": 0, "max_concurrent_executions": 0 })).await, @"422 action.invalid /timeout_seconds /max_concurrent_executions");
+    insta::assert_snapshot!(with(json!({ "heartbeat_timeout_seconds": 3_601 })).await, @"422 action.invalid /heartbeat_timeout_seconds");
+    insta::assert_snapshot!(with(json!({ "delivery": "twice" })).await, @"400 body.invalid /delivery");
     insta::assert_snapshot!(with(json!({ "event_patterns": ["a..b"] })).await, @"422 pattern.invalid /event_patterns/0");
     insta::assert_snapshot!(with(json!({ "event_patterns": ["/(/"] })).await, @"422 pattern.invalid /event_patterns/0");
     insta::assert_snapshot!(with(json!({ "conditions": "event.data.x ==" })).await, @"422 condition.invalid /conditions");

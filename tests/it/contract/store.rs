@@ -19,6 +19,7 @@ mod item;
 mod later;
 mod log;
 mod repetition;
+mod report;
 
 fn places(items: &[Item]) -> Vec<i64> {
     items.iter().map(|item| item.ord.0).collect()

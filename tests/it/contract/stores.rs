@@ -12,6 +12,7 @@ use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
+use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
@@ -93,6 +94,12 @@ impl Stores {
             ports.permits = Arc::new(permits);
         }
         ports
+    }
+
+    /// The tasks for workers of a PostgreSQL store.
+    pub(crate) async fn pull_queue(&self) -> Arc<dyn PullQueue> {
+        let Backend::Postgres(url) = &self.backend else { panic!("no PostgreSQL") };
+        Arc::new(Postgres::connect(postgres_options(url)).await.unwrap())
     }
 
     async fn open_store(&self) -> Ports {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{find, handlers};
 
-const INSTALLED: [&str; 17] = [
+const INSTALLED: [&str; 18] = [
     "audit.log",
     "email.sendgrid",
     "email.smtp",
@@ -27,6 +27,7 @@ const INSTALLED: [&str; 17] = [
     "webhook.http",
     "webhook.retry",
     "webhook.signed",
+    "worker.pull",
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use actions_domain::work::{Finish, Key, KeyMode, Part, Seq};
 
 use super::dice::micros;
 use super::ledger::Call;
-use super::workload::{Order, RATE, RETRIES, backoff};
+use super::workload::{ONCE, Order, RATE, RETRIES, backoff};
 use super::world::{World, at_once};
 
 pub(super) fn violations(world: &World) -> Vec<String> {
@@ -129,6 +129,13 @@ fn life(order: &Order, finish: &Finish, calls: &[Call]) -> Vec<String> {
     {
         say("is completed without an attempt that was");
     }
+    let effects = calls.iter().filter(|call| call.has_effect).count();
+    if order.work.action == ONCE && effects > 1 {
+        say("happened twice");
+    }
+    if order.work.action == ONCE && finish.status == Status::Completed && effects == 0 {
+        say("is completed and never happened");
+    }
     if order.is_poison && finish.status != Status::Cancelled {
         let code = finish.error.as_ref().map(|fault| fault.code.as_str());
         if code != Some("execution.poison") {
@@ -203,7 +210,10 @@ fn keys(ended: &[(&Order, &Finish)]) -> Vec<String> {
     let mut owners: Vec<Owner<'_>> = Vec::new();
     for pair in ended {
         if let (Some((ord, calls)), Some(key)) = (owner(pair), &pair.0.work.key) {
-            let was_lost = pair.1.item.losses > 0;
+            let is_lost = |attempt: &Attempt| {
+                matches!(attempt.outcome, AttemptOutcome::Lost | AttemptOutcome::Unknown)
+            };
+            let was_lost = pair.1.item.attempts.iter().any(is_lost);
             owners.push(Owner { order: pair.0, key, ord, was_lost, calls });
         }
     }

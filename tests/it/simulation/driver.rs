@@ -18,7 +18,9 @@ use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part, Seq}
 
 use super::dice::{Micros, instant};
 use super::ledger::Call;
-use super::workload::{LIMIT, LIMITED, LIMITED_TENANT, TENANT_LIMIT, behaviour, end, limits};
+use super::workload::{
+    LIMIT, LIMITED, LIMITED_TENANT, ONCE, TENANT_LIMIT, behaviour, end, has_effect, limits,
+};
 use super::world::{World, at_once};
 
 const BEAT: Duration = Duration::from_secs(2);
@@ -95,6 +97,18 @@ pub(super) enum Word {
         low: Seq,
     },
     Answer(Box<Input>),
+}
+
+/// What a probe answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Effect,
+    Nothing,
+    Doubt,
+}
+
+fn not_made(epoch: Epoch, at: Micros) -> Call {
+    Call { epoch, at, was_made: false, has_effect: false }
 }
 
 /// Why a session ends with a commit.
@@ -317,7 +331,9 @@ impl World {
         }
         self.ledger.met.unclean_claims += 1;
         let marked = at_once(self.memory.marked(lease.part)).unwrap();
-        let retries = recovery::carried(marked, lease, false, id, instant(self.now()));
+        let is_once = |item: &Item| item.work.action == ONCE;
+        let now = instant(self.now());
+        let retries = recovery::carried(marked, lease, false, is_once, id, now);
         self.ledger.met.carried += u32::try_from(retries.len()).unwrap();
         let fences = vec![fence];
         self.commit(&Commit { node: Some(id), fences, retries, ..Commit::default() }).is_ok()
@@ -450,9 +466,28 @@ impl World {
         // The last look at the clock before a handler is called.
         if live.is_doomed || now - live.heard_at >= TRUSTED {
             live.is_doomed = true;
-            let call = Call { epoch: start.epoch, at: now, was_made: false };
-            return self.ledger.call(work.id, call);
+            return self.ledger.call(work.id, not_made(start.epoch, now));
         }
+        let (mut outcome, mut took) = (outcome, took);
+        let is_once = work.action == ONCE;
+        let last = start.item.attempts.last().map(|attempt| attempt.outcome);
+        let found = if is_once && last == Some(AttemptOutcome::Unknown) {
+            self.probe(work.id)
+        } else {
+            Found::Nothing
+        };
+        let is_called = found == Found::Nothing;
+        match found {
+            Found::Nothing if is_once && !start.is_marked => {
+                let input = Box::new(Input::MarkFirst(start.token));
+                return self.tell(node, Duration::ZERO, Word::Answer(input));
+            }
+            Found::Nothing => {}
+            Found::Effect => (outcome, took) = (AttemptOutcome::Completed, Duration::ZERO),
+            Found::Doubt => (outcome, took) = (AttemptOutcome::Unknown, Duration::ZERO),
+        }
+        let has_effect = is_called && !is_poison && has_effect(&mut self.dice, outcome);
+        let Some(live) = &mut self.nodes[node].live else { return };
         let running = Running {
             execution: work.id,
             action: work.action,
@@ -478,8 +513,19 @@ impl World {
         }
         self.ledger.met.timeouts += u32::from(outcome == AttemptOutcome::Timeout);
         self.ledger.note((work.id, start.number, start.epoch));
-        self.ledger.call(work.id, Call { epoch: start.epoch, at: now, was_made: true });
+        let call = Call { was_made: is_called, has_effect, ..not_made(start.epoch, now) };
+        self.ledger.call(work.id, call);
         self.tell(node, took, Word::Ended(start.token));
+    }
+
+    /// Asks what became of a call whose end nobody knows: the truth, or that nobody can tell.
+    fn probe(&mut self, id: ExecutionId) -> Found {
+        self.ledger.met.probes += 1;
+        if self.dice.chance(40) {
+            return Found::Doubt;
+        }
+        let calls = self.ledger.calls.get(&id).map_or(&[][..], Vec::as_slice);
+        if calls.iter().any(|call| call.has_effect) { Found::Effect } else { Found::Nothing }
     }
 
     /// Over all nodes that may still believe in themselves. One that was not heard for too long
@@ -510,7 +556,14 @@ impl World {
         if running.is_poison {
             return self.crash(node);
         }
-        let Running { started_at, outcome, rejected, .. } = running;
+        let Running { started_at, mut outcome, rejected, .. } = running;
+        if running.action == ONCE && outcome == AttemptOutcome::Timeout {
+            outcome = match self.probe(running.execution) {
+                Found::Nothing => outcome,
+                Found::Effect => AttemptOutcome::Completed,
+                Found::Doubt => AttemptOutcome::Unknown,
+            };
+        }
         let end = end(instant(started_at), instant(now), outcome, rejected, jitter);
         self.step(node, Input::Ended { token, end });
     }

@@ -17,6 +17,8 @@ pub(super) struct Call {
     pub(super) at: Micros,
     /// False: the node held it back, because it was not heard for too long.
     pub(super) was_made: bool,
+    /// The other side has acted.
+    pub(super) has_effect: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,10 +62,12 @@ pub(super) struct Met {
     pub(super) given_up: u32,
     pub(super) given_back: u32,
     pub(super) kept: u32,
+    pub(super) probes: u32,
+    pub(super) unknown_ends: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 23] {
+    fn named(&self) -> [(&'static str, u32); 25] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -88,6 +92,8 @@ impl Met {
             ("partition for others", self.given_up),
             ("partition given back", self.given_back),
             ("partition kept after all", self.kept),
+            ("probe", self.probes),
+            ("end that nobody knows", self.unknown_ends),
         ]
     }
 
@@ -121,6 +127,8 @@ impl AddAssign for Met {
         self.given_up += other.given_up;
         self.given_back += other.given_back;
         self.kept += other.kept;
+        self.probes += other.probes;
+        self.unknown_ends += other.unknown_ends;
     }
 }
 
@@ -147,6 +155,7 @@ impl Ledger {
             self.finishes.entry(finish.item.work.id).or_default().push(finish.clone());
             let code = finish.error.as_ref().map(|fault| fault.code.as_str());
             self.met.poisoned += u32::from(code == Some("execution.poison"));
+            self.met.unknown_ends += u32::from(code == Some("outcome.unknown"));
         }
         self.met.marks += u32::try_from(batch.marks.len()).unwrap();
         let held = batch.retries.iter().filter(|later| later.hold).count();

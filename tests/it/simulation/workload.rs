@@ -18,6 +18,8 @@ pub(super) const TENANTS: u64 = 3;
 pub(super) const LIMITED: ActionId = ActionId(2);
 pub(super) const LIMIT: usize = 1;
 pub(super) const RATE: Rate = Rate { per_minute: Some(60), per_hour: None };
+/// The action that must not happen twice.
+pub(super) const ONCE: ActionId = ActionId(3);
 /// The tenant that may run two at a time, over all nodes.
 pub(super) const LIMITED_TENANT: TenantId = TenantId(3);
 pub(super) const TENANT_LIMIT: usize = 2;
@@ -61,7 +63,12 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
         id,
         tenant,
         lane: dice.pick(&[Priority::Low, Priority::Normal, Priority::Critical]),
-        action: if dice.chance(20) { LIMITED } else { ActionId(1) },
+        action: match dice.below(100) {
+            0..=19 => LIMITED,
+            // One that ends the process is told from one whose end is unknown.
+            20..=39 if !can_poison => ONCE,
+            _ => ActionId(1),
+        },
         defs: 0,
         key,
         event: None,
@@ -110,10 +117,8 @@ pub(super) fn end(
     let fault = match outcome {
         AttemptOutcome::Failed => Some(Fault::handler("sim.failed", "it did not work")),
         AttemptOutcome::Timeout => Some(Fault::timeout(Duration::from_secs(1))),
-        AttemptOutcome::Completed
-        | AttemptOutcome::Cancelled
-        | AttemptOutcome::Lost
-        | AttemptOutcome::Unknown => None,
+        AttemptOutcome::Unknown => Some(Fault::unknown("simulated")),
+        AttemptOutcome::Completed | AttemptOutcome::Cancelled | AttemptOutcome::Lost => None,
     };
     End {
         started_at,
@@ -131,6 +136,19 @@ pub(super) fn end(
             ..RetryPolicy::default()
         },
         jitter: Jitter(jitter),
+    }
+}
+
+/// Whether a call has its effect, which happens at its beginning.
+pub(super) fn has_effect(dice: &mut Dice, outcome: AttemptOutcome) -> bool {
+    match outcome {
+        AttemptOutcome::Completed => true,
+        // The other side may have acted before the time was over.
+        AttemptOutcome::Timeout => dice.chance(50),
+        AttemptOutcome::Failed
+        | AttemptOutcome::Cancelled
+        | AttemptOutcome::Lost
+        | AttemptOutcome::Unknown => false,
     }
 }
 

@@ -18,9 +18,11 @@ use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
-use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
+use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler, Probe};
+use actions_domain::ports::pull_queue::PullQueue;
+use actions_handlers::worker::WorkerPull;
 use actions_infra::matching::IndexedMatcherFactory;
-use actions_infra::memory::{Memory, MemoryHints};
+use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -41,6 +43,8 @@ pub struct TestEngine {
     pub script: Arc<Script>,
     pub tenant: TenantId,
     pub faults: Arc<Faults>,
+    /// Of remote workers. It outlives a process, as a server would.
+    pub tasks: Arc<MemoryPullQueue>,
     memory: Arc<Memory>,
     hints: MemoryHints,
     node: Option<Node>,
@@ -53,11 +57,21 @@ impl TestEngine {
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
         let hints = MemoryHints::default();
-        let app = app_over(&memory, &faults, &clock, &script, &hints).await;
+        let tasks = Arc::new(MemoryPullQueue::new(clock.clone()));
+        let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints).await;
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
-        let mut engine =
-            Self { app, clock, script, tenant: tenant.id, faults, memory, hints, node: None };
+        let mut engine = Self {
+            app,
+            clock,
+            script,
+            tenant: tenant.id,
+            faults,
+            tasks,
+            memory,
+            hints,
+            node: None,
+        };
         engine.start_node().await;
         engine
     }
@@ -90,8 +104,15 @@ impl TestEngine {
 
     /// Another process over the same store, in which no node runs.
     pub async fn other_process(&self) -> App {
-        let app =
-            app_over(&self.memory, &self.faults, &self.clock, &self.script, &self.hints).await;
+        let app = app_over(
+            &self.memory,
+            &self.faults,
+            &self.clock,
+            &self.script,
+            &self.tasks,
+            &self.hints,
+        )
+        .await;
         app.catalogue.refresh_all().await.unwrap();
         app
     }
@@ -216,9 +237,12 @@ async fn app_over(
     faults: &Arc<Faults>,
     clock: &Arc<HeldClock>,
     script: &Arc<Script>,
+    tasks: &Arc<MemoryPullQueue>,
     hints: &MemoryHints,
 ) -> App {
-    let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>]));
+    let pull_queue: Arc<dyn PullQueue> = tasks.clone();
+    let pull = Arc::new(WorkerPull::new(pull_queue.clone(), clock.clone()));
+    let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>, pull]));
     let installed = handlers.clone();
     let ports = Ports {
         clock: clock.clone(),
@@ -228,6 +252,7 @@ async fn app_over(
         permits: faults.clone(),
         schedules: faults.clone(),
         traces: None,
+        pull_queue,
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),
@@ -243,6 +268,7 @@ async fn app_over(
 pub struct Script {
     descriptor: Descriptor,
     answers: Mutex<VecDeque<Answer>>,
+    probes: Mutex<VecDeque<Probe>>,
     calls: Mutex<Vec<Call>>,
     overlap: Mutex<Overlap>,
 }
@@ -268,6 +294,11 @@ impl Script {
     /// The answers to the next calls. Afterwards every call succeeds.
     pub fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.answers.lock().unwrap().extend(answers);
+    }
+
+    /// What the next probes find out. Afterwards they cannot tell.
+    pub fn find(&self, probes: impl IntoIterator<Item = Probe>) {
+        self.probes.lock().unwrap().extend(probes);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -298,6 +329,7 @@ impl Default for Script {
         Self {
             descriptor,
             answers: Mutex::default(),
+            probes: Mutex::default(),
             calls: Mutex::default(),
             overlap: Mutex::default(),
         }
@@ -308,6 +340,10 @@ impl Default for Script {
 impl Handler for Script {
     fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    async fn probe(&self, _call: &Call) -> Probe {
+        self.probes.lock().unwrap().pop_front().unwrap_or(Probe::CannotTell)
     }
 
     async fn execute(&self, call: &Call) -> Outcome {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
-use actions_domain::id::{EventId, NodeId, TenantId};
+use actions_domain::execution::report::Report;
+use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::permits::Permits;
@@ -96,6 +97,14 @@ impl Store for Faults {
 
     async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError> {
         self.call("marked", self.memory.marked(part)).await
+    }
+
+    async fn reported(&self, part: Part) -> Result<Vec<ExecutionId>, StoreError> {
+        self.call("reported", self.memory.reported(part)).await
+    }
+
+    async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
+        self.call("report", self.memory.report(id)).await
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {

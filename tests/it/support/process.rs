@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 /// The administrator's token of every test server.
-const TOKEN: &str = "test-token-0123456789abcdef";
+pub const TOKEN: &str = "test-token-0123456789abcdef";
 /// How long a server may take until it is ready.
 const START_TRIES_MAX: u32 = 600;
 /// How often a read may be told to come again before the server counts as stuck.
@@ -140,7 +140,7 @@ impl Server {
         Sender { url: self.url(""), client: self.client.clone() }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.listen)
     }
 

@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::column;
 use super::progress::Progress;
 use super::server::chain;
-use crate::config::{Database, Durability, EngineConfig, RateLedger, Role, Secret};
+use crate::config::{Database, Durability, EngineConfig, PullQueue, RateLedger, Role, Secret};
 use crate::wiring::{self, Engine};
 
 mod baseline;
@@ -226,6 +226,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         durability: Durability::Full,
         redis_url: None,
         rate_ledger: RateLedger::Database,
+        pull_queue: PullQueue::Database,
         sqlite_size_max: None,
         keep_days: None,
         traces: None,

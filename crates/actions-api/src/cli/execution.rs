@@ -22,7 +22,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// What stands above the timeline of one execution.
-const HEAD: [Column; 14] = [
+const HEAD: [Column; 16] = [
     column("execution", "/id"),
     column("action", "/action"),
     column("tenant", "/tenant"),
@@ -33,6 +33,8 @@ const HEAD: [Column; 14] = [
     column("queued", "/queued_at"),
     column("started", "/started_at"),
     column("ended", "/ended_at"),
+    column("progress", "/report/progress"),
+    column("note", "/report/note"),
     column("input", "/input"),
     column("output", "/output"),
     column("error", "/error/shown"),

@@ -85,6 +85,13 @@ pub(crate) const ENGINE: &[Setting] = &[
         "where rates are counted: database or redis; the same on all nodes",
     ),
     Setting::engine(
+        "pull_queue",
+        Some(("pull-queue", "PLACE")),
+        "ACTIONS_PULL_QUEUE",
+        Some("database"),
+        "where tasks wait for remote workers: database or redis; the same on all nodes",
+    ),
+    Setting::engine(
         "listen",
         Some(("listen", "ADDRESS")),
         "ACTIONS_LISTEN",

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Actions, Inner};
 use crate::config::{
-    Database, Durability, EngineConfig, Environment, RateLedger, Role, Secret, process_name,
+    Database, Durability, EngineConfig, Environment, PullQueue, RateLedger, Role, Secret,
+    process_name,
 };
 use crate::wiring::{self, Engine, WiringError};
 
@@ -163,6 +164,7 @@ impl Builder {
             durability: self.durability,
             redis_url: None,
             rate_ledger: RateLedger::Database,
+            pull_queue: PullQueue::Database,
             sqlite_size_max: None,
             keep_days: self.keep_days,
             traces: None,

@@ -7,9 +7,11 @@ use actions_app::commands::submit_event::{SubmitEvents, SubmitEventsError, submi
 use actions_domain::Timestamp;
 use actions_domain::authorization::{AuthorizationContext, Role};
 use actions_domain::event::Event as StoredEvent;
+use actions_domain::execution::report::CheckpointError;
 use actions_domain::id::ExecutionId;
 use actions_domain::ports::handler::TenantRef;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::event::Event;
@@ -60,6 +62,31 @@ impl Cx {
     /// The function is dropped at its next await after this.
     pub fn deadline(&self) -> Timestamp {
         self.context.deadline
+    }
+
+    /// Says that the function is still at it, where its action has a heartbeat timeout.
+    pub fn heartbeat(&self) {
+        self.context.reporter.beat();
+    }
+
+    /// Says how much is done, from 0 to 1, in a few words. A heartbeat as well.
+    pub fn progress(&self, done: f64, note: &str) {
+        self.context.reporter.progress(done, note);
+    }
+
+    /// What an attempt before has left for this one with [`Cx::save_checkpoint`].
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_value(self.context.checkpoint.clone()?).ok()
+    }
+
+    /// Leaves something for the next attempt, if there has to be one: where it may go on. When
+    /// this process dies, the last ten seconds may be missing.
+    ///
+    /// # Errors
+    /// When it is too large or cannot be stored. The checkpoint before stands.
+    pub fn save_checkpoint(&self, checkpoint: &impl Serialize) -> Result<(), CheckpointError> {
+        let value = serde_json::to_value(checkpoint).map_err(CheckpointError::unfit)?;
+        self.context.reporter.checkpoint(&value)
     }
 
     /// A key for whatever the function does elsewhere: a repetition carries the same one.

@@ -4,6 +4,7 @@ use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
+use actions_app::commands::claim_tasks::ClaimTasksError;
 use actions_app::commands::control_tenant::ControlTenantError;
 use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
@@ -15,11 +16,12 @@ use actions_app::commands::save_action::SaveActionError;
 use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
 use actions_app::commands::submit_event::SubmitEventsError;
+use actions_app::commands::tell_of_task::TellOfTaskError;
 use actions_app::ingress::IngressError;
 use actions_domain::ports::definitions::DefinitionsError;
 
 use super::{
-    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CONDITION_INVALID,
+    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID,
     CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
     FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
     PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE,
@@ -54,6 +56,37 @@ impl From<SubmitEventsError> for Problem {
             SubmitEventsError::Busy => Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE),
             SubmitEventsError::Ingress(error) => error.into(),
             SubmitEventsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClaimTasksError> for Problem {
+    fn from(error: ClaimTasksError) -> Self {
+        let (detail, pointer) = (error.to_string(), error.pointer());
+        match error {
+            ClaimTasksError::Forbidden(forbidden) => forbidden.into(),
+            ClaimTasksError::Store(error) => error.into(),
+            ClaimTasksError::Queues { .. }
+            | ClaimTasksError::Queue(_)
+            | ClaimTasksError::Max { .. }
+            | ClaimTasksError::Worker
+            | ClaimTasksError::Lease { .. }
+            | ClaimTasksError::Wait { .. } => Self::at(&PARAMETER_INVALID, pointer, detail),
+        }
+    }
+}
+
+impl From<TellOfTaskError> for Problem {
+    fn from(error: TellOfTaskError) -> Self {
+        let (detail, pointer) = (error.to_string(), error.pointer());
+        match error {
+            TellOfTaskError::Forbidden(forbidden) => forbidden.into(),
+            TellOfTaskError::Store(error) => error.into(),
+            TellOfTaskError::Over => Self::new(&CLAIM_OVER, detail),
+            TellOfTaskError::TooLarge { .. } => Self::at(&BODY_TOO_LARGE, pointer, detail),
+            TellOfTaskError::Lease { .. }
+            | TellOfTaskError::Progress
+            | TellOfTaskError::Code { .. } => Self::at(&PARAMETER_INVALID, pointer, detail),
         }
     }
 }

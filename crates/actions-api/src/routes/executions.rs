@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution};
 use actions_app::queries::executions::{
-    ExecutionList, action_of, event_of, find_execution, list_executions,
+    ExecutionList, action_of, event_of, find_execution, list_executions, report_of,
 };
 use actions_app::queries::timeline::{Entry, text, timeline};
 use actions_app::queries::why::why;
+use actions_domain::execution::report::Report;
 use actions_domain::execution::{Attempt, AttemptOutcome, Cause, ErrorClass, Execution, Fault};
 use actions_domain::execution::{Priority, Status};
 use actions_domain::id::ExecutionId;
@@ -81,8 +82,25 @@ pub(crate) struct ExecutionView {
     output_bytes: Option<usize>,
     /// Why it failed, or why its last attempt did while it waits for the next.
     error: Option<FaultView>,
+    /// What its attempts have told, while it is not over. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<ReportView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView>>,
+}
+
+/// What a running attempt told of itself last, or what the one before has left.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReportView {
+    /// The attempt's number.
+    attempt: u32,
+    told_at: Time,
+    /// How much is done, from 0 to 1.
+    progress: Option<f64>,
+    note: Option<String>,
+    /// Where the next attempt goes on.
+    #[schema(value_type = Option<Object>)]
+    checkpoint: Option<Json>,
 }
 
 /// What an execution excludes others from.
@@ -220,8 +238,16 @@ impl ExecutionView {
             output: execution.output.clone(),
             output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
             error: error_of(execution).map(FaultView::from),
+            report: None,
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
         }
+    }
+}
+
+impl From<Report> for ReportView {
+    fn from(report: Report) -> Self {
+        let Report { attempt, told_at, progress, note, checkpoint } = report;
+        Self { attempt, told_at: told_at.into(), progress, note, checkpoint }
     }
 }
 
@@ -322,7 +348,9 @@ async fn show(
     Segments(path): Segments<ExecutionPath>,
 ) -> Result<Response, Problem> {
     let execution = find(&api, &caller, path.execution).await?;
-    Ok(json(&ExecutionView::full(&api, &execution)))
+    let report = report_of(&api.app, &caller.authorization, &execution).await?;
+    let report = report.map(ReportView::from);
+    Ok(json(&ExecutionView { report, ..ExecutionView::full(&api, &execution) }))
 }
 
 /// Lists the attempts of an execution, oldest first.

@@ -45,7 +45,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by Caller")]
-struct TenantParams {
+pub(super) struct TenantParams {
     /// A tenant's slug or id. Without it, the platform's own.
     tenant: Option<String>,
 }

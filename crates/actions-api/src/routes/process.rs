@@ -143,6 +143,13 @@ pub(crate) struct LimitsView {
     /// Of a pause.
     reason_bytes: usize,
     output_bytes: usize,
+    /// Of a running attempt.
+    checkpoint_bytes: usize,
+    progress_note_bytes: usize,
+    /// Of remote workers.
+    pull_queues: usize,
+    pull_claim: u32,
+    pull_lease_seconds: u64,
     error_bytes: usize,
     error_details_bytes: usize,
     key_bytes: usize,
@@ -223,6 +230,11 @@ pub(crate) fn limits_view() -> LimitsView {
         paused_actions: limits::PAUSED_ACTIONS_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,
         output_bytes: limits::OUTPUT_BYTES_MAX,
+        checkpoint_bytes: limits::CHECKPOINT_BYTES_MAX,
+        progress_note_bytes: limits::PROGRESS_NOTE_BYTES_MAX,
+        pull_queues: limits::PULL_QUEUES_MAX,
+        pull_claim: limits::PULL_CLAIM_MAX,
+        pull_lease_seconds: limits::PULL_LEASE_MAX.as_secs(),
         error_bytes: limits::ERROR_BYTES_MAX,
         error_details_bytes: limits::ERROR_DETAILS_BYTES_MAX,
         key_bytes: limits::KEY_BYTES_MAX,

@@ -1,12 +1,12 @@
 //! Judges definitions before they are stored, by the same code that will run them.
 
-use actions_domain::action::{ActionSpec, ActionType};
+use actions_domain::action::{ActionSpec, ActionType, DeliveryMode};
 use actions_domain::id::TenantId;
 use actions_domain::limits::RATE_MAX;
 use actions_domain::matching::condition::Condition;
 use actions_domain::matching::pattern::Pattern;
 use actions_domain::matching::pattern::warnings::{PatternWarning, warnings};
-use actions_domain::ports::handler::{FieldNote, Handler};
+use actions_domain::ports::handler::{Descriptor, FieldNote, Handler, REPEATS};
 use actions_domain::ports::matcher::MatchError;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::Value;
@@ -90,6 +90,7 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
         Some(handler) => {
             findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
             findings.warnings.extend(doubtful_type(handler.as_ref(), spec.action_type));
+            findings.errors.extend(check_delivery(handler.as_ref(), spec.delivery));
         }
         None => findings.warnings.push(FieldNote::new(
             "/handler",
@@ -97,6 +98,14 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
         )),
     }
     findings
+}
+
+/// What a handler does more than once by itself cannot happen at most once.
+fn check_delivery(handler: &dyn Handler, delivery: DeliveryMode) -> Option<Finding> {
+    let Descriptor { id, capabilities, .. } = handler.descriptor();
+    let repeats = capabilities.contains(&REPEATS) && delivery == DeliveryMode::AtMostOnce;
+    let message = format!("{id} may act more than once in one attempt; use at_least_once");
+    repeats.then(|| Finding::new(FindingKind::Limit, "/delivery", message))
 }
 
 /// Finds everything that is wrong with a subscription.

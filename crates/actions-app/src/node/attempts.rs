@@ -4,28 +4,42 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions_domain::action::Action;
+use actions_domain::action::{Action, DeliveryMode};
 use actions_domain::dispatch::{End, Start};
-use actions_domain::execution::{AttemptOutcome, Fault, Outcome, Output};
+use actions_domain::execution::report::{ReportOf, Reporter};
+use actions_domain::execution::{Attempt, AttemptOutcome, Fault, Outcome, Output};
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
-use actions_domain::limits::OUTPUT_BYTES_MAX;
-use actions_domain::ports::handler::{Call, TenantRef};
+use actions_domain::limits::{LOSSES_MAX, OUTPUT_BYTES_MAX};
+use actions_domain::ports::handler::{Call, Handler, Probe, TenantRef};
 use actions_domain::ports::store::StoreError;
 use actions_domain::retry::{Jitter, RetryPolicy};
+use actions_domain::work::Fence;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::reports::Running;
 use crate::app::App;
 
 /// Pauses between tries to read while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long a handler may take to find out whether an attempt has had its effect.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What became of a start.
+pub(crate) enum Attempted {
+    /// The attempt has ended. What it leaves for the next one is written down before its end.
+    Ended { end: Box<End>, last_words: Option<Box<ReportOf>> },
+    /// Its start has to be written down first. Nothing was called.
+    MarkFirst,
+}
+
 /// Makes one attempt. Always comes to an end: a handler that does not answer in time is
 /// dropped, one that panics has failed.
-pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> End {
+pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> Attempted {
     let found = prepare_patiently(app, node, &start).await;
     // The last look before something happens: whoever slept through its lease starts nothing
     // that another node may have started by now. The session ends, or is heard again.
@@ -33,22 +47,27 @@ pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> End {
         app.ports.clock.sleep(PAUSE_MIN).await;
     }
     let started_at = app.ports.clock.now();
+    let mut last_words = None;
     let (policy, ended) = match found {
-        Ok((action, call, handler)) => {
-            let timeout = action.spec.timeout();
-            let running = AssertUnwindSafe(handler.execute(&call)).catch_unwind();
-            let outcome = tokio::select! {
-                biased;
-                outcome = running => outcome.unwrap_or_else(|panic| {
-                    Outcome::Retry(Fault::handler("handler.panicked", panic_text(panic.as_ref())))
-                }),
-                () = app.ports.clock.sleep(timeout) => Outcome::Retry(Fault::timeout(timeout)),
+        Ok(Prepared { action, call, handler }) => {
+            let running = running(&start, &call);
+            let _listening = app.live.reports.listen(call.execution, running.clone());
+            let ended = match action.spec.delivery {
+                DeliveryMode::AtLeastOnce => Ended::of(run(app, &action, &call, &*handler).await),
+                DeliveryMode::AtMostOnce => {
+                    let ended = once(app, &start, &action, &call, &*handler).await;
+                    let Some(ended) = ended else { return Attempted::MarkFirst };
+                    ended
+                }
             };
-            (action.spec.retry_policy.clone(), Ended::of(outcome))
+            if ended.outcome != AttemptOutcome::Completed {
+                last_words = running.last_words(call.execution).map(Box::new);
+            }
+            (action.spec.retry_policy.clone(), ended)
         }
         Err(refused) => (refused.policy, refused.ended),
     };
-    End {
+    let end = End {
         started_at,
         ended_at: app.ports.clock.now(),
         outcome: ended.outcome,
@@ -59,10 +78,108 @@ pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> End {
         memory_mb: ended.memory_mb,
         policy,
         jitter: Jitter(app.ports.dice.roll()),
+    };
+    Attempted::Ended { end: Box::new(end), last_words }
+}
+
+/// Calls the handler, within its time and as long as it is heard.
+async fn run(app: &App, action: &Action, call: &Call, handler: &dyn Handler) -> Outcome {
+    let timeout = action.spec.timeout();
+    let running = AssertUnwindSafe(handler.execute(call)).catch_unwind();
+    tokio::select! {
+        biased;
+        outcome = running => outcome.unwrap_or_else(|panic| {
+            let fault = Fault::handler("handler.panicked", panic_text(panic.as_ref()));
+            Outcome::Retry(fault.unsure())
+        }),
+        () = app.ports.clock.sleep(timeout) => Outcome::Retry(Fault::timeout(timeout)),
+        limit = silence(app, action, call) => Outcome::Retry(Fault::silent(limit)),
     }
 }
 
-type Prepared = (Arc<Action>, Call, Arc<dyn actions_domain::ports::handler::Handler>);
+/// Waits until the attempt was silent for longer than it may be. Answers how long that is.
+async fn silence(app: &App, action: &Action, call: &Call) -> Duration {
+    let Some(limit) = action.spec.heartbeat_timeout() else {
+        return std::future::pending().await;
+    };
+    let clock = &app.ports.clock;
+    loop {
+        let heard_at = call.reporter.heard_at().unwrap_or(call.started_at);
+        let silent_for = (clock.now() - heard_at).to_std().unwrap_or_default();
+        let Some(left) = limit.checked_sub(silent_for).filter(|left| !left.is_zero()) else {
+            return limit;
+        };
+        clock.sleep(left).await;
+    }
+}
+
+/// Makes an attempt of what must not happen twice. `None`: its start has to be written down.
+async fn once(
+    app: &App,
+    start: &Start,
+    action: &Action,
+    call: &Call,
+    handler: &dyn Handler,
+) -> Option<Ended> {
+    let attempts = &start.item.attempts;
+    let is_open = |attempt: &&Attempt| {
+        matches!(attempt.outcome, AttemptOutcome::Lost | AttemptOutcome::Unknown)
+    };
+    let open = attempts.iter().filter(is_open).count();
+    if attempts.last().is_some_and(|last| is_open(&last)) {
+        let fault = Fault::unknown("its node ended after the start was written down");
+        match probe(app, handler, call).await {
+            Probe::Happened(output) => return Some(Ended::done(output)),
+            Probe::CannotTell => return Some(Ended::unknown(fault)),
+            Probe::DidNotHappen if open >= usize::from(LOSSES_MAX) => {
+                let message = format!("its node ended {open} times while it ran");
+                return Some(Ended::failed(Fault::system("execution.poison", message), true));
+            }
+            Probe::DidNotHappen => {}
+        }
+    }
+    if !start.is_marked {
+        return None;
+    }
+    let outcome = run(app, action, call, handler).await;
+    let (Outcome::Retry(fault) | Outcome::Reject(fault)) = &outcome else {
+        return Some(Ended::of(outcome));
+    };
+    if !fault.may_have_happened() {
+        return Some(Ended::of(outcome));
+    }
+    Some(match probe(app, handler, call).await {
+        Probe::Happened(output) => Ended::done(output),
+        Probe::DidNotHappen => Ended::of(outcome),
+        Probe::CannotTell => Ended::unknown(Fault::unknown(&fault.message)),
+    })
+}
+
+/// Asks the handler what became of an attempt. One that does not answer cannot tell.
+async fn probe(app: &App, handler: &dyn Handler, call: &Call) -> Probe {
+    let asked = AssertUnwindSafe(handler.probe(call)).catch_unwind();
+    tokio::select! {
+        biased;
+        probe = asked => probe.unwrap_or(Probe::CannotTell),
+        () = app.ports.clock.sleep(PROBE_TIME_MAX) => Probe::CannotTell,
+    }
+}
+
+/// The attempt as those see it that write down what it tells.
+fn running(start: &Start, call: &Call) -> Running {
+    Running {
+        tenant: call.tenant.id,
+        fence: Fence { part: start.item.part, epoch: start.epoch },
+        started_at: call.started_at,
+        reporter: call.reporter.clone(),
+    }
+}
+
+struct Prepared {
+    action: Arc<Action>,
+    call: Call,
+    handler: Arc<dyn Handler>,
+}
 
 /// Why no handler was called.
 struct NotCalled {
@@ -166,6 +283,9 @@ async fn prepare(
         slug: known.tenant.slug.as_str().to_owned(),
         schema: known.tenant.slug.schema(),
     };
+    let has_report = app.live.reports.is_written(work.id);
+    let left = if has_report { app.ports.store.report(work.id).await? } else { None };
+    let checkpoint = left.and_then(|report| report.checkpoint);
     let call = Call {
         execution: work.id,
         parent: work.parent,
@@ -179,8 +299,10 @@ async fn prepare(
         queued_at: work.queued_at,
         started_at: app.ports.clock.now(),
         timeout: action.spec.timeout(),
+        checkpoint: checkpoint.as_ref().map(Json::to_value),
+        reporter: Reporter::new(app.ports.clock.clone(), start.number, checkpoint),
     };
-    Ok(Ok((action, call, handler)))
+    Ok(Ok(Prepared { action, call, handler }))
 }
 
 /// How an attempt ended, in the history's words.
@@ -211,6 +333,11 @@ impl Ended {
             cpu_ms: output.cpu_ms,
             memory_mb: output.memory_mb,
         }
+    }
+
+    /// Nobody knows. It is not made again.
+    fn unknown(fault: Fault) -> Self {
+        Self { outcome: AttemptOutcome::Unknown, ..Self::failed(fault, true) }
     }
 
     fn failed(fault: Fault, rejected: bool) -> Self {

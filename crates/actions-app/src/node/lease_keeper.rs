@@ -1,15 +1,17 @@
 //! Keeps the node's membership and its partitions: beats, judges silent peers, claims.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actions_domain::Timestamp;
+use actions_domain::action::DeliveryMode;
 use actions_domain::dispatch::Input;
 use actions_domain::dispatch::recovery;
-use actions_domain::id::NodeId;
+use actions_domain::id::{ExecutionId, NodeId};
 use actions_domain::placement::{Balance, Judge, balance, share, silent_beats};
 use actions_domain::ports::leases::{Lease, Peer, Vitals};
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{Commit, Epoch, Fence, Part, Seq};
+use actions_domain::work::{Commit, Epoch, Fence, Item, Part, Seq};
 use chrono::TimeDelta;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -239,8 +241,11 @@ impl LeaseKeeper {
         Ok(())
     }
 
-    /// Writes down what the former owner had started.
+    /// Writes down what the former owner had started, and learns whose attempts have left
+    /// something.
     async fn carry_over(&self, lease: Lease) -> Result<(), StoreError> {
+        let reported = self.app.ports.store.reported(lease.part).await?;
+        self.app.live.reports.know(lease.part, &reported);
         if lease.clean {
             return Ok(());
         }
@@ -248,7 +253,9 @@ impl LeaseKeeper {
         let former = Fence { part: lease.part, epoch: Epoch(lease.epoch.0 - 1) };
         let is_own = self.app.live.was_own(former);
         let now = self.app.ports.clock.now();
-        let retries = recovery::carried(marked, lease, is_own, self.node, now);
+        let careful = self.at_most_once(&marked).await?;
+        let is_careful = |item: &Item| careful.contains(&item.work.id);
+        let retries = recovery::carried(marked, lease, is_own, is_careful, self.node, now);
         if retries.is_empty() {
             return Ok(());
         }
@@ -259,6 +266,23 @@ impl LeaseKeeper {
             ..Commit::default()
         };
         self.app.ports.store.commit(commit).await.map(drop)
+    }
+
+    /// Those of an action that must not happen twice. All its starts are marked.
+    async fn at_most_once(&self, marked: &[Item]) -> Result<BTreeSet<ExecutionId>, StoreError> {
+        let mut found = BTreeSet::new();
+        for Item { work, .. } in marked {
+            let pinned = self.app.catalogue.pinned_action(work.tenant, work.action, work.defs);
+            match pinned.await {
+                Ok(Some(action)) if action.spec.delivery == DeliveryMode::AtMostOnce => {
+                    found.insert(work.id);
+                }
+                // What cannot be read cannot be started either.
+                Ok(_) | Err(StoreError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -6,9 +6,12 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use actions_domain::Timestamp;
 use actions_domain::dispatch::{Depths, Input, Waiting};
+use actions_domain::execution::report::Report;
 use actions_domain::id::{ExecutionId, NodeId, TenantId};
 use actions_domain::work::{Epoch, Fence, Key, Part};
 use tokio::sync::{mpsc, oneshot};
+
+use super::reports::Reports;
 
 /// A message to the scheduler's loop.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Live {
     /// Until when nobody takes this node's partitions, in microseconds.
     trusted_until: AtomicI64,
     part_count: u16,
+    /// What its attempts tell of themselves.
+    pub(crate) reports: Reports,
 }
 
 struct Session {
@@ -43,6 +48,7 @@ impl Live {
             former: RwLock::default(),
             trusted_until: AtomicI64::new(0),
             part_count: part_count.max(1),
+            reports: Reports::default(),
         }
     }
 
@@ -86,6 +92,11 @@ impl Live {
         self.ask(|answer| Message::Waiting(execution, answer)).await.flatten()
     }
 
+    /// What the running attempt of an execution has told, where it runs on this node.
+    pub fn report(&self, execution: ExecutionId) -> Option<Report> {
+        self.reports.find(execution)
+    }
+
     /// What the queues of this node hold. `None` while no node runs here.
     pub async fn depths(&self) -> Option<Depths> {
         self.ask(Message::Depths).await
@@ -120,6 +131,7 @@ impl Live {
         if let Some(session) = self.write().as_mut() {
             session.parts.remove(&part);
         }
+        self.reports.leave(part);
     }
 
     /// These partitions are about to be given back.
@@ -147,6 +159,7 @@ impl Live {
     pub(crate) fn end(&self) {
         if let Some(session) = self.write().take() {
             self.former.write().unwrap_or_else(PoisonError::into_inner).extend(session.parts);
+            self.reports.forget_all();
         }
     }
 

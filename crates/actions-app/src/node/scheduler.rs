@@ -10,7 +10,7 @@ use metrics::{counter, gauge};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::attempts::attempt;
+use super::attempts::{Attempted, attempt};
 use super::limits::Limits;
 use super::live::Message;
 use super::loader::Load;
@@ -144,16 +144,32 @@ impl Scheduler {
         counter!("actions_attempts_total").increment(1);
         let token = start.token;
         let (app, node) = (self.app.clone(), self.node);
-        let (messages, results) = (self.own.clone(), self.results.clone());
+        let (messages, writes) = (self.own.clone(), self.writes.clone());
+        let results = self.results.clone();
         let task = tokio::spawn(async move {
             // While results cannot be written, nothing more is started. The writer gives the
             // permit back after the commit.
             if let Ok(permit) = results.acquire().await {
                 permit.forget();
             }
-            let end = attempt(&app, node, start).await;
+            let (id, fence) =
+                (start.item.work.id, Fence { part: start.item.part, epoch: start.epoch });
+            let input = match attempt(&app, node, start).await {
+                Attempted::Ended { end, last_words } => {
+                    if let Some(report) = last_words {
+                        // Sent before the end, so it is written before the next attempt begins.
+                        app.live.reports.know(fence.part, &[id]);
+                        let _ = writes.send(Write::Report { fence, report });
+                    }
+                    Input::Ended { token, end: *end }
+                }
+                Attempted::MarkFirst => {
+                    results.add_permits(1);
+                    Input::MarkFirst(token)
+                }
+            };
             // The session may have ended meanwhile; then nobody wants the result.
-            let _ = messages.send(Message::Input(Box::new(Input::Ended { token, end })));
+            let _ = messages.send(Message::Input(Box::new(input)));
         });
         running.attempts.insert(token, task.abort_handle());
     }

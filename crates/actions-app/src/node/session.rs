@@ -18,6 +18,7 @@ use super::live::Message;
 use super::loader::Loader;
 use super::permit_keeper::PermitKeeper;
 use super::queue_metrics::QueueSampler;
+use super::reports::ReportKeeper;
 use super::scheduler::{Scheduler, SchedulerStatus};
 use super::timekeeper::Timekeeper;
 use super::watcher::Watcher;
@@ -72,6 +73,7 @@ fn start_loops(
     let (gives, given) = mpsc::unbounded_channel();
     let results = Arc::new(Semaphore::new(RESULTS_MAX));
     let status_seen = status.subscribe();
+    let report_keeper = ReportKeeper { app: app.clone(), writes: writes.clone() };
     let scheduler = Scheduler {
         app: app.clone(),
         node,
@@ -115,6 +117,7 @@ fn start_loops(
     loops.spawn(keeper.run(given));
     loops.spawn(permit_keeper.run(needed));
     loops.spawn(watcher.run());
+    loops.spawn(report_keeper.run());
     loops.spawn(async move {
         listener.await;
         Lost::LoopEnded

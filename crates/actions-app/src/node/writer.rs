@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::dispatch::{Input, Token};
+use actions_domain::execution::report::ReportOf;
 use actions_domain::execution::{Fault, Status};
 use actions_domain::id::{ExecutionId, NodeId};
 use actions_domain::limits::FLUSH_BYTES_MAX;
@@ -33,6 +34,7 @@ pub(crate) enum Write {
     Mark { fence: Fence, items: Vec<(Token, Item)> },
     Finish { fence: Fence, finish: Box<Finish> },
     Retry { fence: Fence, later: Box<Later> },
+    Report { fence: Fence, report: Box<ReportOf> },
 }
 
 /// Why a session cannot go on.
@@ -62,6 +64,9 @@ impl Write {
                 finish.item.work.input_bytes() + output
             }
             Self::Retry { later, .. } => later.item.work.input_bytes(),
+            Self::Report { report, .. } => {
+                report.report.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.as_str().len())
+            }
         }
     }
 }
@@ -153,7 +158,12 @@ impl Writer {
             self.flush(writes).await?;
             return self.flush(rest).await;
         }
-        let Some(Write::Finish { fence, finish }) = writes.pop() else {
+        let last = writes.pop();
+        if let Some(Write::Report { report, .. }) = &last {
+            warn!(reason, execution = %report.execution, "the store refuses a report");
+            return Ok(());
+        }
+        let Some(Write::Finish { fence, finish }) = last else {
             error!(reason, "the store refuses a retry or a mark");
             return Err(Lost::Unknown);
         };
@@ -186,7 +196,10 @@ impl Writer {
                 Write::Retry { later, .. } if engine_events::wanted(&self.app, &later.item) => {
                     submissions.extend(engine_events::about_retry(&self.app, later, now));
                 }
-                Write::Finish { .. } | Write::Retry { .. } | Write::Mark { .. } => {}
+                Write::Finish { .. }
+                | Write::Retry { .. }
+                | Write::Mark { .. }
+                | Write::Report { .. } => {}
             }
         }
         submissions
@@ -212,6 +225,10 @@ impl Writer {
                 Write::Retry { fence, later } => {
                     fences.insert(*fence);
                     commit.retries.push(later.as_ref().clone());
+                }
+                Write::Report { fence, report } => {
+                    fences.insert(*fence);
+                    commit.reports.push(report.as_ref().clone());
                 }
             }
         }
@@ -246,6 +263,8 @@ impl Writer {
                     ended.push(finish.item.work.id);
                 }
                 Write::Retry { later, .. } => committed.push(later.item.work.id),
+                // It is known as written since it was sent.
+                Write::Report { .. } => {}
             }
         }
         self.results.add_permits(committed.len());
@@ -274,6 +293,7 @@ impl Writer {
     }
 
     fn announce(&self, ended: Vec<ExecutionId>) {
+        self.app.live.reports.forget(&ended);
         self.app.completions.ended(ended);
     }
 

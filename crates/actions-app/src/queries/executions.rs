@@ -9,6 +9,7 @@ use actions_domain::action::Action;
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Waiting;
 use actions_domain::event::Event;
+use actions_domain::execution::report::Report;
 use actions_domain::execution::{ErrorClass, Execution, Status};
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::ports::history::ExecutionQuery;
@@ -58,6 +59,23 @@ pub async fn find_execution(
     let mut execution = found.ok_or(QueryError::NotFound { what: "execution" })?;
     complete(app, &mut execution).await;
     Ok(execution)
+}
+
+/// What the attempts of an unfinished execution have told last: by the second where it runs on
+/// this node, else as it was written down.
+pub async fn report_of(
+    app: &App,
+    caller: &AuthorizationContext,
+    execution: &Execution,
+) -> Result<Option<Report>, QueryError> {
+    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    if execution.status.is_final() {
+        return Ok(None);
+    }
+    match app.live.report(execution.id) {
+        Some(report) => Ok(Some(report)),
+        None => Ok(app.ports.store.report(execution.id).await?),
+    }
 }
 
 /// Lists executions, newest first.

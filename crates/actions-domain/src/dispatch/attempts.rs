@@ -125,6 +125,15 @@ impl Dispatcher {
         }
     }
 
+    /// Takes a start back until it is written down.
+    pub(super) fn mark_first(&mut self, token: Token) {
+        let Some(slot) = self.tokens.get(&token).copied() else { return };
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let Stage::Running(attempt) = entry.stage else { return };
+        entry.stage = Stage::Marking(attempt);
+        self.marks.entry(entry.item.part).or_default().push((token, entry.item.clone()));
+    }
+
     fn flush_marks(&mut self) {
         while let Some((part, mut items)) = self.marks.pop_first() {
             let Some(fence) = self.partitions.get(&part).map(|partition| partition.fence) else {
@@ -147,8 +156,8 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get(&entry.item.part) else { return };
         entry.stage = Stage::Running(Try { started_at: now, ..attempt });
         entry.suspect = false;
-        let item = entry.item.clone();
-        self.effects.push(Effect::Start(attempt.of(item, partition.fence.epoch)));
+        let start = attempt.of(entry.item.clone(), partition.fence.epoch);
+        self.effects.push(Effect::Start(Start { is_marked: true, ..start }));
     }
 
     pub(super) fn end(&mut self, token: Token, end: End) {
@@ -423,7 +432,7 @@ impl Dispatcher {
 impl Try {
     fn of(self, item: Item, epoch: Epoch) -> Start {
         let Self { token, number, cause, lost_epoch, .. } = self;
-        Start { token, item, number, cause, lost_epoch, epoch }
+        Start { token, item, number, cause, lost_epoch, epoch, is_marked: false }
     }
 }
 
@@ -448,10 +457,9 @@ fn cause_of(item: &Item, lost_epoch: Option<Epoch>) -> (Cause, Option<Epoch>) {
     };
     match last.outcome {
         AttemptOutcome::Timeout => (Cause::Timeout, None),
-        AttemptOutcome::Lost => (Cause::LeaseLost, Some(last.epoch)),
-        AttemptOutcome::Completed
-        | AttemptOutcome::Failed
-        | AttemptOutcome::Cancelled
-        | AttemptOutcome::Unknown => (Cause::Retry, None),
+        AttemptOutcome::Lost | AttemptOutcome::Unknown => (Cause::LeaseLost, Some(last.epoch)),
+        AttemptOutcome::Completed | AttemptOutcome::Failed | AttemptOutcome::Cancelled => {
+            (Cause::Retry, None)
+        }
     }
 }

@@ -17,20 +17,26 @@ use crate::work::{Epoch, Home, Item, KeyMode, Later, Why};
 /// Records the lost attempt of each marked item, so that it starts again with one loss more.
 ///
 /// An item that an earlier session of this very process had started has killed nothing, so it
-/// gains no loss: `is_own`. Committed before anything is loaded: it also removes the marks, and an item that is not
+/// gains no loss: `is_own`. One of an action whose starts are all written down, as
+/// `is_at_most_once` says, was marked for that alone and gains none either: whether it may start
+/// again, its handler is asked. Committed before anything is loaded: it also removes the marks, and an item that is not
 /// marked never gains a loss. An item that mutates keeps its key, so that nothing overtakes it
 /// on the way. `owner` stands for the node that made the attempt, which nobody has written down.
 pub fn carried(
     marked: Vec<Item>,
     lease: Lease,
     is_own: bool,
+    is_at_most_once: impl Fn(&Item) -> bool,
     owner: NodeId,
     now: Timestamp,
 ) -> Vec<Later> {
     let epoch = Epoch(lease.epoch.0 - 1);
     let carry = |mut item: Item| {
-        item.attempts.push(lost_attempt(&item, epoch, owner, now));
-        item.losses = item.losses.saturating_add(u8::from(!is_own));
+        let is_unknown = is_at_most_once(&item);
+        let lost = lost_attempt(&item, epoch, owner, now);
+        let outcome = if is_unknown { AttemptOutcome::Unknown } else { lost.outcome };
+        item.attempts.push(Attempt { outcome, ..lost });
+        item.losses = item.losses.saturating_add(u8::from(!is_own && !is_unknown));
         item.home = Home::Later;
         let hold = item.work.key.as_ref().is_some_and(|key| key.mode == KeyMode::Mutate);
         Later { item, delay: Duration::ZERO, why: Why::Carried, hold }

@@ -66,8 +66,8 @@ pub(super) fn judge(attempts: &[Attempt], end: End) -> Verdict {
     let failed = u32::try_from(failed).unwrap_or(u32::MAX);
     let fault = fault.unwrap_or_else(|| unexplained(status));
     let may_retry = !rejected && outcome != AttemptOutcome::Unknown;
-    let delay = policy.delay_after(failed, fault.class, fault.retry_after(), jitter);
-    match delay.filter(|_| may_retry) {
+    let delay = || policy.delay_after(failed, fault.class, fault.retry_after(), jitter);
+    match may_retry.then(delay).flatten() {
         Some(delay) => Verdict::Retry { delay },
         None => Verdict::Finish(Ending { status, output, error: Some(fault) }),
     }
@@ -75,11 +75,8 @@ pub(super) fn judge(attempts: &[Attempt], end: End) -> Verdict {
 
 fn is_judged(outcome: AttemptOutcome) -> bool {
     match outcome {
-        AttemptOutcome::Completed
-        | AttemptOutcome::Failed
-        | AttemptOutcome::Timeout
-        | AttemptOutcome::Unknown => true,
-        AttemptOutcome::Cancelled | AttemptOutcome::Lost => false,
+        AttemptOutcome::Completed | AttemptOutcome::Failed | AttemptOutcome::Timeout => true,
+        AttemptOutcome::Cancelled | AttemptOutcome::Lost | AttemptOutcome::Unknown => false,
     }
 }
 

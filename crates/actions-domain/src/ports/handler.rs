@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::action::ActionType;
 use crate::event::Event;
-use crate::execution::Outcome;
+use crate::execution::report::Reporter;
+use crate::execution::{Outcome, Output};
 use crate::id::{ExecutionId, NodeId, TenantId};
 use crate::trace::TraceParent;
 
@@ -32,12 +33,24 @@ pub trait Handler: Send + Sync {
     /// it must be safe to drop at any await.
     async fn execute(&self, call: &Call) -> Outcome;
 
+    /// Asks whether an attempt that nobody heard the end of has had its effect. Asked of actions
+    /// that must not happen twice, before anything is repeated. `call` is the attempt that asks;
+    /// its execution id is that of the attempt in question.
+    async fn probe(&self, call: &Call) -> Probe {
+        let _ = call;
+        Probe::CannotTell
+    }
+
     /// Asks whether executions with this config have a chance. `Err` says why not.
     async fn check_health(&self, config: &Value) -> Result<(), String> {
         let _ = config;
         Ok(())
     }
 }
+
+/// The capability of a handler that may act more than once in one attempt: it cannot keep that
+/// something happens at most once.
+pub const REPEATS: &str = "repeats";
 
 /// What a handler says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,6 +71,17 @@ pub struct Descriptor {
     pub config_schema: Value,
     pub input_schema: Value,
     pub output_schema: Value,
+}
+
+/// What a handler has found out of an attempt whose end is unknown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Probe {
+    /// It had its effect. This is what it leaves behind.
+    Happened(Output),
+    /// It had no effect and will have none any more: it may be made again.
+    DidNotHappen,
+    /// Nobody but a person can find out.
+    CannotTell,
 }
 
 /// What happens when an attempt is repeated although the one before had its effect.
@@ -115,6 +139,10 @@ pub struct Call {
     /// When this attempt started.
     pub started_at: Timestamp,
     pub timeout: Duration,
+    /// What an attempt before has left for this one.
+    pub checkpoint: Option<Value>,
+    /// Says how the attempt goes on, while it does.
+    pub reporter: Reporter,
 }
 
 impl Call {

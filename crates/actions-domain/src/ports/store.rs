@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::event::Event;
-use crate::id::{EventId, TenantId};
+use crate::execution::report::Report;
+use crate::id::{EventId, ExecutionId, TenantId};
 use crate::json::Json;
 use crate::limits::WINDOW_BYTES_MAX;
 use crate::work::{Cancel, Commit, Item, Later, Part, Receipt, Seq};
@@ -52,8 +53,8 @@ pub trait Store: Send + Sync {
     /// In this order: the fences are compared and locked; stale submissions, repetitions and
     /// requeues of what is not dead any more are left out; events are inserted; works get the
     /// next numbers of their partitions' logs, or a place among the later items when they have
-    /// a delay; marks, retries, finishes, cancels, discards and refusals are written. A finish removes the
-    /// item from wherever it lives, with its mark and its cancel. A retry moves it and removes
+    /// a delay; marks, reports, retries, finishes, cancels, discards and refusals are written. A finish removes the
+    /// item from wherever it lives, with its mark, its report and its cancel. A retry moves it and removes
     /// its mark: the attempt is over. An item that is already finished is left as it is.
     ///
     /// # Errors
@@ -72,6 +73,12 @@ pub trait Store: Send + Sync {
 
     /// Reads the items of one partition that are marked as started, wherever they live.
     async fn marked(&self, part: Part) -> Result<Vec<Item>, StoreError>;
+
+    /// The unfinished items of one partition whose attempts have told something.
+    async fn reported(&self, part: Part) -> Result<Vec<ExecutionId>, StoreError>;
+
+    /// What the attempts of an unfinished item have told last, as it was written down.
+    async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError>;
 
     /// The next sequence number of each partition's log, for owners that look for new work.
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError>;

@@ -59,10 +59,11 @@ impl EgressError {
                 Outcome::Reject(fault(ErrorClass::HandlerError))
             }
             Self::Timeout { .. } => Outcome::Retry(fault(ErrorClass::Timeout)),
-            Self::Dns { .. }
-            | Self::Connect { .. }
-            | Self::Exchange { .. }
-            | Self::Setup { .. } => Outcome::Retry(fault(ErrorClass::SystemError)),
+            // The request may have been read before.
+            Self::Exchange { .. } => Outcome::Retry(fault(ErrorClass::SystemError).unsure()),
+            Self::Dns { .. } | Self::Connect { .. } | Self::Setup { .. } => {
+                Outcome::Retry(fault(ErrorClass::SystemError))
+            }
         }
     }
 }

@@ -190,5 +190,6 @@ fn outcome(host: &str, error: &Error) -> Outcome {
     if error.is_client() {
         return Outcome::Reject(Fault::handler("email.server", message("cannot do what is asked")));
     }
-    Outcome::Retry(Fault::system("email.connection", message("could not be talked to")))
+    // The message may have been taken before the connection broke.
+    Outcome::Retry(Fault::system("email.connection", message("could not be talked to")).unsure())
 }

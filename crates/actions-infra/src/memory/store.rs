@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
+use actions_domain::execution::report::{Report, ReportOf};
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::limits::{DEDUPE_WINDOW, INTAKE_BYTES_MAX};
 use actions_domain::ports::history::RefusedIntake;
@@ -65,6 +66,16 @@ impl Store for Memory {
         let tables = self.tables();
         let marks = tables.marks.iter().filter(|(_, marked_in)| **marked_in == part);
         Ok(marks.filter_map(|(id, _)| tables.item(*id)).collect())
+    }
+
+    async fn reported(&self, part: Part) -> Result<Vec<ExecutionId>, StoreError> {
+        let tables = self.tables();
+        let reports = tables.reports.values().filter(|report| report.part == part);
+        Ok(reports.map(|report| report.execution).collect())
+    }
+
+    async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
+        Ok(self.tables().reports.get(&id).map(|found| found.report.clone()))
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
@@ -134,14 +145,9 @@ impl Tables {
 
     /// Refuses what names partitions or tenants that are not there, and writes without a fence.
     fn check_batch(&self, batch: &Commit) -> Result<(), StoreError> {
-        let written = (batch.marks.iter())
-            .chain(batch.retries.iter().map(|later| &later.item))
-            .chain(batch.finishes.iter().map(|finish| &finish.item));
-        for item in written {
-            if !batch.fences.iter().any(|fence| fence.part == item.part) {
-                let reason = format!("partition {} is written without a fence", item.part);
-                return Err(StoreError::Refused { reason });
-            }
+        if let Some(part) = batch.unfenced() {
+            let reason = format!("partition {part} is written without a fence");
+            return Err(StoreError::Refused { reason });
         }
         for submission in &batch.submissions {
             if !self.tenants.contains_key(&submission.tenant) {
@@ -164,6 +170,9 @@ impl Tables {
         }
         for item in batch.marks {
             self.mark(&item);
+        }
+        for report in batch.reports {
+            self.report(report);
         }
         for later in batch.retries {
             self.postpone(later, now);
@@ -337,6 +346,12 @@ impl Tables {
         }
     }
 
+    fn report(&mut self, report: ReportOf) {
+        if self.is_unfinished(report.execution) {
+            self.reports.insert(report.execution, report);
+        }
+    }
+
     /// The attempt is over, so the mark goes as well: only a started item may gain a loss.
     fn postpone(&mut self, later: Later, now: Timestamp) {
         let id = later.item.work.id;
@@ -358,6 +373,7 @@ impl Tables {
         }
         self.leave_home(id);
         self.marks.remove(&id);
+        self.reports.remove(&id);
         self.cancels.remove(&id);
         if let Some(fingerprint) = &finish.dead {
             self.dead.insert(id, fingerprint.clone());

@@ -5,6 +5,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use uuid::Uuid;
 
+use actions_domain::execution::report::ReportOf;
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Commit, Fence, Finish, Ingest, Item, Later, Part, Work};
@@ -20,16 +21,11 @@ fn column<'a, T, C>(rows: &'a [T], value: impl FnMut(&'a T) -> C) -> Vec<C> {
 
 /// Fails when a part is written that no fence names: nothing would keep a former owner out.
 pub(super) fn check_fences(batch: &Commit) -> Result<(), StoreError> {
-    let written = (batch.marks.iter())
-        .chain(batch.retries.iter().map(|later| &later.item))
-        .chain(batch.finishes.iter().map(|finish| &finish.item));
-    for item in written {
-        if !batch.fences.iter().any(|fence| fence.part == item.part) {
-            let reason = format!("partition {} is written without a fence", item.part);
-            return Err(StoreError::Refused { reason });
-        }
-    }
-    Ok(())
+    let refuse = |part| {
+        let reason = format!("partition {part} is written without a fence");
+        Err(StoreError::Refused { reason })
+    };
+    batch.unfenced().map_or(Ok(()), refuse)
 }
 
 /// The parameters of `engine.admit_v1` and `engine.enqueue_v1`.
@@ -180,6 +176,7 @@ pub(super) struct Settlement<'a> {
     fences: &'a [Fence],
     marks: &'a [Item],
     retries: &'a [Later],
+    reports: &'a [ReportOf],
     finishes: &'a [Finish],
     retry_attempts: Vec<String>,
     finish_attempts: Vec<String>,
@@ -188,13 +185,14 @@ pub(super) struct Settlement<'a> {
 
 impl<'a> Settlement<'a> {
     pub(super) fn new(batch: &'a Commit) -> Result<Self, StoreError> {
-        let Commit { node, fences, marks, retries, finishes, .. } = batch;
+        let Commit { node, fences, marks, retries, reports, finishes, .. } = batch;
         let attempts = |item: &Item| to_text(&item.attempts);
         Ok(Self {
             node: *node,
             fences,
             marks,
             retries,
+            reports,
             finishes,
             retry_attempts: retries
                 .iter()
@@ -214,7 +212,21 @@ impl<'a> Settlement<'a> {
     pub(super) fn bind<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
         let statement = self.bind_fences(statement);
         let statement = self.bind_retries(statement);
-        self.bind_finishes(statement)
+        let statement = self.bind_finishes(statement);
+        self.bind_reports(statement)
+    }
+
+    fn bind_reports<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let rows = self.reports;
+        statement
+            .bind(column(rows, |told| told.execution.0))
+            .bind(column(rows, |told| told.tenant.0))
+            .bind(column(rows, |told| part_number(told.part)))
+            .bind(column(rows, |told| i32::try_from(told.report.attempt).unwrap_or(i32::MAX)))
+            .bind(column(rows, |told| told.report.told_at))
+            .bind(column(rows, |told| told.report.progress))
+            .bind(column(rows, |told| told.report.note.as_deref()))
+            .bind(column(rows, |told| told.report.checkpoint.as_ref().map(|json| json.as_str())))
     }
 
     fn bind_fences<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {

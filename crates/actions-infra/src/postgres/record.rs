@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::event::{Event, EventType};
+use actions_domain::execution::report::Report;
 use actions_domain::execution::{Execution, Fault, LeftOut, Priority, Status};
 use actions_domain::id::{ActionId, EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
@@ -264,4 +265,26 @@ impl ExecutionRecord {
 /// A text that has a size and is not here was left out.
 fn left_out(text: Option<&String>, bytes: Option<i32>) -> Option<usize> {
     if text.is_some() { None } else { usize::try_from(bytes?).ok() }
+}
+
+/// What an attempt has told.
+#[derive(Debug, FromRow)]
+pub(super) struct ReportRecord {
+    attempt: i32,
+    told_at: Timestamp,
+    progress: Option<f64>,
+    note: Option<String>,
+    checkpoint: Option<String>,
+}
+
+impl ReportRecord {
+    pub(super) fn into_report(self) -> Result<Report, StoreError> {
+        Ok(Report {
+            attempt: u32::try_from(self.attempt).map_err(|_| corrupt("attempt", &self.attempt))?,
+            told_at: self.told_at,
+            progress: self.progress,
+            note: self.note,
+            checkpoint: self.checkpoint.map(Json::from_record),
+        })
+    }
 }

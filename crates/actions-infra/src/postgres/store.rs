@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
+use actions_domain::execution::report::Report;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::INTAKE_BYTES_MAX;
@@ -18,7 +19,9 @@ use actions_domain::work::{
 use super::Postgres;
 use super::batch::{Admission, Settlement, check_fences};
 use super::error::{is_transient, read_error, write_error};
-use super::record::{EventRecord, ItemRecord, LaterRecord, corrupt, micros, part_number, part_of};
+use super::record::{
+    EventRecord, ItemRecord, LaterRecord, ReportRecord, corrupt, micros, part_number, part_of,
+};
 
 /// What `engine.admit_v1` says of each ingest of a request whose key had another body.
 const MISMATCH: i16 = 4;
@@ -78,6 +81,24 @@ impl Store for Postgres {
             .await
             .map_err(read_error)?;
         rows.into_iter().map(ItemRecord::into_item).collect()
+    }
+
+    async fn reported(&self, part: Part) -> Result<Vec<ExecutionId>, StoreError> {
+        let rows: Vec<Uuid> = sqlx::query_scalar(include_str!("store/reported.sql"))
+            .bind(part_number(part))
+            .fetch_all(&self.engine)
+            .await
+            .map_err(read_error)?;
+        Ok(rows.into_iter().map(ExecutionId).collect())
+    }
+
+    async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
+        let row: Option<ReportRecord> = sqlx::query_as(include_str!("store/report.sql"))
+            .bind(id.0)
+            .fetch_optional(&self.engine)
+            .await
+            .map_err(read_error)?;
+        row.map(ReportRecord::into_report).transpose()
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {

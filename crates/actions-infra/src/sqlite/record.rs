@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
 use actions_domain::event::{Event, EventType};
+use actions_domain::execution::report::Report;
 use actions_domain::execution::{
     Attempt, AttemptOutcome, Cause, Execution, Fault, LeftOut, Priority, Status,
 };
@@ -202,6 +203,16 @@ pub(super) fn log_item(row: &SqliteRow) -> Result<Item, StoreError> {
 pub(super) fn later_item(row: &SqliteRow) -> Result<Item, StoreError> {
     let item = log_item(row)?;
     Ok(Item { home: Home::Later, attempts: attempts(row)?, losses: get(row, "losses")?, ..item })
+}
+
+pub(super) fn report(row: &SqliteRow) -> Result<Report, StoreError> {
+    Ok(Report {
+        attempt: get(row, "attempt")?,
+        told_at: time(row, "told_at")?,
+        progress: get(row, "progress")?,
+        note: get(row, "note")?,
+        checkpoint: optional_json(row, "checkpoint")?,
+    })
 }
 
 pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
+use actions_domain::execution::report::Report;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
@@ -92,6 +93,26 @@ impl Store for SqliteStore {
         rows.iter().map(item).collect()
     }
 
+    async fn reported(&self, part: Part) -> Result<Vec<ExecutionId>, StoreError> {
+        let rows = sqlx::query("select id from engine_report where part = ?")
+            .bind(part.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.iter().map(record::execution_id).collect()
+    }
+
+    async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
+        let text = "select attempt, told_at, progress, note, checkpoint
+            from engine_report where id = ?";
+        let row = sqlx::query(text)
+            .bind(id.0)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+        row.as_ref().map(record::report).transpose()
+    }
+
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
         let rows = sqlx::query("select part, next from engine_tail order by part")
             .fetch_all(&self.readers)
@@ -160,16 +181,11 @@ fn no_part(part: Part) -> StoreError {
 
 /// Refuses a batch that writes in a partition whose fence it does not bring.
 fn require_fences(batch: &Commit) -> Result<(), StoreError> {
-    let items = (batch.marks.iter())
-        .chain(batch.retries.iter().map(|later| &later.item))
-        .chain(batch.finishes.iter().map(|finish| &finish.item));
-    for item in items {
-        if !batch.fences.iter().any(|fence| fence.part == item.part) {
-            let reason = format!("partition {} is written without a fence", item.part);
-            return Err(StoreError::Refused { reason });
-        }
-    }
-    Ok(())
+    let refuse = |part| {
+        let reason = format!("partition {part} is written without a fence");
+        Err(StoreError::Refused { reason })
+    };
+    batch.unfenced().map_or(Ok(()), refuse)
 }
 
 /// Proves that `node` holds every lease that it writes under. The transaction has the only

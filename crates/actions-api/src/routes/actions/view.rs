@@ -2,7 +2,9 @@
 
 use actions_app::app::App;
 use actions_app::queries::definitions::{ActionState, Difference, blocked_reason, shown_config};
-use actions_domain::action::{Action, ActionName, ActionSpec, ActionType, Affinity, HandlerId};
+use actions_domain::action::{
+    Action, ActionName, ActionSpec, ActionType, Affinity, DeliveryMode, HandlerId,
+};
 use actions_domain::execution::Priority;
 use actions_domain::limits::TIMEOUT_DEFAULT;
 use actions_domain::matching::condition::Condition;
@@ -54,6 +56,14 @@ pub(crate) struct ActionBody {
     /// 1 to 3600.
     #[serde(alias = "timeout")]
     timeout_seconds: Option<u32>,
+    /// A running attempt that says nothing for so long is over: 1 to 3600.
+    heartbeat_timeout_seconds: Option<u32>,
+    /// `at_least_once`, or `at_most_once`: each start is written down before it happens, and an
+    /// attempt whose end nobody knows is not repeated unless the handler knows that it had no
+    /// effect.
+    #[serde(default)]
+    #[schema(value_type = String, examples("at_least_once"))]
+    delivery: DeliveryMode,
     /// A policy, or the name of one: default, aggressive, conservative, `no_retry`.
     #[schema(value_type = Option<Object>)]
     retry_policy: Option<RetryBody>,
@@ -134,6 +144,9 @@ pub(crate) struct ActionView {
     #[schema(value_type = String)]
     priority: Priority,
     timeout_seconds: u32,
+    heartbeat_timeout_seconds: Option<u32>,
+    #[schema(value_type = String, examples("at_least_once"))]
+    delivery: DeliveryMode,
     #[schema(value_type = Object)]
     retry_policy: RetryPolicy,
     max_concurrent_executions: Option<u32>,
@@ -202,6 +215,8 @@ impl ActionBody {
             is_active: self.is_active.unwrap_or(true),
             priority: self.priority.map(|priority| priority.0).unwrap_or_default(),
             timeout_seconds: self.timeout_seconds.unwrap_or(timeout),
+            heartbeat_timeout_seconds: self.heartbeat_timeout_seconds,
+            delivery: self.delivery,
             retry_policy: self.retry_policy.map(|policy| policy.0).unwrap_or_default(),
             max_concurrent_executions: self.max_concurrent_executions,
             rate_limit_per_minute: self.rate_limit_per_minute,
@@ -238,6 +253,8 @@ impl ActionView {
             is_active: spec.is_active,
             priority: spec.priority,
             timeout_seconds: spec.timeout_seconds,
+            heartbeat_timeout_seconds: spec.heartbeat_timeout_seconds,
+            delivery: spec.delivery,
             retry_policy: spec.retry_policy,
             max_concurrent_executions: spec.max_concurrent_executions,
             rate_limit_per_minute: spec.rate_limit_per_minute,

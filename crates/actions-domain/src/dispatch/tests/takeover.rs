@@ -109,7 +109,7 @@ fn a_retry_after_a_suspect_start_is_a_retry() {
 fn what_was_marked_is_carried_over_with_a_loss() {
     let now = Timestamp::UNIX_EPOCH;
     let found = vec![item(mutate(1, "order:9"), 1, Home::Log), item(work(2), 2, Home::Later)];
-    let carried = carried(found, unclean(3), false, NodeId(4), now);
+    let carried = carried(found, unclean(3), false, |_| false, NodeId(4), now);
 
     let told: Vec<_> = carried
         .iter()
@@ -122,6 +122,60 @@ fn what_was_marked_is_carried_over_with_a_loss() {
     let attempt = &carried[0].item.attempts[0];
     assert_eq!((attempt.outcome, attempt.epoch), (AttemptOutcome::Lost, Epoch(4)));
     assert_eq!((attempt.node, attempt.number), (NodeId(4), 1));
+}
+
+#[test]
+fn what_must_not_happen_twice_is_carried_over_as_unknown_and_without_a_loss() {
+    let found = vec![item(work(1), 1, Home::Log), item(work(2), 2, Home::Log)];
+    let is_at_most_once = |item: &Item| item.work.id == id(1);
+    let now = Timestamp::UNIX_EPOCH;
+    let carried = carried(found, unclean(3), false, is_at_most_once, NodeId(4), now);
+    let told: Vec<_> =
+        carried.iter().map(|later| (later.item.attempts[0].outcome, later.item.losses)).collect();
+    assert_eq!(told, [(AttemptOutcome::Unknown, 0), (AttemptOutcome::Lost, 1)]);
+
+    let mut node = Node::with_lease(settings(), lease(true));
+    node.due(vec![carried.into_iter().next().unwrap()]);
+    let starts = node.starts();
+    let told: Vec<_> = starts.iter().map(|start| (start.cause, start.lost_epoch)).collect();
+    assert_eq!(told, [(Cause::LeaseLost, Some(Epoch(4)))]);
+    let end = End { rejected: true, ..node.ending(AttemptOutcome::Unknown) };
+    node.step(Input::Ended { token: starts[0].token, end });
+    let end = node.finishes().remove(0);
+    assert_eq!((end.status, end.dead.is_some()), (Status::Failed, true));
+}
+
+#[test]
+fn a_start_that_has_to_be_written_down_is_given_out_again_afterwards() {
+    let mut node = Node::ready(settings());
+    node.hand_over(vec![work(1)]);
+    let start = node.starts().remove(0);
+    assert!(!start.is_marked);
+    node.step(Input::MarkFirst(start.token));
+    let tokens = marks(&mut node).concat();
+    assert_eq!(tokens, [start.token]);
+    assert!(!node.dispatcher.is_idle(), "it keeps its slot");
+
+    // That goes on while the node drains: written down is begun.
+    node.step(Input::Drain);
+    node.step(Input::Marked(tokens));
+    let again = node.starts().remove(0);
+    assert_eq!((again.token, again.number, again.is_marked), (start.token, 1, true));
+    node.end(again.token, AttemptOutcome::Completed);
+    assert_eq!(node.finishes().len(), 1);
+}
+
+#[test]
+fn what_was_cancelled_before_it_was_written_down_does_not_start() {
+    let mut node = Node::ready(settings());
+    node.hand_over(vec![work(1)]);
+    let token = node.starts()[0].token;
+    node.step(Input::MarkFirst(token));
+    node.step(Input::Cancel(id(1)));
+    node.step(Input::Marked(vec![token]));
+    node.step(Input::MarkFirst(token));
+    assert_eq!((node.started(), marks(&mut node).len()), (Vec::new(), 1));
+    assert_eq!(node.finishes()[0].status, Status::Cancelled);
 }
 
 #[test]
@@ -265,7 +319,7 @@ fn many_that_were_lost_take_turns_with_the_others() {
 #[test]
 fn what_an_earlier_session_of_this_process_had_started_gains_no_loss() {
     let found = vec![item(work(1), 1, Home::Log)];
-    let carried = carried(found, unclean(3), true, NodeId(4), Timestamp::UNIX_EPOCH);
+    let carried = carried(found, unclean(3), true, |_| false, NodeId(4), Timestamp::UNIX_EPOCH);
     assert_eq!(carried[0].item.losses, 0);
     assert_eq!(carried[0].item.attempts[0].outcome, AttemptOutcome::Lost);
 }

@@ -12,7 +12,10 @@ cross join lateral engine.settle_v1(
     $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74, $75,
     $76, $77, $78, $79, $80, $81, $82, $83, $84, $85, $86, $87, $88, $89, $90
 ) as settled (count)
+cross join lateral engine.report_v1(
+    settled.count, $69, $91, $92, $93, $94, $95, $96, $97, $98
+) as reported (count)
 cross join lateral engine.enqueue_v1(
-    settled.count, admitted.verdicts, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
+    reported.count, admitted.verdicts, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
     $37, $38, $39, $40, $41, $42, $43
 ) as enqueued

@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 
 use actions_domain::Timestamp;
 use actions_domain::execution::Status;
+use actions_domain::execution::report::ReportOf;
 use actions_domain::id::{ActionId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::ports::history::ActionCounts;
 use actions_domain::ports::store::StoreError;
-use actions_domain::work::{Cancel, Commit, Discard, Finish, Item, Later, Work};
+use actions_domain::work::{Cancel, Commit, Discard, Finish, Item, Later};
 use sqlx::sqlite::SqliteConnection;
 
 use super::ingest::{bind_work, work_columns};
@@ -28,6 +29,13 @@ static FIND_FINISHED: LazyLock<Bulk> = LazyLock::new(|| {
 static INSERT_MARKS: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = ["id", "tenant", "part", "marked_at"];
     Bulk::insert("engine_running", &columns, " on conflict (id) do nothing")
+});
+static REPLACE_REPORTS: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = ["id", "part", "attempt", "told_at", "progress", "note", "checkpoint"];
+    let tail = " on conflict (id) do update set
+        part = excluded.part, attempt = excluded.attempt, told_at = excluded.told_at,
+        progress = excluded.progress, note = excluded.note, checkpoint = excluded.checkpoint";
+    Bulk::insert("engine_report", &columns, tail)
 });
 static REPLACE_LATER: LazyLock<Bulk> = LazyLock::new(|| {
     let own = ["part", "ord", "due", "why", "hold", "losses", "attempts"];
@@ -59,6 +67,8 @@ static DELETE_LATER: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_later where id in (", "?", ")"));
 static DELETE_MARKS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_running where id in (", "?", ")"));
+static DELETE_REPORTS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("delete from engine_report where id in (", "?", ")"));
 static DELETE_CANCELS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_control where id in (", "?", ")"));
 static ADD_STATS: LazyLock<Bulk> = LazyLock::new(|| {
@@ -80,7 +90,7 @@ static ADD_STATS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("engine_stat", &columns, tail)
 });
 
-/// Writes the batch's marks, retries and finishes. What is already finished stays as it is.
+/// Writes the batch's marks, reports, retries and finishes. What is already finished stays as it is.
 pub(super) async fn write(
     conn: &mut SqliteConnection,
     batch: &Commit,
@@ -90,12 +100,15 @@ pub(super) async fn write(
     let mut finished = read_finished(conn, batch).await?;
     let is_open = |item: &Item| !finished.contains(&item.work.id);
     let marks: Vec<&Item> = batch.marks.iter().filter(|item| is_open(item)).collect();
+    let is_told_of_open = |told: &&ReportOf| !finished.contains(&told.execution);
+    let reports: Vec<&ReportOf> = batch.reports.iter().filter(is_told_of_open).collect();
     let retries: Vec<&Later> = batch.retries.iter().filter(|later| is_open(&later.item)).collect();
     // The second end of one batch is a second end as well.
     let finishes: Vec<&Finish> =
         batch.finishes.iter().filter(|finish| finished.insert(finish.item.work.id)).collect();
 
     mark(conn, &marks, now).await?;
+    report(conn, &reports).await?;
     postpone(conn, &retries, now).await?;
     finish(conn, &finishes, batch.node).await?;
     for finish in &finishes {
@@ -111,9 +124,11 @@ async fn read_finished(
     let items = (batch.marks.iter())
         .chain(batch.retries.iter().map(|later| &later.item))
         .chain(batch.finishes.iter().map(|finish| &finish.item));
-    let asked: Vec<&Work> = items.map(|item| &*item.work).collect();
-    let bind = |work: &&Work, values: &mut Values| {
-        values.add(work.tenant.0).add(work.id.0);
+    let reports = batch.reports.iter().map(|report| (report.tenant, report.execution));
+    let asked: Vec<(TenantId, ExecutionId)> =
+        items.map(|item| (item.work.tenant, item.work.id)).chain(reports).collect();
+    let bind = |(tenant, id): &(TenantId, ExecutionId), values: &mut Values| {
+        values.add(tenant.0).add(id.0);
     };
     let rows = FIND_FINISHED.fetch(conn, &asked, bind, |_| ()).await?;
     rows.iter().map(execution_id).collect()
@@ -128,6 +143,21 @@ async fn mark(
         .execute(conn, marks, |item, values| {
             let work = &item.work;
             values.add(work.id.0).add(work.tenant.0).add(item.part.0).add(micros(now));
+        })
+        .await
+}
+
+async fn report(conn: &mut SqliteConnection, reports: &[&ReportOf]) -> Result<(), StoreError> {
+    REPLACE_REPORTS
+        .execute(conn, reports, |ReportOf { execution, part, report, .. }, values| {
+            values
+                .add(execution.0)
+                .add(part.0)
+                .add(report.attempt)
+                .add(micros(report.told_at))
+                .add(report.progress)
+                .add(report.note.as_deref())
+                .add(report.checkpoint.as_ref().map(Json::as_str));
         })
         .await
 }
@@ -199,16 +229,21 @@ async fn finish(
     count(conn, finishes).await
 }
 
-/// Removes finished items from wherever they live, with their marks and cancels. These tables
+/// Removes finished items from wherever they live, with their marks, reports and cancels. These tables
 /// are often empty, and asking is cheaper than naming every item to each of them.
 async fn leave(conn: &mut SqliteConnection, finishes: &[&Finish]) -> Result<(), StoreError> {
     let text = "select
         exists (select 1 from engine_later) as later,
         exists (select 1 from engine_running) as running,
+        exists (select 1 from engine_report) as report,
         exists (select 1 from engine_control) as control";
     let row = sqlx::query(text).fetch_one(&mut *conn).await.map_err(store_error)?;
-    let tables =
-        [("later", &*DELETE_LATER), ("running", &*DELETE_MARKS), ("control", &*DELETE_CANCELS)];
+    let tables = [
+        ("later", &*DELETE_LATER),
+        ("running", &*DELETE_MARKS),
+        ("report", &*DELETE_REPORTS),
+        ("control", &*DELETE_CANCELS),
+    ];
     for (table, statement) in tables {
         if get(&row, table)? {
             let bind = |finish: &&Finish, values: &mut Values| {

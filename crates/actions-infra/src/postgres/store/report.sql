@@ -1,0 +1,1 @@
+select attempt, told_at, progress, note, checkpoint from engine.report where id = $1

@@ -1,0 +1,15 @@
+-- Puts a task in, unless this or a later attempt has one. KEYS: the task, its queue. ARGV: the
+-- execution, the attempt, the tenant, the queue, the body, and for how many milliseconds it stays.
+local known = tonumber(redis.call('HGET', KEYS[1], 'attempt') or -1)
+if known >= tonumber(ARGV[2]) then
+    return 0
+end
+local time = redis.call('TIME')
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'attempt', ARGV[2], 'tenant', ARGV[3], 'queue', ARGV[4],
+    'body', ARGV[5], 'words', 0)
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+-- By the time from which a worker may have it.
+redis.call('ZADD', KEYS[2], string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[1])
+redis.call('EXPIRE', KEYS[2], 86400)
+return 1

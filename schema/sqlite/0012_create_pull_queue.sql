@@ -1,0 +1,3 @@
+-- Nothing to do: a SQLite store is for one process, which keeps the tasks of remote workers in its
+-- memory, where the attempts that wait for them live as well.
+-- The number keeps pace with PostgreSQL's.
