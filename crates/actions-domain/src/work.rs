@@ -13,6 +13,7 @@ use crate::execution::{Attempt, Fault, Priority, Status};
 use crate::id::{ActionId, EventId, ExecutionId, NodeId, TenantId};
 use crate::json::Json;
 use crate::limits::KEY_BYTES_MAX;
+use crate::terms::Terms;
 
 /// A partition's number, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +115,8 @@ pub struct Work {
     pub input: Option<Json>,
     /// How many executions led here.
     pub depth: u8,
+    /// What it is counted by beside its tenant and its action. Most have none.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl Work {

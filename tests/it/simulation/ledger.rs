@@ -60,10 +60,11 @@ pub(super) struct Met {
     pub(super) given_up: u32,
     pub(super) given_back: u32,
     pub(super) kept: u32,
+    pub(super) full_keys: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 23] {
+    fn named(&self) -> [(&'static str, u32); 24] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -88,6 +89,7 @@ impl Met {
             ("partition for others", self.given_up),
             ("partition given back", self.given_back),
             ("partition kept after all", self.kept),
+            ("key with all that it may run", self.full_keys),
         ]
     }
 
@@ -121,6 +123,7 @@ impl AddAssign for Met {
         self.given_up += other.given_up;
         self.given_back += other.given_back;
         self.kept += other.kept;
+        self.full_keys += other.full_keys;
     }
 }
 

@@ -15,7 +15,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
 
 use crate::app::App;
-use crate::commands::key::key_for_job;
+use crate::commands::key::{key_for_job, terms_of_job};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::{Idempotency, after, hash_texts};
 use crate::ingress::IngressError;
@@ -161,6 +161,7 @@ fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (P
         delay,
         input: Some(request.input.clone()),
         depth: 0,
+        terms: terms_of_job(action, &request.input),
     };
     (part, work)
 }

@@ -1,20 +1,28 @@
-//! Which affinity key an execution takes.
+//! Which affinity key an execution takes, and what it is counted by.
 
 use actions_domain::action::Action;
+use std::sync::Arc;
+
 use actions_domain::event::Event;
+use actions_domain::id::SubscriptionId;
 use actions_domain::json::Json;
 use actions_domain::limits::{KEY_TOKEN_BYTES_MAX, KEY_TOKENS_MAX};
+use actions_domain::terms::Terms;
 use actions_domain::work::{Key, KeyMode};
 use serde_json::Value;
 
-/// The key of an execution of `action` for `event`: the action's own affinity; else the
-/// event's partition key, per action; else, for an action that runs one at a time, the action.
+/// The key of an execution of `action` for `event`: the action's own affinity; else what leads it
+/// to where its keys are counted; else the event's partition key, per action; else, for an action
+/// that runs one at a time, the action.
 ///
 /// A value that the event lacks becomes `-`, so that events without it are kept in order among
 /// themselves instead of not at all.
 pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Key> {
     if let Some(affinity) = &action.spec.affinity {
         return Some(named(&rendered(&affinity.key, data), affinity.mode));
+    }
+    if action.spec.counts_keys() {
+        return key_counted(action, data);
     }
     if let Some(partition_key) = &event.attributes.partition_key {
         let name = format!("partition-{}:{}", action.id, token(partition_key));
@@ -27,8 +35,48 @@ pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Ke
 pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
     match &action.spec.affinity {
         Some(affinity) => Some(named(&rendered(&affinity.key, &input.to_value()), affinity.mode)),
+        None if action.spec.counts_keys() => key_counted(action, &input.to_value()),
         None => key_alone(action),
     }
+}
+
+/// The terms of a job: as for an event whose data is the job's input.
+pub(crate) fn terms_of_job(action: &Action, input: &Json) -> Option<Arc<Terms>> {
+    let data = if wants_data(action) { input.to_value() } else { Value::Null };
+    terms_of(action, None, &data)
+}
+
+/// The key that leads all executions that are counted together to one owner. It excludes nobody:
+/// nothing but readers has it.
+fn key_counted(action: &Action, data: &Value) -> Option<Key> {
+    let concurrency = action.spec.concurrency.as_ref().map(|known| &known.key);
+    let template = concurrency.or(action.spec.throttle.as_ref().map(|known| &known.key))?;
+    key_alone(action).or_else(|| {
+        let counted = named(&rendered(template, data), KeyMode::Read);
+        let name = format!("counted-{}:{}", action.id, token(counted.root()));
+        Some(named(&name, KeyMode::Read))
+    })
+}
+
+/// Whether the data are needed to tell the key or the terms of an execution.
+pub(crate) fn wants_data(action: &Action) -> bool {
+    action.spec.affinity.is_some() || action.spec.counts_keys()
+}
+
+/// What an execution is counted by beside its tenant and its action.
+pub(crate) fn terms_of(
+    action: &Action,
+    subscription: Option<SubscriptionId>,
+    data: &Value,
+) -> Option<Arc<Terms>> {
+    let name = |key: &String| named(&rendered(key, data), KeyMode::Read).name;
+    let terms = Terms {
+        subscription,
+        concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
+        throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
+        ..Terms::default()
+    };
+    terms.unless_empty()
 }
 
 /// The key that makes `max_concurrent_executions = 1` exact over all nodes.

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::catalogue::{Matched, TenantDefinitions};
-use crate::commands::key::key_for;
+use crate::commands::key::{key_for, terms_of, wants_data};
 use crate::ingress::IngressError;
 
 /// How often a submission is matched again because definitions changed at the same moment.
@@ -288,13 +288,17 @@ pub(crate) fn works_of(
     matched: &Matched,
     delay: Option<Duration>,
 ) -> Vec<(Part, Arc<Work>)> {
-    // Parsed only when some action wants a key from it.
-    let wants_data = matched.actions.iter().any(|(_, action)| action.spec.affinity.is_some());
-    let data = if wants_data { event.data.to_value() } else { Value::Null };
+    // Parsed only when some action wants a name from it.
+    let data = if matched.actions.iter().any(|(_, action)| wants_data(action)) {
+        event.data.to_value()
+    } else {
+        Value::Null
+    };
     matched
         .actions
         .iter()
-        .map(|(_, action)| {
+        .map(|(found, action)| {
+            let subscription = found.subscription.filter(|id| matched.rated.contains(id));
             let key = key_for(action, event, &data);
             let part = app.live.part_of(event.tenant, key.as_ref());
             let due = delay.map_or(event.accepted_at, |delay| after(event.accepted_at, delay));
@@ -312,6 +316,7 @@ pub(crate) fn works_of(
                 delay: delay.filter(|delay| !delay.is_zero()),
                 input: None,
                 depth: event.attributes.depth,
+                terms: terms_of(action, subscription, &data),
             };
             (part, Arc::new(work))
         })

@@ -13,7 +13,7 @@ use crate::queries::QueryError;
 /// What an execution waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
-    /// `time`, `key`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
+    /// `time`, `key`, `key_concurrency`, `key_rate`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
     pub waits_for: &'static str,
     /// The answer for a person.
     pub because: String,
@@ -70,6 +70,8 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
             let (who, setting) = match scope {
                 Scope::Action(_) => ("the action", "max_concurrent_executions"),
                 Scope::Tenant(_) => ("the tenant", "max_concurrent_executions of the tenant"),
+                // Only rates.
+                Scope::Subscription(_) => ("the subscription", "rate_limit_per_minute"),
             };
             let because =
                 format!("{who} may run {max} at once, over all nodes, and has no more room here");
@@ -81,14 +83,35 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
                 Scope::Tenant(_) => {
                     ("the tenant", "rate_limit_per_minute, rate_limit_per_hour of the tenant")
                 }
+                Scope::Subscription(_) => (
+                    "the subscription that it came by",
+                    "rate_limit_per_minute, rate_limit_per_hour of the subscription",
+                ),
             };
             let because = format!("{who} has started as much as its rate allows; its turn comes");
             Why { setting: Some(setting), ..Why::new("rate", because) }
         }
+        Waiting::ForKeyConcurrency { key, running, max } => {
+            let because =
+                format!("{running} executions of the action with {key} run, and {max} may at once");
+            Why {
+                setting: Some("concurrency of the action"),
+                ..Why::new("key_concurrency", because)
+            }
+        }
+        Waiting::ForKeyRate { key, until } => Why {
+            setting: Some("throttle of the action"),
+            until: Some(until),
+            ..Why::new(
+                "key_rate",
+                format!("the action has started as much for {key} as its rate for each key allows"),
+            )
+        },
         Waiting::ForResume { scope } => {
             let who = match scope {
                 Scope::Action(_) => "the action",
                 Scope::Tenant(_) => "the tenant",
+                Scope::Subscription(_) => "the subscription",
             };
             let because = format!("{who} is paused; what came in waits until it is resumed");
             Why { setting: Some("pause"), ..Why::new("resume", because) }

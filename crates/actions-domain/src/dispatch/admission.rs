@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::{Entry, Slot, Stage};
+use super::entries::{Entry, Gate, Slot, Stage};
 use super::fair_queue::Ticket;
 use super::verdict::Ending;
 use super::{Dispatcher, Effect, after};
@@ -176,7 +176,8 @@ impl Dispatcher {
             suspect,
             has_key: false,
             has_permit: false,
-            is_called: false,
+            gate: Gate::Action,
+            called_by: None,
             hold,
             cancelled: false,
         })
@@ -281,7 +282,7 @@ impl Dispatcher {
     pub(super) fn wake(&mut self, called: Vec<Slot>) {
         for slot in called {
             if let Some(entry) = self.entries.get_mut(slot) {
-                entry.is_called = true;
+                entry.called_by = Some(entry.gate);
             }
             self.line_up(slot);
         }

@@ -150,6 +150,12 @@ impl Postgres {
         let admission = Admission::new(batch)?;
         let settlement = Settlement::new(batch)?;
         let sent = match (is_admitting, is_settling) {
+            _ if admission.has_terms() => {
+                let statement = sqlx::query_as(include_str!("store/commit_with_terms.sql"));
+                let statement = settlement.bind(admission.bind(statement));
+                let statement = admission.bind_terms(statement);
+                statement.fetch_one(&mut *self.connection().await?).await
+            }
             (true, true) => {
                 let statement = sqlx::query_as(include_str!("store/commit.sql"));
                 let statement = settlement.bind(admission.bind(statement));

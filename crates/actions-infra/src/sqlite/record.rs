@@ -182,6 +182,7 @@ fn work(row: &SqliteRow) -> Result<Work, StoreError> {
         delay: None,
         input: optional_json(row, "input")?,
         depth: get(row, "depth")?,
+        terms: optional_from_text(row, "terms")?.map(Arc::new),
     })
 }
 

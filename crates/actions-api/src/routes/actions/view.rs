@@ -2,7 +2,9 @@
 
 use actions_app::app::App;
 use actions_app::queries::definitions::{ActionState, Difference, blocked_reason, shown_config};
-use actions_domain::action::{Action, ActionName, ActionSpec, ActionType, Affinity, HandlerId};
+use actions_domain::action::{
+    Action, ActionName, ActionSpec, ActionType, Affinity, HandlerId, KeyConcurrency, KeyThrottle,
+};
 use actions_domain::execution::Priority;
 use actions_domain::limits::TIMEOUT_DEFAULT;
 use actions_domain::matching::condition::Condition;
@@ -63,6 +65,13 @@ pub(crate) struct ActionBody {
     /// `{"key": "order:{data.order_id}", "mode": "mutate"}`.
     #[schema(value_type = Option<Object>)]
     affinity: Option<Affinity>,
+    /// At most so many with one key at once: `{"key": "customer:{data.customer}", "max": 3}`.
+    #[schema(value_type = Option<Object>)]
+    concurrency: Option<KeyConcurrency>,
+    /// At most so many starts with one key:
+    /// `{"key": "customer:{data.customer}", "per_minute": 60, "per_hour": 600}`.
+    #[schema(value_type = Option<Object>)]
+    throttle: Option<KeyThrottle>,
     description: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
@@ -141,6 +150,10 @@ pub(crate) struct ActionView {
     rate_limit_per_hour: Option<u32>,
     #[schema(value_type = Option<Object>)]
     affinity: Option<Affinity>,
+    #[schema(value_type = Option<Object>)]
+    concurrency: Option<KeyConcurrency>,
+    #[schema(value_type = Option<Object>)]
+    throttle: Option<KeyThrottle>,
     description: Option<String>,
     tags: Vec<String>,
     owner_team: Option<String>,
@@ -207,6 +220,8 @@ impl ActionBody {
             rate_limit_per_minute: self.rate_limit_per_minute,
             rate_limit_per_hour: self.rate_limit_per_hour,
             affinity: self.affinity,
+            concurrency: self.concurrency,
+            throttle: self.throttle,
             description: self.description,
             tags: self.tags,
             owner_team: self.owner_team,
@@ -243,6 +258,8 @@ impl ActionView {
             rate_limit_per_minute: spec.rate_limit_per_minute,
             rate_limit_per_hour: spec.rate_limit_per_hour,
             affinity: spec.affinity,
+            concurrency: spec.concurrency,
+            throttle: spec.throttle,
             description: spec.description,
             tags: spec.tags,
             owner_team: spec.owner_team,

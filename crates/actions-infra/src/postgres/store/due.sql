@@ -3,6 +3,7 @@
 select
     id, part, ord, tenant, lane, action, defs, key, mode, event, parent, queued_at, depth, input,
     true as is_later, attempts, losses, why, hold,
+    (select body from engine.terms where terms.id = found.id) as terms,
     greatest(extract(epoch from due - clock_timestamp()) * 1000000, 0)::int8 as pause
 from (
     (select * from engine.later

@@ -3,7 +3,8 @@
 select
     item.id, running.part, item.ord, item.tenant, item.lane, item.action, item.defs, item.key,
     item.mode, item.event, item.parent, item.queued_at, item.depth, item.input, item.is_later,
-    item.attempts, item.losses
+    item.attempts, item.losses,
+    (select body from engine.terms where terms.id = item.id) as terms
 from engine.running
 cross join lateral (
     select

@@ -21,6 +21,7 @@ select
     coalesce(least(ends.start + 20000, ends.tail), greatest(ends.tail, $2)) as next,
     work.id, work.part, work.seq as ord, work.tenant, work.lane, work.action, work.defs, work.key,
     work.mode, work.event, work.parent, work.queued_at, work.depth, work.input,
+    (select body from engine.terms where terms.id = work.id) as terms,
     false as is_later, null::text as attempts, 0::int2 as losses
 from ends
 left join lateral (

@@ -3,7 +3,8 @@
 select * from (
     select
         id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth, input, part,
-        ord, attempts, losses, due, why, hold
+        ord, attempts, losses, due, why, hold,
+        (select body from engine_terms as terms where terms.id = engine_later.id) as terms
     from engine_later
     where part = ?1 and hold = 1 and due <= ?2
     order by due, id
@@ -13,7 +14,8 @@ union all
 select * from (
     select
         id, tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth, input, part,
-        ord, attempts, losses, due, why, hold
+        ord, attempts, losses, due, why, hold,
+        (select body from engine_terms as terms where terms.id = engine_later.id) as terms
     from engine_later
     where part = ?1 and hold = 0 and due <= ?2
     order by due, id
@@ -23,7 +25,8 @@ union all
 select * from (
     select
         later.id, later.tenant, lane, action, defs, akey, amode, event, parent, queued_at, depth,
-        input, part, ord, attempts, losses, due, why, hold
+        input, part, ord, attempts, losses, due, why, hold,
+        (select body from engine_terms as terms where terms.id = later.id) as terms
     from engine_control join engine_later as later on later.id = engine_control.id
     where part = ?1 and due > ?2
     order by due, later.id

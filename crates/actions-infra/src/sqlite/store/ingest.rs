@@ -71,6 +71,8 @@ static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static INSERT_WORK: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("engine_work", &work_columns(&["part", "seq"]), ""));
+static INSERT_TERMS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("engine_terms", &["id", "tenant", "body"], ""));
 static INSERT_DELAYED: LazyLock<Bulk> = LazyLock::new(|| {
     let own = ["part", "ord", "due", "why", "hold", "losses", "attempts"];
     Bulk::insert("engine_later", &work_columns(&own), "")
@@ -410,6 +412,7 @@ impl<'a> Rows<'a> {
                 bind_work(work, values);
             })
             .await?;
+        self.write_terms(conn).await?;
         self.write_dedupes(conn, now).await?;
         for (event, execution) in &self.repeats {
             // `||` joins bytes, and only calls the result text.
@@ -423,6 +426,18 @@ impl<'a> Rows<'a> {
                 .map_err(store_error)?;
         }
         Ok(())
+    }
+
+    async fn write_terms(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let works = self.works.iter().chain(&self.delayed);
+        let terms = works.filter_map(|(_, _, work)| Some((*work, work.terms.as_deref()?)));
+        let rows = (terms.map(|(work, terms)| Ok((work, to_text(terms)?))))
+            .collect::<Result<Vec<(&Work, String)>, StoreError>>()?;
+        INSERT_TERMS
+            .execute(conn, &rows, |(work, terms), values| {
+                values.add(work.id.0).add(work.tenant.0).add(terms.as_str());
+            })
+            .await
     }
 
     async fn write_dedupes(

@@ -7,7 +7,8 @@ left join (
     select
         work.id, work.tenant, work.lane, work.action, work.defs, work.akey, work.amode,
         work.event, work.parent, work.queued_at, work.depth, work.input, work.part,
-        work.seq as ord
+        work.seq as ord,
+        (select body from engine_terms where id = work.id) as terms
     from engine_work as work
     where work.part = ?1
         and work.seq >= ?2
