@@ -18,3 +18,4 @@ mod process;
 mod schedules;
 mod subscriptions;
 mod tenants;
+mod uniqueness;

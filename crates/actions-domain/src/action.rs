@@ -12,11 +12,12 @@ use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
     CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX,
-    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIQUE_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
 use crate::retry::{RetryPolicy, RetryPolicyError};
+use crate::terms::Conflict;
 use crate::work::KeyMode;
 
 /// A definition: what to do when one of its patterns matches.
@@ -75,6 +76,12 @@ pub struct ActionSpec {
     /// So many of its executions with one key start in a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<KeyThrottle>,
+    /// One of its executions with one key stands for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
+    /// The last one of a burst of executions with one key stands for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debounce: Option<Debounce>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -114,6 +121,41 @@ pub struct KeyThrottle {
     pub per_minute: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_hour: Option<u32>,
+}
+
+/// For what an execution is the only one, and what becomes of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unique {
+    /// A text with `{data.path}` places: `invoice:{data.id}`.
+    pub key: String,
+    /// It is the only one for so long after it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_seconds: Option<u32>,
+    /// It is the only one until it has ended. So it is when no period is given, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    #[serde(default)]
+    pub on_conflict: Conflict,
+}
+
+/// The end of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    Finished,
+}
+
+/// How long an execution waits for a newer one to take its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debounce {
+    /// A text with `{data.path}` places: `document:{data.id}`.
+    pub key: String,
+    pub wait_seconds: u32,
+    /// After the first one of a burst, the last one waits no longer than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait_seconds: Option<u32>,
 }
 
 /// Whether an action may run, as the last health check said.
@@ -187,6 +229,12 @@ pub enum ActionSpecError {
         "its first two tokens, {given:?}, are not those of {other}, {expected:?}: the owner of one key counts both"
     )]
     Root { pointer: &'static str, given: String, other: &'static str, expected: String },
+    #[error("a key has 1 to {bytes} bytes; got {given:?}", bytes = KEY_BYTES_MAX)]
+    ClaimKey { pointer: &'static str, given: String },
+    #[error("{field} is {given}, allowed are {min} to {max}", max = UNIQUE_MAX.as_secs())]
+    ClaimTime { pointer: &'static str, field: &'static str, given: u32, min: u32 },
+    #[error("unique and debounce exclude each other: both say which execution stands for others")]
+    UniqueAndDebounce,
     #[error("max is {given}, allowed are 1 to {max}", max = CONCURRENCY_MAX)]
     KeyConcurrency { given: u32 },
     #[error("throttle needs per_minute or per_hour")]
@@ -206,6 +254,8 @@ impl ActionSpecError {
             Self::Rate { .. } => "/rate_limit_per_minute",
             Self::Config => "/config",
             Self::Key { pointer, .. } | Self::Root { pointer, .. } => pointer,
+            Self::ClaimKey { pointer, .. } | Self::ClaimTime { pointer, .. } => pointer,
+            Self::UniqueAndDebounce => "/debounce",
             Self::KeyConcurrency { .. } => "/concurrency/max",
             Self::NoThrottle => "/throttle",
             Self::Throttle { field: "per_hour", .. } => "/throttle/per_hour",
@@ -248,12 +298,48 @@ impl ActionSpec {
             errors.push(ActionSpecError::Config);
         }
         errors.extend(self.check_keys());
+        errors.extend(self.check_claims());
         errors
     }
 
     /// Whether executions are counted for each key by itself.
     pub fn counts_keys(&self) -> bool {
         self.concurrency.is_some() || self.throttle.is_some()
+    }
+
+    fn check_claims(&self) -> Vec<ActionSpecError> {
+        let mut errors = Vec::new();
+        let keys = [
+            ("/unique/key", self.unique.as_ref().map(|unique| &unique.key)),
+            ("/debounce/key", self.debounce.as_ref().map(|debounce| &debounce.key)),
+        ];
+        for (pointer, key) in keys {
+            if let Some(key) = key
+                && !(1..=KEY_BYTES_MAX).contains(&key.len())
+            {
+                let given = key.chars().take(KEY_BYTES_MAX).collect();
+                errors.push(ActionSpecError::ClaimKey { pointer, given });
+            }
+        }
+        let period = self.unique.as_ref().and_then(|unique| unique.period_seconds);
+        let wait = self.debounce.as_ref().map(|debounce| debounce.wait_seconds);
+        let max_wait = self.debounce.as_ref().and_then(|debounce| debounce.max_wait_seconds);
+        let times = [
+            ("/unique/period_seconds", "period_seconds", period, 1),
+            ("/debounce/wait_seconds", "wait_seconds", wait, 1),
+            ("/debounce/max_wait_seconds", "max_wait_seconds", max_wait, wait.unwrap_or(1)),
+        ];
+        for (pointer, field, given, min) in times {
+            if let Some(given) = given
+                && (given < min || u64::from(given) > UNIQUE_MAX.as_secs())
+            {
+                errors.push(ActionSpecError::ClaimTime { pointer, field, given, min });
+            }
+        }
+        if self.unique.is_some() && self.debounce.is_some() {
+            errors.push(ActionSpecError::UniqueAndDebounce);
+        }
+        errors
     }
 
     fn check_keys(&self) -> Vec<ActionSpecError> {

@@ -23,7 +23,7 @@ use crate::json::Json;
 use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::throttle::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
-use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
+use crate::work::{Cancel, Epoch, Fence, Finish, Item, Later, Part, Seq};
 
 mod admission;
 mod attempts;
@@ -121,6 +121,8 @@ pub enum Input {
     Committed(Vec<ExecutionId>),
     /// Somebody wants this execution cancelled. It may be unknown here, or arrive later.
     Cancel(ExecutionId),
+    /// Another execution takes the place of this one, if it has not started.
+    Supersede { execution: ExecutionId, by: ExecutionId },
     /// The limits of a tenant, an action or a subscription.
     Limits { scope: Scope, limits: Limits },
     /// How many turns a tenant gets in a round.
@@ -131,6 +133,16 @@ pub enum Input {
     Drawn(Vec<Drawn>),
     /// Time has passed.
     Tick,
+}
+
+impl From<&Cancel> for Input {
+    fn from(cancel: &Cancel) -> Self {
+        let execution = cancel.execution;
+        match cancel.by {
+            Some(by) => Self::Supersede { execution, by },
+            None => Self::Cancel(execution),
+        }
+    }
 }
 
 /// How an attempt ended, with what is needed to decide what follows.
@@ -347,6 +359,7 @@ impl Dispatcher {
             Input::Ended { token, end } => self.end(token, end),
             Input::Committed(ids) => ids.into_iter().for_each(|id| self.committed(id, now)),
             Input::Cancel(id) => self.cancel(id, now),
+            Input::Supersede { execution, by } => self.supersede(execution, by, now),
             Input::Limits { scope, limits } => {
                 let called = self.gates.set(scope, limits);
                 self.reopen(scope, called);
@@ -380,7 +393,7 @@ impl Dispatcher {
                 let alone = alone.filter(|entry| entry.item.work.tenant == tenant).count();
                 queue.len_of(tenant) + alone
             }
-            Scope::Action(_) | Scope::Subscription(_) => 0,
+            Scope::Action(_) | Scope::Subscription(..) => 0,
         });
         if !asks.is_empty() {
             self.effects.push(Effect::Exchange(asks));

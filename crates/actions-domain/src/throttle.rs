@@ -26,19 +26,23 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub enum Scope {
     Tenant(TenantId),
     Action(ActionId),
-    /// Has rates only.
-    Subscription(SubscriptionId),
+    /// Has rates only. Two tenants may have chosen one id.
+    Subscription(TenantId, SubscriptionId),
 }
 
 impl Scope {
-    /// The scope as two numbers, as stores keep it. Of a subscription, 63 bits of its id.
+    /// The scope as two numbers, as stores keep it. Of a subscription, 63 bits of a hash.
     pub fn numbers(self) -> (i16, i64) {
         match self {
             Self::Tenant(tenant) => (0, tenant.0.into()),
             Self::Action(action) => (1, action.0.into()),
-            Self::Subscription(subscription) => {
-                let (_, low) = subscription.0.as_u64_pair();
-                (2, i64::try_from(low >> 1).unwrap_or(i64::MAX))
+            Self::Subscription(tenant, subscription) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&tenant.0.to_le_bytes());
+                hasher.update(subscription.0.as_bytes());
+                let mut first = [0; 8];
+                first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+                (2, i64::from_le_bytes(first) & i64::MAX)
             }
         }
     }

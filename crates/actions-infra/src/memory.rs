@@ -20,10 +20,12 @@ use actions_domain::ports::store::IntakeRow;
 use actions_domain::schedule::{Schedule, ScheduleName};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
+use actions_domain::terms::{ClaimHolder, YieldNote};
 use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod claims;
 mod definitions;
 mod event_stream;
 mod hints;
@@ -94,6 +96,10 @@ struct Tables {
     /// Marked as started, with the partition.
     marks: BTreeMap<ExecutionId, Part>,
     cancels: BTreeMap<ExecutionId, TenantId>,
+    /// Who takes whose place.
+    superseded: BTreeMap<ExecutionId, ExecutionId>,
+    claims: HashMap<(TenantId, [u8; 16]), ClaimHolder>,
+    yields_of_event: HashMap<EventId, Vec<YieldNote>>,
     /// Fingerprints of dead letters.
     dead: BTreeMap<ExecutionId, String>,
     dedupe: HashMap<(TenantId, [u8; 16]), DedupeRow>,
@@ -180,6 +186,9 @@ impl Tables {
             places: BTreeMap::new(),
             marks: BTreeMap::new(),
             cancels: BTreeMap::new(),
+            superseded: BTreeMap::new(),
+            claims: HashMap::new(),
+            yields_of_event: HashMap::new(),
             dead: BTreeMap::new(),
             dedupe: HashMap::new(),
             dedupe_order: VecDeque::new(),

@@ -259,7 +259,8 @@ async fn several_limits_are_drawn_from_at_once(stores: &Stores) {
 async fn a_subscription_has_a_rate_of_its_own(stores: &Stores) {
     let node = stores.join("node").await;
     let rate = Rate { per_minute: Some(20), per_hour: None };
-    let scopes = [1, 2].map(|_| Scope::Subscription(SubscriptionId(given::uuid())));
+    let scopes =
+        [1, 2].map(|_| Scope::Subscription(TenantId::ADMIN, SubscriptionId(given::uuid())));
     let draws = scopes.map(|scope| Draw { scope, rate, want: 1 });
     for expected in [1, 0] {
         let drawn = node.ports.permits.draw(&draws).await.unwrap();

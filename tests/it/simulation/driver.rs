@@ -338,7 +338,7 @@ impl World {
             let (scope, limits) = limits()[0];
             self.step(node, Input::Limits { scope, limits: Limits { is_paused, ..limits } });
             for cancel in at_once(self.memory.cancels()).unwrap() {
-                self.step(node, Input::Cancel(cancel.execution));
+                self.step(node, Input::from(&cancel));
             }
             if let Some(live) = &self.nodes[node].live {
                 at_once(self.memory.note_low(live.id, &live.dispatcher.lows())).unwrap();

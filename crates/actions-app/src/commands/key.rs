@@ -1,15 +1,18 @@
 //! Which affinity key an execution takes, and what it is counted by.
 
-use actions_domain::action::Action;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actions_domain::action::{Action, Unique};
 use actions_domain::event::Event;
 use actions_domain::id::SubscriptionId;
 use actions_domain::json::Json;
 use actions_domain::limits::{KEY_TOKEN_BYTES_MAX, KEY_TOKENS_MAX};
-use actions_domain::terms::Terms;
+use actions_domain::terms::{Claim, Conflict, Terms};
 use actions_domain::work::{Key, KeyMode};
 use serde_json::Value;
+
+use crate::commands::submit_event::hash_texts;
 
 /// The key of an execution of `action` for `event`: the action's own affinity; else what leads it
 /// to where its keys are counted; else the event's partition key, per action; else, for an action
@@ -40,6 +43,41 @@ pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
     }
 }
 
+/// What an execution claims to be the only one for.
+fn claim_of(action: &Action, data: &Value) -> Option<Claim> {
+    let hashed = |key| {
+        let action = action.id.to_string();
+        hash_texts(&["claim", &action, &rendered(key, data)])
+    };
+    if let Some(Unique { key, period_seconds, until, on_conflict }) = &action.spec.unique {
+        return Some(Claim {
+            key: hashed(key),
+            until_finished: until.is_some() || period_seconds.is_none(),
+            period: period_seconds.map(|period| Duration::from_secs(period.into())),
+            on_conflict: *on_conflict,
+            waits: false,
+            max_wait: None,
+        });
+    }
+    let debounce = action.spec.debounce.as_ref()?;
+    Some(Claim {
+        key: hashed(&debounce.key),
+        until_finished: true,
+        period: None,
+        on_conflict: Conflict::Replace,
+        waits: true,
+        max_wait: debounce.max_wait_seconds.map(|wait| Duration::from_secs(wait.into())),
+    })
+}
+
+/// How long an execution waits before it starts: what was asked for, or longer, so that a newer one
+/// can take its place.
+pub(crate) fn delay_of(action: &Action, asked: Option<Duration>) -> Option<Duration> {
+    let wait = action.spec.debounce.as_ref();
+    let wait = wait.map(|debounce| Duration::from_secs(debounce.wait_seconds.into()));
+    asked.max(wait).filter(|delay| !delay.is_zero())
+}
+
 /// The terms of a job: as for an event whose data is the job's input.
 pub(crate) fn terms_of_job(action: &Action, input: &Json) -> Option<Arc<Terms>> {
     let data = if wants_data(action) { input.to_value() } else { Value::Null };
@@ -60,7 +98,9 @@ fn key_counted(action: &Action, data: &Value) -> Option<Key> {
 
 /// Whether the data are needed to tell the key or the terms of an execution.
 pub(crate) fn wants_data(action: &Action) -> bool {
-    action.spec.affinity.is_some() || action.spec.counts_keys()
+    let spec = &action.spec;
+    let claims = spec.unique.is_some() || spec.debounce.is_some();
+    spec.affinity.is_some() || spec.counts_keys() || claims
 }
 
 /// What an execution is counted by beside its tenant and its action.
@@ -74,7 +114,8 @@ pub(crate) fn terms_of(
         subscription,
         concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
         throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
-        ..Terms::default()
+        claim: claim_of(action, data),
+        superseded_by: None,
     };
     terms.unless_empty()
 }

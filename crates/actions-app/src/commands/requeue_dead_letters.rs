@@ -172,10 +172,11 @@ async fn draft(
 }
 
 fn terms_again(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Arc<Terms>> {
-    match (event.map(|event| &event.data).or(input), wants_data(action)) {
-        (Some(data), true) => terms_of(action, None, &data.to_value()),
-        (Some(_) | None, _) => terms_of(action, None, &Value::Null),
-    }
+    let data = event.map(|event| &event.data).or(input).filter(|_| wants_data(action));
+    let data = data.map_or(Value::Null, Json::to_value);
+    // A person asked for it: it claims nothing, and nothing stands for it.
+    let terms = terms_of(action, None, &data)?;
+    Terms { claim: None, ..(*terms).clone() }.unless_empty()
 }
 
 fn key_of(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Key> {

@@ -53,7 +53,7 @@ impl Limits {
         let rated = known.rated_subscriptions();
         let of_subscriptions = rated.iter().map(|subscription| {
             let limits = Throttle { rate: subscription.spec.rate(), ..Throttle::default() };
-            (Scope::Subscription(subscription.id), limits)
+            (Scope::Subscription(tenant, subscription.id), limits)
         });
         let wanted: HashMap<Scope, Throttle> = of_actions
             .chain([of_tenant])

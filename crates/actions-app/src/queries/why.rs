@@ -71,7 +71,7 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
                 Scope::Action(_) => ("the action", "max_concurrent_executions"),
                 Scope::Tenant(_) => ("the tenant", "max_concurrent_executions of the tenant"),
                 // Only rates.
-                Scope::Subscription(_) => ("the subscription", "rate_limit_per_minute"),
+                Scope::Subscription(..) => ("the subscription", "rate_limit_per_minute"),
             };
             let because =
                 format!("{who} may run {max} at once, over all nodes, and has no more room here");
@@ -83,7 +83,7 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
                 Scope::Tenant(_) => {
                     ("the tenant", "rate_limit_per_minute, rate_limit_per_hour of the tenant")
                 }
-                Scope::Subscription(_) => (
+                Scope::Subscription(..) => (
                     "the subscription that it came by",
                     "rate_limit_per_minute, rate_limit_per_hour of the subscription",
                 ),
@@ -111,7 +111,7 @@ fn here(execution: &Execution, waiting: Waiting) -> Why {
             let who = match scope {
                 Scope::Action(_) => "the action",
                 Scope::Tenant(_) => "the tenant",
-                Scope::Subscription(_) => "the subscription",
+                Scope::Subscription(..) => "the subscription",
             };
             let because = format!("{who} is paused; what came in waits until it is resumed");
             Why { setting: Some("pause"), ..Why::new("resume", because) }

@@ -294,7 +294,7 @@ impl Dispatcher {
                 self.committing -= 1;
                 self.release_key(slot);
                 self.forget(slot);
-                self.done.insert(id);
+                self.done.insert(id, None);
             }
             Some(Stage::Retrying { delay }) => {
                 self.committing -= 1;
@@ -355,7 +355,7 @@ impl Dispatcher {
     pub(super) fn cancel(&mut self, id: ExecutionId, now: Timestamp) {
         let Some(slot) = self.entries.find(id) else {
             // It may be a later item that is not in memory yet; a reading finds those as well.
-            if !self.done.contains(id) && self.cancels.insert(id) {
+            if !self.done.contains(id) && self.cancels.insert(id, None) {
                 self.partitions.values_mut().for_each(|partition| partition.horizon.want());
             }
             return;
@@ -381,9 +381,33 @@ impl Dispatcher {
         self.finish_cancelled(slot, now);
     }
 
+    /// Ends an item for a newer one. One that has started is left alone.
+    pub(super) fn supersede(&mut self, id: ExecutionId, by: ExecutionId, now: Timestamp) {
+        let Some(slot) = self.entries.find(id) else {
+            if !self.done.contains(id) && self.cancels.insert(id, Some(by)) {
+                self.partitions.values_mut().for_each(|partition| partition.horizon.want());
+            }
+            return;
+        };
+        let Some(entry) = self.entries.get(slot) else { return };
+        if entry.has_started() {
+            return;
+        }
+        if entry.stage == Stage::ForKey {
+            self.release_key(slot);
+        }
+        self.pull_out(slot);
+        self.stop_waiting(slot);
+        self.finish_unstarted(slot, Ending::superseded(by), now);
+    }
+
     /// Ends an item that does not run. If the former owner may have started it, that is said:
     /// the call has no other record.
     pub(super) fn finish_cancelled(&mut self, slot: Slot, now: Timestamp) {
+        self.finish_unstarted(slot, Ending::cancelled(), now);
+    }
+
+    pub(super) fn finish_unstarted(&mut self, slot: Slot, ending: Ending, now: Timestamp) {
         let node = self.settings.node;
         if let Some(entry) = self.entries.get_mut(slot)
             && let Some(partition) = self.partitions.get(&entry.item.part)
@@ -405,7 +429,7 @@ impl Dispatcher {
                 memory_mb: None,
             });
         }
-        self.finish(slot, Ending::cancelled(), now);
+        self.finish(slot, ending, now);
     }
 
     fn record_cancelled(&mut self, slot: Slot, attempt: Try, now: Timestamp) {

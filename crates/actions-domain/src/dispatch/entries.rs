@@ -72,7 +72,9 @@ impl Gate {
         let terms = work.terms.as_deref();
         match self {
             Self::Action => Some(GateId::Scope(Scope::Action(work.action))),
-            Self::Subscription => Some(GateId::Scope(Scope::Subscription(terms?.subscription?))),
+            Self::Subscription => {
+                Some(GateId::Scope(Scope::Subscription(work.tenant, terms?.subscription?)))
+            }
             Self::Key(Count::Running) => {
                 Some(key_gate(Count::Running, terms?.concurrency_key.as_ref()?))
             }
@@ -118,6 +120,20 @@ pub(super) struct Try {
 }
 
 impl Entry {
+    /// Whether an attempt was made, or is about to be.
+    pub(super) fn has_started(&self) -> bool {
+        match self.stage {
+            Stage::ForTime { .. }
+            | Stage::ForKey
+            | Stage::ForAction
+            | Stage::Ready
+            | Stage::ForSolitude => !self.item.attempts.is_empty(),
+            Stage::Marking(_) | Stage::Running(_) | Stage::Finishing | Stage::Retrying { .. } => {
+                true
+            }
+        }
+    }
+
     /// Its place in the order of its partition.
     pub(super) fn place(&self) -> Place {
         (self.item.ord, self.item.work.id)

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::Claim;
 use actions_domain::work::{Commit, Fence, Finish, Ingest, Item, Later, Part, Work};
 
 use super::record::{lane_number, micros, mode_number, part_number, to_text};
@@ -180,6 +181,21 @@ impl<'a> Admission<'a> {
         statement
             .bind(column(&self.terms, Option::as_deref))
             .bind(ends.map(|finish| finish.item.work.id.0).collect::<Vec<_>>())
+    }
+
+    /// The parameters of `engine.admit_claims_v1` that are of its own.
+    pub(super) fn bind_claims<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let claim =
+            |(number, row): (i32, &WorkRow<'_>)| Some((number, row.work.terms.as_deref()?.claim?));
+        let claims: Vec<(i32, Claim)> = (1..).zip(&self.works).filter_map(claim).collect();
+        statement
+            .bind(column(&claims, |(work, _)| *work))
+            .bind(column(&claims, |(_, claim)| claim.key.to_vec()))
+            .bind(column(&claims, |(_, claim)| claim.until_finished))
+            .bind(column(&claims, |(_, claim)| claim.period.map(micros)))
+            .bind(column(&claims, |(_, claim)| claim.on_conflict.number()))
+            .bind(column(&claims, |(_, claim)| claim.waits))
+            .bind(column(&claims, |(_, claim)| claim.max_wait.map(micros)))
     }
 
     fn bind_links<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {

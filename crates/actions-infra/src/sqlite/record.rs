@@ -114,7 +114,7 @@ fn from_text<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, St
     serde_json::from_str(text).map_err(|error| corrupt(column, error))
 }
 
-fn optional_from_text<T: DeserializeOwned>(
+pub(super) fn optional_from_text<T: DeserializeOwned>(
     row: &SqliteRow,
     column: &str,
 ) -> Result<Option<T>, StoreError> {
@@ -161,6 +161,13 @@ fn key(row: &SqliteRow) -> Result<Option<Key>, StoreError> {
 fn lane(row: &SqliteRow) -> Result<Priority, StoreError> {
     let rank = get(row, "lane")?;
     Priority::from_rank(rank).ok_or_else(|| corrupt("lane", rank))
+}
+
+/// Who takes an execution's place, as text.
+pub(super) fn superseded_by(row: &SqliteRow) -> Result<Option<ExecutionId>, StoreError> {
+    let text: Option<&str> = get(row, "superseded_by")?;
+    let id = |text: &str| text.parse().map_err(|error| corrupt("superseded_by", error));
+    Ok(text.map(id).transpose()?.map(ExecutionId))
 }
 
 pub(super) fn execution_id(row: &SqliteRow) -> Result<ExecutionId, StoreError> {

@@ -144,7 +144,7 @@ fn a_new_owner_counts_from_nothing() {
 fn a_subscription_starts_at_its_rate_what_it_led_to() {
     let mut node = Node::ready(settings());
     let subscription = SubscriptionId(Uuid::from_u128(5));
-    let scope = Scope::Subscription(subscription);
+    let scope = Scope::Subscription(TenantId(7), subscription);
     let rate = Rate { per_minute: Some(60), per_hour: None };
     node.step(Input::Limits { scope, limits: Limits { rate, ..Limits::default() } });
     let terms = Terms { subscription: Some(subscription), ..Terms::default() };

@@ -8,7 +8,9 @@ left join (
         work.id, work.tenant, work.lane, work.action, work.defs, work.akey, work.amode,
         work.event, work.parent, work.queued_at, work.depth, work.input, work.part,
         work.seq as ord,
-        (select body from engine_terms where id = work.id) as terms
+        (select iif(superseded_by is null, body,
+            json_set(body, '$.superseded_by', superseded_by))
+            from engine_terms as terms where terms.id = work.id) as terms
     from engine_work as work
     where work.part = ?1
         and work.seq >= ?2
