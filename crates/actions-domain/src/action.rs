@@ -359,7 +359,7 @@ impl ActionSpec {
             }
             // What is counted for a key is counted by the owner of its partition, which the root
             // decides: keys of one action must not lead to different owners.
-            let (other, expected) = *first.get_or_insert((field, root_of(key)));
+            let (other, expected) = *first.get_or_insert_with(|| (field, root_of(key)));
             if root_of(key) != expected {
                 let (given, expected) = (root_of(key).to_owned(), expected.to_owned());
                 errors.push(ActionSpecError::Root { pointer, given, other, expected });

@@ -198,7 +198,7 @@ impl Dispatcher {
         let losses = entry.item.losses;
         // Who was told of it, or the store with the item.
         let superseded_by = entry.item.work.terms.as_ref().and_then(|terms| terms.superseded_by);
-        let cancel = self.cancels.remove(entry.item.work.id).or(superseded_by.map(Some));
+        let cancel = self.cancels.remove(entry.item.work.id).or_else(|| superseded_by.map(Some));
         if let Some(by) = cancel.filter(|by| by.is_none() || !entry.has_started()) {
             self.stop_waiting(slot);
             let ending = by.map_or_else(Ending::cancelled, Ending::superseded);
