@@ -111,6 +111,10 @@ async fn the_last_of_a_burst_starts_when_nothing_has_come_for_a_while() {
     let mut sent = Vec::new();
     for _ in 0..4 {
         sent.push(emit(&app, 7).await);
+        if sent.len() == 1 {
+            let why = app.get(&format!("executions/{}/why", id(&sent[0]))).await.body();
+            assert_eq!((&why["waits_for"], &why["setting"]), (&json!("time"), &json!("debounce")));
+        }
         app.engine.advance(Duration::from_secs(8)).await;
         if app.engine.script.calls().len() == 1 {
             break;

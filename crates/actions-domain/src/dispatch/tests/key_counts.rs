@@ -151,9 +151,8 @@ fn a_subscription_starts_at_its_rate_what_it_led_to() {
     node.hand_over(vec![with(1, terms.clone()), with(2, terms), work(3)]);
     assert_eq!(node.started(), [id(3)]);
     assert_eq!(node.dispatcher.waiting(id(1)), Some(Waiting::ForRate { scope }));
-    let asked = node.effects.iter().find_map(|effect| match effect {
-        Effect::Draw(draws) => Some(draws.clone()),
-        _ => None,
+    let asked = node.effects.iter().find_map(|effect| {
+        if let Effect::Draw(draws) = effect { Some(draws.clone()) } else { None }
     });
     assert_eq!(asked, Some(vec![Draw { scope, rate, want: 2 }]));
     node.step(Input::Drawn(vec![Drawn { scope, count: 1, again_in: Duration::from_secs(1) }]));
