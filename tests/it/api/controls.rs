@@ -194,7 +194,7 @@ async fn an_action_runs_so_many_at_once_of_each_key() {
     assert_eq!(app.engine.script.calls().len(), 2);
     insta::assert_snapshot!(
         why(&app, &third).await,
-        @"key_concurrency: 2 executions of the action with customer:7 run, and 2 may at once"
+        @"key_concurrency: 2 executions of the action with customer:7 run, and 2 may at once (concurrency)"
     );
     emit_of(&app, 8).await;
     app.engine.advance(Duration::from_secs(1)).await;
@@ -214,7 +214,7 @@ async fn an_action_starts_each_key_at_its_own_rate() {
     assert_eq!(app.engine.script.calls().len(), 4, "three of one, one of the other");
     insta::assert_snapshot!(
         why(&app, &last).await,
-        @"key_rate: the action has started as much for customer:7 as its rate for each key allows"
+        @"key_rate: the action has started as much for customer:7 as its rate for each key allows (throttle)"
     );
     app.engine.advance(Duration::from_secs(2)).await;
     assert_eq!(app.engine.script.calls().len(), 6);
@@ -238,7 +238,7 @@ async fn a_subscription_starts_what_it_leads_to_at_its_rate() {
     assert_eq!(app.engine.script.calls().len(), 8, "three of the one, all of the other");
     insta::assert_snapshot!(
         why(&app, &last).await,
-        @"rate: the subscription that it came by has started as much as its rate allows; its turn comes"
+        @"rate: the subscription that it came by has started as much as its rate allows; its turn comes (rate_limit_per_minute of the subscription)"
     );
     app.engine.advance(Duration::from_secs(10)).await;
     assert_eq!(app.engine.script.calls().len(), 10);
