@@ -88,7 +88,7 @@ pub(crate) fn terms_of_job(action: &Action, input: &Json) -> Option<Arc<Terms>> 
 /// nothing but readers has it.
 fn key_counted(action: &Action, data: &Value) -> Option<Key> {
     let concurrency = action.spec.concurrency.as_ref().map(|known| &known.key);
-    let template = concurrency.or(action.spec.throttle.as_ref().map(|known| &known.key))?;
+    let template = concurrency.or_else(|| action.spec.throttle.as_ref().map(|known| &known.key))?;
     key_alone(action).or_else(|| {
         let counted = named(&rendered(template, data), KeyMode::Read);
         let name = format!("counted-{}:{}", action.id, token(counted.root()));

@@ -405,7 +405,7 @@ async fn answers(
         // Nor does the second answer tell what has yielded.
         let is_repeated = matches!(outcome, Ingested::Duplicate { .. });
         let (executions, yielded) = match drafted.filter(|drafted| {
-            !duplicate && !(is_repeated && drafted.iter().any(|drafted| drafted.has_claim))
+            !(duplicate || is_repeated && drafted.iter().any(|drafted| drafted.has_claim))
         }) {
             Some(drafted) => apart(drafted, yielded),
             None => {
