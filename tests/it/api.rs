@@ -19,3 +19,4 @@ mod pull;
 mod schedules;
 mod subscriptions;
 mod tenants;
+mod uniqueness;

@@ -68,6 +68,7 @@ kinds! {
     CONFLICT = 409 "conflict" "It changed at the same moment" retryable;
     EXECUTION_FINAL = 409 "execution.final" "The execution has ended";
     CLAIM_OVER = 409 "claim.over" "The task is another worker's, or over";
+    EXECUTION_NOT_UNIQUE = 409 "execution.not_unique" "Another execution is the only one";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";

@@ -53,6 +53,8 @@ struct State {
     actions: HashMap<ActionId, Arc<Action>>,
     names: HashMap<String, ActionId>,
     subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    /// Those that have rates.
+    rated: HashSet<SubscriptionId>,
     controls: Arc<Controls>,
     matcher: Box<dyn Matcher>,
     /// Actions that want to hear of the engine's own events.
@@ -64,6 +66,8 @@ pub struct Matched {
     /// The definitions' version of the match.
     pub defs: i64,
     pub actions: Vec<(Match, Arc<Action>)>,
+    /// The subscriptions of these matches that have rates.
+    pub rated: Vec<SubscriptionId>,
 }
 
 impl Catalogue {
@@ -176,6 +180,7 @@ impl Catalogue {
             actions: HashMap::new(),
             names: HashMap::new(),
             subscriptions: HashMap::new(),
+            rated: HashSet::new(),
             controls: Arc::default(),
             matcher: self.matchers.empty(tenant),
             listens_to_engine: HashSet::new(),
@@ -280,13 +285,26 @@ impl TenantDefinitions {
     /// The actions that an event leads to, in the order in which they should start.
     pub fn matches(&self, event: &Event) -> Matched {
         let state = self.read();
-        let actions = state
+        let actions: Vec<(Match, Arc<Action>)> = state
             .matcher
             .matches(event)
             .into_iter()
             .filter_map(|found| Some((found, state.actions.get(&found.action)?.clone())))
             .collect();
-        Matched { defs: state.version, actions }
+        let rated = if state.rated.is_empty() {
+            Vec::new()
+        } else {
+            let ways = actions.iter().filter_map(|(found, _)| found.subscription);
+            ways.filter(|subscription| state.rated.contains(subscription)).collect()
+        };
+        Matched { defs: state.version, actions, rated }
+    }
+
+    /// The subscriptions that have rates.
+    pub fn rated_subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let state = self.read();
+        let rated = state.rated.iter().filter_map(|id| state.subscriptions.get(id));
+        rated.cloned().collect()
     }
 
     /// Why each way to each action matches an event or not.
@@ -331,6 +349,11 @@ impl State {
             self.replace_action(action);
         }
         for subscription in &changes.subscriptions {
+            if !subscription.deleted && subscription.spec.rate().is_limited() {
+                self.rated.insert(subscription.id);
+            } else {
+                self.rated.remove(&subscription.id);
+            }
             if subscription.deleted {
                 self.subscriptions.remove(&subscription.id);
             } else {

@@ -4,7 +4,7 @@
 //! others costs nothing: a flush takes whatever came while the one before was under way, so a
 //! lone event is committed at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use actions_domain::event::Event;
 use actions_domain::limits::{FLUSH_BYTES_MAX, INGRESS_BYTES_MAX};
 use actions_domain::ports::hints::Hint;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::Yielded;
 use actions_domain::work::{
     Cancel, Commit, Discard, Fence, Home, Ingested, IntakeRefusal, Item, Part, Receipt, Seq,
     Submission, Submitted, Work,
@@ -104,7 +105,8 @@ struct Waiting {
 
 #[derive(Debug, Clone)]
 enum Answer {
-    Submitted(Vec<Submitted>),
+    /// With all works of the flush that have yielded.
+    Submitted(Vec<Submitted>, Arc<[Yielded]>),
     Discarded(u64),
 }
 
@@ -120,8 +122,20 @@ impl Ingress {
     ///
     /// Works without a key are put into one partition of this node's choice.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, IngressError> {
+        Ok(self.submit_claims(submission).await?.0)
+    }
+
+    /// The same, and tells which works have yielded to others that hold their claims; works of
+    /// other callers may be among them.
+    pub async fn submit_claims(
+        &self,
+        submission: Submission,
+    ) -> Result<(Submitted, Arc<[Yielded]>), IngressError> {
         match self.ask(Request::Submit(submission)).await? {
-            Answer::Submitted(mut submitted) => submitted.pop().ok_or(IngressError::Unavailable),
+            Answer::Submitted(mut submitted, yielded) => {
+                let submitted = submitted.pop().ok_or(IngressError::Unavailable)?;
+                Ok((submitted, yielded))
+            }
             Answer::Discarded(_) => Err(IngressError::Unavailable),
         }
     }
@@ -135,7 +149,7 @@ impl Ingress {
     pub async fn discard(&self, discards: Vec<Discard>) -> Result<u64, IngressError> {
         match self.ask(Request::Discard(discards)).await? {
             Answer::Discarded(count) => Ok(count),
-            Answer::Submitted(_) => Ok(0),
+            Answer::Submitted(..) => Ok(0),
         }
     }
 
@@ -148,7 +162,7 @@ impl Ingress {
         refusals: Vec<IntakeRefusal>,
     ) -> Result<Vec<Submitted>, IngressError> {
         match self.ask(Request::Intake { fence, submissions, refusals }).await? {
-            Answer::Submitted(submitted) => Ok(submitted),
+            Answer::Submitted(submitted, _) => Ok(submitted),
             Answer::Discarded(_) => Err(IngressError::Unavailable),
         }
     }
@@ -206,13 +220,15 @@ impl Flusher {
         match self.commit(&batch).await {
             Ok(receipt) => {
                 self.hand_over(&batch, &receipt);
+                let yielded: Arc<[Yielded]> = receipt.yielded.into();
                 let mut submitted = receipt.submissions.into_iter();
                 for Waiting { request, answer, room: _ } in batch {
                     let count = request.submissions().len();
                     let reply = match request {
                         Request::Discard(_) => Answer::Discarded(receipt.discarded),
                         Request::Submit(_) | Request::Cancel(_) | Request::Intake { .. } => {
-                            Answer::Submitted(submitted.by_ref().take(count).collect())
+                            let submitted = submitted.by_ref().take(count).collect();
+                            Answer::Submitted(submitted, Arc::clone(&yielded))
                         }
                     };
                     // A caller that went away does not care any more.
@@ -271,7 +287,7 @@ impl Flusher {
         let (own, mut submissions) = (self.live.parts(), Vec::new());
         for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
-                self.live.tell(Input::Cancel(cancel.execution));
+                self.live.tell(Input::from(cancel));
                 self.hints.tell(Hint::Cancels);
             }
             submissions.extend_from_slice(request.submissions());
@@ -357,8 +373,13 @@ impl Request {
     }
 }
 
-/// Tells the owners of other partitions that their logs have grown.
+/// Tells the owners of other partitions that their logs have grown, and everybody whose places
+/// were taken.
 pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
+    for cancel in &receipt.superseded {
+        live.tell(Input::from(cancel));
+        hints.tell(Hint::Cancels);
+    }
     let own = live.parts();
     for (part, _) in receipt.first.iter().filter(|(part, _)| !own.contains(part)) {
         hints.tell(Hint::Work(*part));
@@ -369,12 +390,14 @@ pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
 /// the numbers that they got.
 pub(crate) fn arrivals(submissions: &[Submission], receipt: &Receipt) -> Vec<Input> {
     let first: BTreeMap<Part, Seq> = receipt.first.iter().copied().collect();
+    let yielded: HashSet<_> = receipt.yielded.iter().map(|yielded| yielded.execution).collect();
     let mut arrived: BTreeMap<Part, Vec<Item>> = BTreeMap::new();
     for (submission, submitted) in submissions.iter().zip(&receipt.submissions) {
         let Submitted::Accepted(ingested) = submitted else { continue };
         let stored = submission.ingests.iter().zip(ingested);
         for (ingest, _) in stored.filter(|(_, outcome)| **outcome == Ingested::Stored) {
-            for (part, work) in ingest.works.iter().filter(|(_, work)| work.delay.is_none()) {
+            let is_logged = |work: &Work| work.delay.is_none() && !yielded.contains(&work.id);
+            for (part, work) in ingest.works.iter().filter(|(_, work)| is_logged(work)) {
                 let Some(start) = first.get(part) else { continue };
                 let items = arrived.entry(*part).or_default();
                 items.push(Item {

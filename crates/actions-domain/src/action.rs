@@ -12,11 +12,12 @@ use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
     CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX,
-    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIQUE_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
 use crate::retry::{RetryPolicy, RetryPolicyError};
+use crate::terms::Conflict;
 use crate::work::KeyMode;
 
 /// A definition: what to do when one of its patterns matches.
@@ -74,6 +75,18 @@ pub struct ActionSpec {
     /// Executions with the same key run in order and one at a time, as the mode says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
+    /// So many of its executions with one key run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<KeyConcurrency>,
+    /// So many of its executions with one key start in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<KeyThrottle>,
+    /// One of its executions with one key stands for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
+    /// The last one of a burst of executions with one key stands for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debounce: Option<Debounce>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -110,6 +123,62 @@ pub struct Affinity {
     pub key: String,
     #[serde(default)]
     pub mode: KeyMode,
+}
+
+/// How many executions of an action with one key run at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConcurrency {
+    /// As of an [`Affinity`]: `customer:{data.customer}`.
+    pub key: String,
+    pub max: u32,
+}
+
+/// How many executions of an action with one key start in a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyThrottle {
+    /// As of an [`Affinity`]: `customer:{data.customer}`.
+    pub key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u32>,
+}
+
+/// For what an execution is the only one, and what becomes of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unique {
+    /// A text with `{data.path}` places: `invoice:{data.id}`.
+    pub key: String,
+    /// It is the only one for so long after it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_seconds: Option<u32>,
+    /// It is the only one until it has ended. So it is when no period is given, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+    #[serde(default)]
+    pub on_conflict: Conflict,
+}
+
+/// The end of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    Finished,
+}
+
+/// How long an execution waits for a newer one to take its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debounce {
+    /// A text with `{data.path}` places: `document:{data.id}`.
+    pub key: String,
+    pub wait_seconds: u32,
+    /// After the first one of a burst, the last one waits no longer than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait_seconds: Option<u32>,
 }
 
 /// Whether an action may run, as the last health check said.
@@ -177,10 +246,26 @@ pub enum ActionSpecError {
     #[error("config is a JSON object of at most {max} bytes", max = CONFIG_BYTES_MAX)]
     Config,
     #[error(
-        "an affinity key has 2 to {tokens} tokens joined by ':', like order:{{data.id}}, and at most {bytes} bytes; got {given:?}",
+        "a key has 2 to {tokens} tokens joined by ':', like order:{{data.id}}, and at most {bytes} bytes; got {given:?}",
         tokens = KEY_TOKENS_MAX, bytes = KEY_BYTES_MAX
     )]
-    Affinity { given: String },
+    Key { pointer: &'static str, given: String },
+    #[error(
+        "its first two tokens, {given:?}, are not those of {other}, {expected:?}: the owner of one key counts both"
+    )]
+    Root { pointer: &'static str, given: String, other: &'static str, expected: String },
+    #[error("a key has 1 to {bytes} bytes; got {given:?}", bytes = KEY_BYTES_MAX)]
+    ClaimKey { pointer: &'static str, given: String },
+    #[error("{field} is {given}, allowed are {min} to {max}", max = UNIQUE_MAX.as_secs())]
+    ClaimTime { pointer: &'static str, field: &'static str, given: u32, min: u32 },
+    #[error("unique and debounce exclude each other: both say which execution stands for others")]
+    UniqueAndDebounce,
+    #[error("max is {given}, allowed are 1 to {max}", max = CONCURRENCY_MAX)]
+    KeyConcurrency { given: u32 },
+    #[error("throttle needs per_minute or per_hour")]
+    NoThrottle,
+    #[error("{field} is {given}, allowed are 1 to {max}", max = RATE_MAX)]
+    Throttle { field: &'static str, given: u32 },
 }
 
 impl ActionSpecError {
@@ -194,7 +279,13 @@ impl ActionSpecError {
             Self::Rate { field: "rate_limit_per_hour", .. } => "/rate_limit_per_hour",
             Self::Rate { .. } => "/rate_limit_per_minute",
             Self::Config => "/config",
-            Self::Affinity { .. } => "/affinity/key",
+            Self::Key { pointer, .. } | Self::Root { pointer, .. } => pointer,
+            Self::ClaimKey { pointer, .. } | Self::ClaimTime { pointer, .. } => pointer,
+            Self::UniqueAndDebounce => "/debounce",
+            Self::KeyConcurrency { .. } => "/concurrency/max",
+            Self::NoThrottle => "/throttle",
+            Self::Throttle { field: "per_hour", .. } => "/throttle/per_hour",
+            Self::Throttle { .. } => "/throttle/per_minute",
         }
     }
 }
@@ -241,16 +332,107 @@ impl ActionSpec {
         if !self.config.is_object() || self.config.to_string().len() > CONFIG_BYTES_MAX {
             errors.push(ActionSpecError::Config);
         }
-        if let Some(affinity) = &self.affinity
-            && (!(2..=KEY_TOKENS_MAX).contains(&affinity.key.split(':').count())
-                || affinity.key.split(':').any(str::is_empty)
-                || affinity.key.len() > KEY_BYTES_MAX)
-        {
-            let given = affinity.key.chars().take(KEY_BYTES_MAX).collect();
-            errors.push(ActionSpecError::Affinity { given });
+        errors.extend(self.check_keys());
+        errors.extend(self.check_claims());
+        errors
+    }
+
+    /// Whether executions are counted for each key by itself.
+    pub fn counts_keys(&self) -> bool {
+        self.concurrency.is_some() || self.throttle.is_some()
+    }
+
+    fn check_claims(&self) -> Vec<ActionSpecError> {
+        let mut errors = Vec::new();
+        let keys = [
+            ("/unique/key", self.unique.as_ref().map(|unique| &unique.key)),
+            ("/debounce/key", self.debounce.as_ref().map(|debounce| &debounce.key)),
+        ];
+        for (pointer, key) in keys {
+            if let Some(key) = key
+                && !(1..=KEY_BYTES_MAX).contains(&key.len())
+            {
+                let given = key.chars().take(KEY_BYTES_MAX).collect();
+                errors.push(ActionSpecError::ClaimKey { pointer, given });
+            }
+        }
+        let period = self.unique.as_ref().and_then(|unique| unique.period_seconds);
+        let wait = self.debounce.as_ref().map(|debounce| debounce.wait_seconds);
+        let max_wait = self.debounce.as_ref().and_then(|debounce| debounce.max_wait_seconds);
+        let times = [
+            ("/unique/period_seconds", "period_seconds", period, 1),
+            ("/debounce/wait_seconds", "wait_seconds", wait, 1),
+            ("/debounce/max_wait_seconds", "max_wait_seconds", max_wait, wait.unwrap_or(1)),
+        ];
+        for (pointer, field, given, min) in times {
+            if let Some(given) = given
+                && (given < min || u64::from(given) > UNIQUE_MAX.as_secs())
+            {
+                errors.push(ActionSpecError::ClaimTime { pointer, field, given, min });
+            }
+        }
+        if self.unique.is_some() && self.debounce.is_some() {
+            errors.push(ActionSpecError::UniqueAndDebounce);
         }
         errors
     }
+
+    fn check_keys(&self) -> Vec<ActionSpecError> {
+        let mut errors = Vec::new();
+        let keys = [
+            ("affinity", "/affinity/key", self.affinity.as_ref().map(|affinity| &affinity.key)),
+            ("concurrency", "/concurrency/key", self.concurrency.as_ref().map(|known| &known.key)),
+            ("throttle", "/throttle/key", self.throttle.as_ref().map(|known| &known.key)),
+        ];
+        let mut first: Option<(&'static str, &str)> = None;
+        for (field, pointer, key) in keys {
+            let Some(key) = key else { continue };
+            if !is_key_template(key) || is_torn(root_of(key)) {
+                let given = key.chars().take(KEY_BYTES_MAX).collect();
+                errors.push(ActionSpecError::Key { pointer, given });
+                continue;
+            }
+            // What is counted for a key is counted by the owner of its partition, which the root
+            // decides: keys of one action must not lead to different owners.
+            let (other, expected) = *first.get_or_insert_with(|| (field, root_of(key)));
+            if root_of(key) != expected {
+                let (given, expected) = (root_of(key).to_owned(), expected.to_owned());
+                errors.push(ActionSpecError::Root { pointer, given, other, expected });
+            }
+        }
+        if let Some(KeyConcurrency { max, .. }) = self.concurrency
+            && !(1..=CONCURRENCY_MAX).contains(&max)
+        {
+            errors.push(ActionSpecError::KeyConcurrency { given: max });
+        }
+        if let Some(KeyThrottle { per_minute, per_hour, .. }) = self.throttle {
+            if per_minute.is_none() && per_hour.is_none() {
+                errors.push(ActionSpecError::NoThrottle);
+            }
+            for (field, rate) in [("per_minute", per_minute), ("per_hour", per_hour)] {
+                if let Some(given) = rate.filter(|given| !(1..=RATE_MAX).contains(given)) {
+                    errors.push(ActionSpecError::Throttle { field, given });
+                }
+            }
+        }
+        errors
+    }
+}
+
+fn is_key_template(key: &str) -> bool {
+    (2..=KEY_TOKENS_MAX).contains(&key.split(':').count())
+        && !key.split(':').any(str::is_empty)
+        && key.len() <= KEY_BYTES_MAX
+}
+
+/// Whether a place for a value is cut in two.
+fn is_torn(root: &str) -> bool {
+    root.rfind('{').is_some_and(|open| root.rfind('}').is_none_or(|close| close < open))
+}
+
+/// The first two tokens of a key.
+fn root_of(key: &str) -> &str {
+    key.match_indices(':').nth(1).map_or(key, |(end, _)| &key[..end])
 }
 
 /// A name of 1 to 100 bytes, unique inside its tenant: letters, digits, `_`, `-` and `.`.

@@ -11,6 +11,7 @@
 //! before it did. Slots are free as soon as the attempt has ended.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -22,7 +23,7 @@ use crate::json::Json;
 use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::throttle::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
-use crate::work::{Epoch, Fence, Finish, Item, Later, Part, Seq};
+use crate::work::{Cancel, Epoch, Fence, Finish, Item, Later, Part, Seq};
 
 mod admission;
 mod attempts;
@@ -30,6 +31,7 @@ mod entries;
 mod fair_queue;
 mod gates;
 mod horizon;
+mod key_gates;
 mod leaving;
 mod lock_table;
 mod partition;
@@ -39,9 +41,10 @@ mod timers;
 mod verdict;
 mod window;
 
-use entries::{Entries, Slot, Stage};
+use entries::{Entries, GateId, Slot, Stage};
 use fair_queue::FairQueue;
 use gates::{Bar, Gates};
+use key_gates::{KeyBar, KeyGates};
 use partition::Partition;
 use recent::Recent;
 use timers::Timers;
@@ -121,7 +124,9 @@ pub enum Input {
     Committed(Vec<ExecutionId>),
     /// Somebody wants this execution cancelled. It may be unknown here, or arrive later.
     Cancel(ExecutionId),
-    /// The limits of a tenant or an action.
+    /// Another execution takes the place of this one, if it has not started.
+    Supersede { execution: ExecutionId, by: ExecutionId },
+    /// The limits of a tenant, an action or a subscription.
     Limits { scope: Scope, limits: Limits },
     /// How many turns a tenant gets in a round.
     Weight { tenant: TenantId, weight: u32 },
@@ -131,6 +136,16 @@ pub enum Input {
     Drawn(Vec<Drawn>),
     /// Time has passed.
     Tick,
+}
+
+impl From<&Cancel> for Input {
+    fn from(cancel: &Cancel) -> Self {
+        let execution = cancel.execution;
+        match cancel.by {
+            Some(by) => Self::Supersede { execution, by },
+            None => Self::Cancel(execution),
+        }
+    }
 }
 
 /// How an attempt ended, with what is needed to decide what follows.
@@ -218,6 +233,17 @@ pub enum Waiting {
     ForRate {
         scope: Scope,
     },
+    /// So many of its action run with this key as may.
+    ForKeyConcurrency {
+        key: Arc<str>,
+        running: u32,
+        max: u32,
+    },
+    /// As many of its action were started with this key as may be.
+    ForKeyRate {
+        key: Arc<str>,
+        until: Timestamp,
+    },
     /// The scope is paused.
     ForResume {
         scope: Scope,
@@ -245,6 +271,7 @@ pub struct Dispatcher {
     partitions: BTreeMap<Part, Partition>,
     queue: FairQueue,
     gates: Gates,
+    key_gates: KeyGates,
     timers: Timers,
     /// Items that run alone, by order of arrival.
     solitary: BTreeMap<u64, Slot>,
@@ -278,6 +305,7 @@ impl Dispatcher {
             partitions: BTreeMap::new(),
             queue: FairQueue::default(),
             gates: Gates::default(),
+            key_gates: KeyGates::default(),
             timers: Timers::default(),
             solitary: BTreeMap::new(),
             is_alone: false,
@@ -295,6 +323,8 @@ impl Dispatcher {
 
     /// Takes one input and answers what to do about it.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let called = self.key_gates.tick(now);
+        self.wake(called);
         self.take(input, now);
         self.ring(now);
         self.start_ready(now);
@@ -335,9 +365,14 @@ impl Dispatcher {
             Input::Ended { token, end } => self.end(token, end),
             Input::Committed(ids) => ids.into_iter().for_each(|id| self.committed(id, now)),
             Input::Cancel(id) => self.cancel(id, now),
+            Input::Supersede { execution, by } => self.supersede(execution, by, now),
             Input::Limits { scope, limits } => {
                 let called = self.gates.set(scope, limits);
                 self.reopen(scope, called);
+                if let Scope::Action(action) = scope {
+                    let called = self.key_gates.set(action, limits.per_key);
+                    self.wake(called);
+                }
             }
             Input::Weight { tenant, weight } => self.queue.set_weight(tenant, weight),
             Input::Shares(shares) => {
@@ -364,7 +399,7 @@ impl Dispatcher {
                 let alone = alone.filter(|entry| entry.item.work.tenant == tenant).count();
                 queue.len_of(tenant) + alone
             }
-            Scope::Action(_) => 0,
+            Scope::Action(_) | Scope::Subscription(..) => 0,
         });
         if !asks.is_empty() {
             self.effects.push(Effect::Exchange(asks));
@@ -380,7 +415,8 @@ impl Dispatcher {
             return self.gates.next_at();
         }
         let partitions = self.partitions.values().filter_map(Partition::next_at);
-        partitions.chain(self.timers.next()).chain(self.gates.next_at()).min()
+        let gates = self.gates.next_at().into_iter().chain(self.key_gates.next_at());
+        partitions.chain(self.timers.next()).chain(gates).min()
     }
 
     /// Where each owned partition's log may be read from after a restart: everything before is
@@ -437,7 +473,17 @@ impl Dispatcher {
                 let partition = self.partitions.get(&entry.item.part)?;
                 Waiting::ForKey { holder: partition.blocker(&entry.item)? }
             }
-            Stage::ForAction => self.barred(Scope::Action(work.action)).unwrap_or(Waiting::ForSlot),
+            Stage::ForAction => match entry.gate.of(work) {
+                Some(GateId::Scope(scope)) => self.barred(scope),
+                Some(GateId::Key(id)) => self.key_gates.bar(&id).map(|bar| match bar {
+                    KeyBar::Running { running, max } => {
+                        Waiting::ForKeyConcurrency { key: id.key, running, max }
+                    }
+                    KeyBar::Starts { until } => Waiting::ForKeyRate { key: id.key, until },
+                }),
+                None => None,
+            }
+            .unwrap_or(Waiting::ForSlot),
             Stage::Ready | Stage::ForSolitude => {
                 self.barred(Scope::Tenant(work.tenant)).unwrap_or(Waiting::ForSlot)
             }

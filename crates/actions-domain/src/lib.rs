@@ -24,6 +24,7 @@ pub mod execution;
 pub mod placement;
 pub mod retry;
 pub mod schedule;
+pub mod terms;
 pub mod throttle;
 pub mod work;
 

@@ -87,6 +87,9 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONCURRENCY_MAX: u32 = 10_000;
 /// `rate_limit_per_minute` and `rate_limit_per_hour`.
 pub const RATE_MAX: u32 = 1_000_000;
+/// How long an execution may be the only one, and how long it may wait for a newer one to take its
+/// place: claims are kept as long, and nobody expects an answer after a month.
+pub const UNIQUE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// `tracestate` that is kept and passed on: nobody has to pass on more (W3C Trace Context,
 /// 3.3.1.5), and some receivers refuse it.
 pub const TRACESTATE_BYTES_MAX: usize = 512;

@@ -7,6 +7,7 @@ use crate::Timestamp;
 use crate::id::{ActionId, SubscriptionId, TenantId};
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
+use crate::throttle::Rate;
 
 /// A way from events to an action, beside the action's own patterns.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,13 @@ pub struct SubscriptionSpec {
     pub rate_limit_per_hour: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+}
+
+impl SubscriptionSpec {
+    /// How often what it leads to may start.
+    pub fn rate(&self) -> Rate {
+        Rate { per_minute: self.rate_limit_per_minute, per_hour: self.rate_limit_per_hour }
+    }
 }
 
 const fn yes() -> bool {

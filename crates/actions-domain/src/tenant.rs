@@ -103,6 +103,7 @@ impl Controls {
                 per_hour: self.limits.rate_limit_per_hour,
             },
             is_paused: self.pause.is_some(),
+            ..Limits::default()
         }
     }
 }

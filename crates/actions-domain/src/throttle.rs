@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::id::{ActionId, NodeId, TenantId};
+use crate::id::{ActionId, NodeId, SubscriptionId, TenantId};
 
 /// A rate lets a twentieth of itself pass at once, and one at least. So no window of time sees
 /// more than 105 % of the rate, and work that comes in small groups is not torn apart.
@@ -26,22 +26,24 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub enum Scope {
     Tenant(TenantId),
     Action(ActionId),
+    /// Has rates only. Two tenants may have chosen one id.
+    Subscription(TenantId, SubscriptionId),
 }
 
 impl Scope {
-    /// The scope as two numbers, as stores keep it.
-    pub fn numbers(self) -> (i16, i32) {
+    /// The scope as two numbers, as stores keep it. Of a subscription, 63 bits of a hash.
+    pub fn numbers(self) -> (i16, i64) {
         match self {
-            Self::Tenant(tenant) => (0, tenant.0),
-            Self::Action(action) => (1, action.0),
-        }
-    }
-
-    pub fn from_numbers((kind, id): (i16, i32)) -> Option<Self> {
-        match kind {
-            0 => Some(Self::Tenant(TenantId(id))),
-            1 => Some(Self::Action(ActionId(id))),
-            _ => None,
+            Self::Tenant(tenant) => (0, tenant.0.into()),
+            Self::Action(action) => (1, action.0.into()),
+            Self::Subscription(tenant, subscription) => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&tenant.0.to_le_bytes());
+                hasher.update(subscription.0.as_bytes());
+                let mut first = [0; 8];
+                first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+                (2, i64::from_le_bytes(first) & i64::MAX)
+            }
         }
     }
 }
@@ -54,6 +56,16 @@ pub struct Limits {
     pub rate: Rate,
     /// Nothing starts. What comes in waits.
     pub is_paused: bool,
+    /// Of an action, for each key by itself.
+    pub per_key: PerKey,
+}
+
+/// Limits that hold for each key of an action by itself. Only the owner of the key's partition
+/// counts them, so nobody has to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PerKey {
+    pub concurrency: Option<u32>,
+    pub rate: Rate,
 }
 
 /// Attempts that may start in a time, over all nodes.
@@ -169,6 +181,13 @@ pub struct Drawn {
 pub struct Bucket {
     pub minute: Option<Timestamp>,
     pub hour: Option<Timestamp>,
+}
+
+impl Bucket {
+    /// When everything that was drawn is paid for. `None`: nothing was.
+    pub fn paid_at(&self) -> Option<Timestamp> {
+        self.minute.max(self.hour)
+    }
 }
 
 impl Rate {

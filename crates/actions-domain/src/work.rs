@@ -14,6 +14,7 @@ use crate::execution::{Attempt, Fault, Priority, Status};
 use crate::id::{ActionId, EventId, ExecutionId, NodeId, TenantId};
 use crate::json::Json;
 use crate::limits::KEY_BYTES_MAX;
+use crate::terms::{Terms, Yielded};
 
 /// A partition's number, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +116,8 @@ pub struct Work {
     pub input: Option<Json>,
     /// How many executions led here.
     pub depth: u8,
+    /// What it is counted by beside its tenant and its action. Most have none.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl Work {
@@ -314,6 +317,8 @@ pub struct Finish {
 pub struct Cancel {
     pub tenant: TenantId,
     pub execution: ExecutionId,
+    /// The execution that takes its place. Then it is only ended if it has not started.
+    pub by: Option<ExecutionId>,
 }
 
 /// A decision to forget a dead letter.
@@ -336,11 +341,15 @@ pub struct IntakeRefusal {
 pub struct Receipt {
     pub submissions: Vec<Submitted>,
     /// For each partition with new log entries: the first sequence number. The entries of one
-    /// partition are numbered in the order of the batch, leaving out what was not stored and
-    /// what went to the items that wait for a time.
+    /// partition are numbered in the order of the batch, leaving out what was not stored or has
+    /// yielded, and what went to the items that wait for a time.
     pub first: Vec<(Part, Seq)>,
     /// Dead letters that were there to be discarded.
     pub discarded: u64,
+    /// Works of stored ingests that were not stored, because others hold their claims.
+    pub yielded: Vec<Yielded>,
+    /// Executions whose places were taken.
+    pub superseded: Vec<Cancel>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -21,10 +21,12 @@ use actions_domain::ports::store::IntakeRow;
 use actions_domain::schedule::{Schedule, ScheduleName};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
+use actions_domain::terms::{ClaimHolder, YieldNote};
 use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod claims;
 mod definitions;
 mod event_stream;
 mod hints;
@@ -99,6 +101,10 @@ struct Tables {
     /// What attempts of unfinished executions have told.
     reports: BTreeMap<ExecutionId, ReportOf>,
     cancels: BTreeMap<ExecutionId, TenantId>,
+    /// Who takes whose place.
+    superseded: BTreeMap<ExecutionId, ExecutionId>,
+    claims: HashMap<(TenantId, [u8; 16]), ClaimHolder>,
+    yields_of_event: HashMap<EventId, Vec<YieldNote>>,
     /// Fingerprints of dead letters.
     dead: BTreeMap<ExecutionId, String>,
     dedupe: HashMap<(TenantId, [u8; 16]), DedupeRow>,
@@ -186,6 +192,9 @@ impl Tables {
             marks: BTreeMap::new(),
             reports: BTreeMap::new(),
             cancels: BTreeMap::new(),
+            superseded: BTreeMap::new(),
+            claims: HashMap::new(),
+            yields_of_event: HashMap::new(),
             dead: BTreeMap::new(),
             dedupe: HashMap::new(),
             dedupe_order: VecDeque::new(),

@@ -77,7 +77,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 12] = [
+const MIGRATIONS: [(&str, &str); 14] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -102,6 +102,8 @@ const MIGRATIONS: [(&str, &str); 12] = [
     ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
     ("create reports", include_str!("../../../schema/postgres/0011_create_reports.sql")),
     ("create pull queue", include_str!("../../../schema/postgres/0012_create_pull_queue.sql")),
+    ("count by key", include_str!("../../../schema/postgres/0013_count_by_key.sql")),
+    ("claim uniqueness", include_str!("../../../schema/postgres/0014_claim_uniqueness.sql")),
 ];
 
 /// How to reach the database.
@@ -288,10 +290,14 @@ impl Postgres {
         // A step that fails must not keep the others from being done.
         let swept = sqlx::query("select engine.sweep_v1()").execute(&self.pool).await;
         let permits = sqlx::query("select engine.sweep_permits_v1()").execute(&self.pool).await;
+        let terms = sqlx::query("select engine.sweep_terms_v1()").execute(&self.pool).await;
+        let claims = sqlx::query("select engine.sweep_claims_v1()").execute(&self.pool).await;
         let mut outcomes = vec![
             self.ensure_partitions().await.map_err(error::read_error),
             swept.map(drop).map_err(error::read_error),
             permits.map(drop).map_err(error::read_error),
+            terms.map(drop).map_err(error::read_error),
+            claims.map(drop).map_err(error::read_error),
         ];
         for part in 0..self.part_count().await? {
             outcomes.push(self.carry_old_work(part).await);

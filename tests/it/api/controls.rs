@@ -171,3 +171,75 @@ async fn limits_out_of_range_are_refused() {
     assert_eq!(paused.problem(), "422 tenant.invalid /reason");
     assert_eq!(app.post("actions/none:pause", json!({})).await.problem(), "404 not_found");
 }
+
+/// Emits an event of a customer and answers its execution.
+async fn emit_of(app: &TestApp, customer: u32) -> String {
+    let body = json!({ "type": "users.created", "data": { "customer": customer } });
+    let answer = app.post("events", body).await;
+    answer.body()["executions"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_action_runs_so_many_at_once_of_each_key() {
+    let app = TestApp::start().await;
+    let concurrency = json!({ "key": "customer:{data.customer}", "max": 2 });
+    app.given_action("greet", "users.*", json!({ "concurrency": concurrency })).await;
+    assert_eq!(app.get("actions/greet").await.body()["concurrency"], concurrency);
+    app.engine.script.answer([1, 2, 3].map(|_| crate::support::engine::Answer::Hang));
+    for _ in 0..2 {
+        emit_of(&app, 7).await;
+    }
+    let third = emit_of(&app, 7).await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 2);
+    insta::assert_snapshot!(
+        why(&app, &third).await,
+        @"key_concurrency: 2 executions of the action with customer:7 run, and 2 may at once (concurrency)"
+    );
+    emit_of(&app, 8).await;
+    app.engine.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.engine.script.calls().len(), 3, "another customer does not wait");
+}
+
+#[tokio::test]
+async fn an_action_starts_each_key_at_its_own_rate() {
+    let app = TestApp::start().await;
+    let throttle = json!({ "key": "customer:{data.customer}", "per_minute": 60 });
+    app.given_action("greet", "users.*", json!({ "throttle": throttle })).await;
+    let mut last = String::new();
+    for _ in 0..5 {
+        last = emit_of(&app, 7).await;
+    }
+    emit_of(&app, 8).await;
+    assert_eq!(app.engine.script.calls().len(), 4, "three of one, one of the other");
+    insta::assert_snapshot!(
+        why(&app, &last).await,
+        @"key_rate: the action has started as much for customer:7 as its rate for each key allows (throttle)"
+    );
+    app.engine.advance(Duration::from_secs(2)).await;
+    assert_eq!(app.engine.script.calls().len(), 6);
+}
+
+#[tokio::test]
+async fn a_subscription_starts_what_it_leads_to_at_its_rate() {
+    let app = TestApp::start().await;
+    app.given_action("greet", "never.matched", json!({})).await;
+    let rated =
+        json!({ "action": "greet", "event_pattern": "users.*", "rate_limit_per_minute": 60 });
+    let created = app.post("subscriptions", rated).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    assert_eq!(created.body()["warnings"], json!([]));
+    app.post("subscriptions", json!({ "action": "greet", "event_pattern": "orders.*" })).await;
+    let mut last = String::new();
+    for _ in 0..5 {
+        last = emit_of(&app, 7).await;
+        emit(&app, "orders.paid").await;
+    }
+    assert_eq!(app.engine.script.calls().len(), 8, "three of the one, all of the other");
+    insta::assert_snapshot!(
+        why(&app, &last).await,
+        @"rate: the subscription that it came by has started as much as its rate allows; its turn comes (rate_limit_per_minute of the subscription)"
+    );
+    app.engine.advance(Duration::from_secs(10)).await;
+    assert_eq!(app.engine.script.calls().len(), 10);
+}

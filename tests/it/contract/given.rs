@@ -68,6 +68,7 @@ pub(crate) fn work(event: Option<&Event>) -> Work {
         delay: None,
         input: None,
         depth: 0,
+        terms: None,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use actions_domain::id::{ActionId, TenantId};
+use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::store::StoreError;
 use actions_domain::throttle::{Draw, Drawn, Rate, Scope, Share, ShareAsk};
 
+use super::given;
 use super::stores::{Node, Stores};
 
 contract! { Permits:
@@ -24,6 +25,7 @@ contract! { Permits:
     a_faster_rate_does_not_pay_for_a_slower_one,
     a_window_that_is_not_asked_for_keeps_its_debt,
     several_limits_are_drawn_from_at_once,
+    a_subscription_has_a_rate_of_its_own,
 }
 
 /// The ledger of rates alone may be in Redis.
@@ -252,4 +254,20 @@ async fn several_limits_are_drawn_from_at_once(stores: &Stores) {
     assert_eq!(counts, [(Scope::Tenant(TenantId(9)), 1), (ACTION, 1)]);
     assert!(drawn[0].again_in > Duration::from_secs(2), "{drawn:?}");
     assert_eq!(drawn[1].again_in, Duration::ZERO);
+}
+
+async fn a_subscription_has_a_rate_of_its_own(stores: &Stores) {
+    let node = stores.join("node").await;
+    let rate = Rate { per_minute: Some(20), per_hour: None };
+    let scopes =
+        [1, 2].map(|_| Scope::Subscription(TenantId::ADMIN, SubscriptionId(given::uuid())));
+    let draws = scopes.map(|scope| Draw { scope, rate, want: 1 });
+    for expected in [1, 0] {
+        let drawn = node.ports.permits.draw(&draws).await.unwrap();
+        let mut found: Vec<_> = drawn.iter().map(|drawn| (drawn.scope, drawn.count)).collect();
+        found.sort();
+        let mut wanted = scopes.map(|scope| (scope, expected)).to_vec();
+        wanted.sort();
+        assert_eq!(found, wanted);
+    }
 }

@@ -13,6 +13,7 @@ use super::stores::Node;
 
 mod batch;
 mod cancel;
+mod claim;
 mod dead_letter;
 mod intake;
 mod item;
@@ -26,7 +27,7 @@ fn places(items: &[Item]) -> Vec<i64> {
 }
 
 fn cancel(item: &Item) -> Cancel {
-    Cancel { tenant: item.work.tenant, execution: item.work.id }
+    Cancel { tenant: item.work.tenant, execution: item.work.id, by: None }
 }
 
 async fn due(node: &Node, part: Part, ahead_seconds: u64) -> Vec<Later> {

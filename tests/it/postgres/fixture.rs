@@ -178,6 +178,7 @@ pub(super) fn submission_of(
         delay: None,
         input: None,
         depth: 0,
+        terms: None,
     });
     let dedupe = key.map(|key| Dedupe { key, subject: event.id.0 });
     let works = vec![(part, Arc::clone(&work))];

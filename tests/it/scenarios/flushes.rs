@@ -34,6 +34,7 @@ async fn accept_job(engine: &TestEngine, action: &Action, input: Value) -> Execu
         delay: None,
         input: Some(Json::from_value(&input)),
         depth: 0,
+        terms: None,
     };
     let ingest = Ingest {
         event: None,

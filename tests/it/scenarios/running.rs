@@ -169,7 +169,12 @@ async fn a_cancelled_execution_ends_whether_it_waits_or_runs() {
     let waiting = engine.emit("orders.paid", json!({})).await.executions[0].execution;
 
     for execution in [waiting, running] {
-        engine.app.ingress.cancel(Cancel { tenant: engine.tenant, execution }).await.unwrap();
+        engine
+            .app
+            .ingress
+            .cancel(Cancel { tenant: engine.tenant, execution, by: None })
+            .await
+            .unwrap();
         engine.advance(Duration::from_secs(1)).await;
         assert_eq!(engine.execution(execution).await.status, Status::Cancelled);
     }

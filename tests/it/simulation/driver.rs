@@ -2,6 +2,7 @@
 //! with a writer, readings that take time, a lease keeper, and handlers that are only times.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::dispatch::{
@@ -19,7 +20,8 @@ use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part, Seq}
 use super::dice::{Micros, instant};
 use super::ledger::Call;
 use super::workload::{
-    LIMIT, LIMITED, LIMITED_TENANT, ONCE, TENANT_LIMIT, behaviour, end, has_effect, limits,
+    KEY_LIMIT, LIMIT, LIMITED, LIMITED_TENANT, ONCE, TENANT_LIMIT, behaviour, end, has_effect,
+    limits,
 };
 use super::world::{World, at_once};
 
@@ -56,11 +58,12 @@ struct Session {
     is_doomed: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Running {
     execution: ExecutionId,
     action: ActionId,
     tenant: TenantId,
+    counted: Option<Arc<str>>,
     is_alone: bool,
     started_at: Micros,
     outcome: AttemptOutcome,
@@ -350,7 +353,7 @@ impl World {
             let (scope, limits) = limits()[0];
             self.step(node, Input::Limits { scope, limits: Limits { is_paused, ..limits } });
             for cancel in at_once(self.memory.cancels()).unwrap() {
-                self.step(node, Input::Cancel(cancel.execution));
+                self.step(node, Input::from(&cancel));
             }
             if let Some(live) = &self.nodes[node].live {
                 at_once(self.memory.note_low(live.id, &live.dispatcher.lows())).unwrap();
@@ -492,6 +495,7 @@ impl World {
             execution: work.id,
             action: work.action,
             tenant: work.tenant,
+            counted: work.terms.as_ref().and_then(|terms| terms.concurrency_key.clone()),
             is_alone: start.item.losses > 0,
             started_at: now,
             outcome,
@@ -538,12 +542,22 @@ impl World {
             .filter_map(|node| node.live.as_ref())
             .filter(|live| !live.is_doomed && now - live.heard_at < TRUSTED);
         let running: Vec<Running> =
-            trusted.flat_map(|live| live.running.values().copied()).collect();
+            trusted.flat_map(|live| live.running.values().cloned()).collect();
         let of_action = running.iter().filter(|running| running.action == LIMITED).count();
         let of_tenant = running.iter().filter(|running| running.tenant == LIMITED_TENANT).count();
         if of_action > LIMIT || of_tenant > TENANT_LIMIT {
             let text = format!("{of_action} of the action run, {of_tenant} of the tenant");
             self.ledger.wrong.push(text);
+        }
+        let mut of_keys: BTreeMap<(TenantId, Arc<str>), usize> = BTreeMap::new();
+        for running in running {
+            if let Some(key) = running.counted {
+                *of_keys.entry((running.tenant, key)).or_default() += 1;
+            }
+        }
+        self.ledger.met.full_keys += u32::from(of_keys.values().any(|count| *count == KEY_LIMIT));
+        if let Some((key, count)) = of_keys.iter().find(|(_, count)| **count > KEY_LIMIT) {
+            self.ledger.wrong.push(format!("{count} with the key {key:?} run at once"));
         }
     }
 

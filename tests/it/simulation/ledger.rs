@@ -64,10 +64,11 @@ pub(super) struct Met {
     pub(super) kept: u32,
     pub(super) probes: u32,
     pub(super) unknown_ends: u32,
+    pub(super) full_keys: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 25] {
+    fn named(&self) -> [(&'static str, u32); 26] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -94,6 +95,7 @@ impl Met {
             ("partition kept after all", self.kept),
             ("probe", self.probes),
             ("end that nobody knows", self.unknown_ends),
+            ("key with all that it may run", self.full_keys),
         ]
     }
 
@@ -129,6 +131,7 @@ impl AddAssign for Met {
         self.kept += other.kept;
         self.probes += other.probes;
         self.unknown_ends += other.unknown_ends;
+        self.full_keys += other.full_keys;
     }
 }
 

@@ -8,7 +8,8 @@ use actions_domain::dispatch::End;
 use actions_domain::execution::{AttemptOutcome, Fault, Priority};
 use actions_domain::id::{ActionId, ExecutionId, TenantId};
 use actions_domain::retry::{Backoff, Jitter, RetryPolicy};
-use actions_domain::throttle::{Limits, Rate, Scope};
+use actions_domain::terms::Terms;
+use actions_domain::throttle::{Limits, PerKey, Rate, Scope};
 use actions_domain::work::{Commit, Dedupe, Ingest, Key, KeyMode, Part, Submission, Work};
 
 use super::dice::{Dice, Micros, instant};
@@ -23,6 +24,9 @@ pub(super) const ONCE: ActionId = ActionId(3);
 /// The tenant that may run two at a time, over all nodes.
 pub(super) const LIMITED_TENANT: TenantId = TenantId(3);
 pub(super) const TENANT_LIMIT: usize = 2;
+/// The action that may run two at a time with each of its keys.
+pub(super) const COUNTED: ActionId = ActionId(3);
+pub(super) const KEY_LIMIT: usize = 2;
 /// Attempts after the first.
 pub(super) const RETRIES: u32 = 2;
 const BACKOFF_MS: u64 = 700;
@@ -30,11 +34,17 @@ const BACKOFF_MS: u64 = 700;
 const KEYS: [&str; 6] =
     ["order:1", "order:1", "order:1:line:1", "order:1:line:2", "order:2", "user:7"];
 
-pub(super) fn limits() -> [(Scope, Limits); 2] {
+pub(super) fn limits() -> [(Scope, Limits); 3] {
     let concurrency = |max: usize| Some(u32::try_from(max).unwrap());
-    let action = Limits { concurrency: concurrency(LIMIT), rate: RATE, is_paused: false };
+    let action = Limits { concurrency: concurrency(LIMIT), rate: RATE, ..Limits::default() };
     let tenant = Limits { concurrency: concurrency(TENANT_LIMIT), ..Limits::default() };
-    [(Scope::Action(LIMITED), action), (Scope::Tenant(LIMITED_TENANT), tenant)]
+    let per_key = PerKey { concurrency: concurrency(KEY_LIMIT), ..PerKey::default() };
+    let counted = Limits { per_key, ..Limits::default() };
+    [
+        (Scope::Action(LIMITED), action),
+        (Scope::Tenant(LIMITED_TENANT), tenant),
+        (Scope::Action(COUNTED), counted),
+    ]
 }
 
 /// One execution that somebody asked for.
@@ -53,7 +63,11 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
     let id = ExecutionId::mint(instant(now), random);
     let tenant = TenantId(i32::try_from(1 + dice.below(TENANTS)).unwrap());
     let mode = dice.pick(&[KeyMode::Mutate, KeyMode::Mutate, KeyMode::Read, KeyMode::Create]);
+    let counted = dice.chance(15).then(|| dice.pick(&KEYS[4..]));
     let key = dice.chance(65).then(|| Key::parse(dice.pick(&KEYS), mode).unwrap());
+    // All that is counted together has one owner.
+    let counted_key = |name| Key::parse(name, KeyMode::Read).unwrap();
+    let key = counted.map_or(key, |name| Some(counted_key(name)));
     let part = match &key {
         Some(key) => key.part(tenant, parts),
         None => Part(u16::try_from(dice.below(u64::from(parts))).unwrap()),
@@ -63,11 +77,12 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
         id,
         tenant,
         lane: dice.pick(&[Priority::Low, Priority::Normal, Priority::Critical]),
-        action: match dice.below(100) {
-            0..=19 => LIMITED,
+        action: match (counted, dice.below(100)) {
+            (Some(_), _) => COUNTED,
+            (None, 0..=19) => LIMITED,
             // One that ends the process is told from one whose end is unknown.
-            20..=39 if !can_poison => ONCE,
-            _ => ActionId(1),
+            (None, 20..=39) if !can_poison => ONCE,
+            (None, _) => ActionId(1),
         },
         defs: 0,
         key,
@@ -77,6 +92,10 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
         delay,
         input: None,
         depth: 0,
+        terms: counted.and_then(|name| {
+            let concurrency_key = Some(name.into());
+            Terms { concurrency_key, ..Terms::default() }.unless_empty()
+        }),
     };
     Order { work: Arc::new(work), part, accepted_at: now, is_poison: can_poison }
 }

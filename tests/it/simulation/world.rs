@@ -322,7 +322,7 @@ impl World {
         }
         let execution = open[self.dice.index(open.len())];
         let tenant = self.ledger.accepted[&execution].work.tenant;
-        let cancels = vec![Cancel { tenant, execution }];
+        let cancels = vec![Cancel { tenant, execution, by: None }];
         if self.commit(&Commit { cancels, ..Commit::default() }).is_err() {
             return;
         }

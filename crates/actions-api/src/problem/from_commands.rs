@@ -22,8 +22,8 @@ use actions_domain::ports::definitions::DefinitionsError;
 
 use super::{
     ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID,
-    CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
-    FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
+    CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE,
+    EXISTS, FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
     PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE,
     STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
 };
@@ -130,6 +130,7 @@ impl From<ExecuteActionError> for Problem {
                 Self::new(&INPUT_INVALID, detail).with_errors(errors.collect())
             }
             ExecuteActionError::Schema(error) => Self::internal(error.to_string()),
+            ExecuteActionError::NotUnique { .. } => Self::new(&EXECUTION_NOT_UNIQUE, detail),
             ExecuteActionError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
             ExecuteActionError::Busy => {
                 Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE)

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use actions_app::commands::submit_event::{AcceptedEvent, NewEvent, SubmitEvents, submit_events};
+use actions_app::commands::submit_event::{
+    AcceptedEvent, NewEvent, SubmitEvents, YieldedExecution, submit_events,
+};
 use actions_app::queries::events::{EventList, find_event, list_events};
-use actions_app::queries::executions::{executions_of_event, wait_for};
+use actions_app::queries::executions::{executions_of_event, wait_for, yields_of_event};
 use actions_app::queries::explain::{Explained, explain_event, explain_sample};
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
@@ -13,6 +15,7 @@ use actions_domain::id::EventId;
 use actions_domain::json::Json;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, TRACESTATE_BYTES_MAX, WAIT_EXECUTIONS_MAX};
 use actions_domain::ports::history::ListedEvent;
+use actions_domain::terms::Conflict;
 use actions_domain::trace::TraceParent;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -92,6 +95,20 @@ pub(crate) struct EventView {
     /// What it led to; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     executions: Option<Vec<ExecutionView>>,
+    /// Matches without an execution, because another one is the only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    yielded: Vec<YieldedView>,
+}
+
+/// A match without an execution, as the action's `unique` says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct YieldedView {
+    action: String,
+    /// The execution that stands for it.
+    execution: Uuid,
+    /// `existing` or `reject`.
+    #[schema(value_type = String)]
+    on_conflict: Conflict,
 }
 
 /// What became of a sent event.
@@ -102,6 +119,9 @@ pub(crate) struct AcceptedEventView {
     duplicate: bool,
     /// What it led to, in the order in which it starts.
     executions: Vec<AcceptedExecutionView>,
+    /// Matches without an execution, because another one is the only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    yielded: Vec<YieldedView>,
     links: EventLinks,
 }
 
@@ -152,6 +172,9 @@ pub(crate) struct ExplainedView {
     /// What a stored event led to when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     executions: Option<Vec<ExecutionView>>,
+    /// What a stored event matched without an execution when it was accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    yielded: Vec<YieldedView>,
 }
 
 /// One way from an event to an action.
@@ -209,6 +232,7 @@ impl EventView {
             depth: attributes.depth,
             by_engine: attributes.by_engine,
             executions: None,
+            yielded: Vec::new(),
         }
     }
 
@@ -248,6 +272,7 @@ impl ExplainedView {
             total: explained.ways.len(),
             matching: explained.ways.iter().filter(|way| way.matched).count(),
             executions: None,
+            yielded: Vec::new(),
         }
     }
 }
@@ -381,6 +406,7 @@ async fn show(
     let event = find_event(&api.app, &caller.authorization, caller.tenant, path.event).await?;
     let mut view = EventView::new(&event, Some(event.data.clone()));
     view.executions = Some(executions(&api, &caller, event.id).await?);
+    view.yielded = yields(&api, &caller, event.id).await?;
     Ok(json(&view))
 }
 
@@ -418,6 +444,7 @@ async fn matches(
         explain_event(&api.app, &caller.authorization, caller.tenant, path.event).await?;
     let mut view = ExplainedView::new(&explained, params.all.unwrap_or(false), limit);
     view.executions = Some(executions(&api, &caller, path.event).await?);
+    view.yielded = yields(&api, &caller, path.event).await?;
     Ok(json(&view))
 }
 
@@ -592,6 +619,7 @@ fn view_of(caller: &Caller, accepted: &AcceptedEvent, ended: &[Execution]) -> Ac
         id: accepted.event.0,
         duplicate: accepted.duplicate,
         executions: executions.collect(),
+        yielded: accepted.yielded.iter().map(YieldedView::from).collect(),
         links: EventLinks { matches: format!("{href}/matches"), own: href },
     }
 }
@@ -603,6 +631,18 @@ async fn executions(
 ) -> Result<Vec<ExecutionView>, Problem> {
     let found = executions_of_event(&api.app, &caller.authorization, caller.tenant, event).await?;
     Ok(found.iter().map(|execution| ExecutionView::brief(api, execution)).collect())
+}
+
+async fn yields(api: &Api, caller: &Caller, event: EventId) -> Result<Vec<YieldedView>, Problem> {
+    let found = yields_of_event(&api.app, &caller.authorization, caller.tenant, event).await?;
+    Ok(found.iter().map(YieldedView::from).collect())
+}
+
+impl From<&YieldedExecution> for YieldedView {
+    fn from(yielded: &YieldedExecution) -> Self {
+        let YieldedExecution { action, to, on_conflict } = yielded;
+        Self { action: action.clone(), execution: to.0, on_conflict: *on_conflict }
+    }
 }
 
 fn limit_of(params: &ExplainParams) -> Result<usize, Problem> {

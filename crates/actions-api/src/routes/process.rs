@@ -137,6 +137,8 @@ pub(crate) struct LimitsView {
     retry_delay_seconds: u64,
     max_concurrent_executions: u32,
     rate_limit: u32,
+    /// Of `unique` and `debounce`: the longest period and the longest wait.
+    unique_seconds: u64,
     weight: u32,
     /// Of one tenant, paused one by one.
     paused_actions: usize,
@@ -226,6 +228,7 @@ pub(crate) fn limits_view() -> LimitsView {
         retry_delay_seconds: limits::RETRY_DELAY_MAX.as_secs(),
         max_concurrent_executions: limits::CONCURRENCY_MAX,
         rate_limit: limits::RATE_MAX,
+        unique_seconds: limits::UNIQUE_MAX.as_secs(),
         weight: limits::WEIGHT_MAX,
         paused_actions: limits::PAUSED_ACTIONS_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,

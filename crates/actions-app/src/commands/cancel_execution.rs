@@ -44,6 +44,6 @@ pub async fn cancel_execution(
     if status.is_final() {
         return Err(CancelExecutionError::Final { status });
     }
-    app.ingress.cancel(Cancel { tenant, execution }).await?;
+    app.ingress.cancel(Cancel { tenant, execution, by: None }).await?;
     Ok(())
 }

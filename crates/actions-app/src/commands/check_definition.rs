@@ -129,11 +129,6 @@ pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) 
     let notes = doubtful_patterns(tenant, own);
     let place = |note: FieldNote| FieldNote::new("/event_pattern", note.message);
     findings.warnings.extend(notes.into_iter().map(place));
-    let given = rates.iter().filter(|(_, rate)| rate.is_some());
-    findings.warnings.extend(given.map(|(field, _)| {
-        let message = "is stored and not enforced: give the action or the tenant a rate";
-        FieldNote::new(format!("/{field}"), message)
-    }));
     findings
 }
 

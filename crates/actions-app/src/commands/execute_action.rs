@@ -12,10 +12,11 @@ use actions_domain::limits::{EVENT_BYTES_MAX, SCHEDULE_AHEAD_MAX};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::schemas::SchemaError;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
 
 use crate::app::App;
-use crate::commands::key::key_for_job;
+use crate::commands::key::{delay_of, key_for_job, terms_of_job};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::{Idempotency, after, hash_texts};
 use crate::ingress::IngressError;
@@ -39,7 +40,7 @@ pub struct ExecuteAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedJob {
     pub execution: ExecutionId,
-    /// It had been accepted before.
+    /// It had been accepted before, or an earlier one stands for it.
     pub duplicate: bool,
 }
 
@@ -60,6 +61,11 @@ pub enum ExecuteActionError {
     Input(Vec<FieldNote>),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The action's `unique` says that there is to be none.
+    #[error(
+        "execution {holder} is the only one for this key until it has ended or its time is over"
+    )]
+    NotUnique { holder: ExecutionId },
     #[error("the idempotency key was used for a different request")]
     IdempotencyMismatch,
     #[error("the definitions change faster than the job can be accepted")]
@@ -108,10 +114,19 @@ pub async fn execute_action(
             request: request.idempotency.as_ref().map(Idempotency::request),
             ..Submission::new(request.tenant, Some(defs), vec![ingest])
         };
-        match app.ingress.submit(submission).await? {
+        let (submitted, yielded) = app.ingress.submit_claims(submission).await?;
+        match submitted {
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
             Submitted::Mismatch => return Err(ExecuteActionError::IdempotencyMismatch),
-            Submitted::Accepted(ingested) => return Ok(answer(id, ingested.first())),
+            Submitted::Accepted(ingested) => {
+                return match yielded.iter().find(|yielded| yielded.execution == id) {
+                    Some(Yielded { to, on_conflict: Conflict::Reject, .. }) => {
+                        Err(ExecuteActionError::NotUnique { holder: *to })
+                    }
+                    Some(Yielded { to, .. }) => Ok(AcceptedJob { execution: *to, duplicate: true }),
+                    None => Ok(answer(id, ingested.first())),
+                };
+            }
         }
     }
     Err(ExecuteActionError::Busy)
@@ -143,7 +158,7 @@ fn check(app: &App, action: &Action, input: &Json) -> Result<(), ExecuteActionEr
 
 fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (Part, Work) {
     let now = app.ports.clock.now();
-    let delay = request.delay.filter(|delay| !delay.is_zero());
+    let delay = delay_of(action, request.delay);
     let due = delay.map_or(now, |delay| after(now, delay));
     let key = key_for_job(action, &request.input);
     let part = app.live.part_of(request.tenant, key.as_ref());
@@ -161,6 +176,7 @@ fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (P
         delay,
         input: Some(request.input.clone()),
         depth: 0,
+        terms: terms_of_job(action, &request.input),
     };
     (part, work)
 }

@@ -1,20 +1,31 @@
-//! Which affinity key an execution takes.
+//! Which affinity key an execution takes, and what it is counted by.
 
-use actions_domain::action::Action;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actions_domain::action::{Action, Unique};
 use actions_domain::event::Event;
+use actions_domain::id::SubscriptionId;
 use actions_domain::json::Json;
 use actions_domain::limits::{KEY_TOKEN_BYTES_MAX, KEY_TOKENS_MAX};
+use actions_domain::terms::{Claim, Conflict, Terms};
 use actions_domain::work::{Key, KeyMode};
 use serde_json::Value;
 
-/// The key of an execution of `action` for `event`: the action's own affinity; else the
-/// event's partition key, per action; else, for an action that runs one at a time, the action.
+use crate::commands::submit_event::hash_texts;
+
+/// The key of an execution of `action` for `event`: the action's own affinity; else what leads it
+/// to where its keys are counted; else the event's partition key, per action; else, for an action
+/// that runs one at a time, the action.
 ///
 /// A value that the event lacks becomes `-`, so that events without it are kept in order among
 /// themselves instead of not at all.
 pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Key> {
     if let Some(affinity) = &action.spec.affinity {
         return Some(named(&rendered(&affinity.key, data), affinity.mode));
+    }
+    if action.spec.counts_keys() {
+        return key_counted(action, data);
     }
     if let Some(partition_key) = &event.attributes.partition_key {
         let name = format!("partition-{}:{}", action.id, token(partition_key));
@@ -27,8 +38,86 @@ pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Ke
 pub(crate) fn key_for_job(action: &Action, input: &Json) -> Option<Key> {
     match &action.spec.affinity {
         Some(affinity) => Some(named(&rendered(&affinity.key, &input.to_value()), affinity.mode)),
+        None if action.spec.counts_keys() => key_counted(action, &input.to_value()),
         None => key_alone(action),
     }
+}
+
+/// What an execution claims to be the only one for.
+fn claim_of(action: &Action, data: &Value) -> Option<Claim> {
+    let hashed = |key| {
+        let action = action.id.to_string();
+        hash_texts(&["claim", &action, &rendered(key, data)])
+    };
+    if let Some(Unique { key, period_seconds, until, on_conflict }) = &action.spec.unique {
+        return Some(Claim {
+            key: hashed(key),
+            until_finished: until.is_some() || period_seconds.is_none(),
+            period: period_seconds.map(|period| Duration::from_secs(period.into())),
+            on_conflict: *on_conflict,
+            waits: false,
+            max_wait: None,
+        });
+    }
+    let debounce = action.spec.debounce.as_ref()?;
+    Some(Claim {
+        key: hashed(&debounce.key),
+        until_finished: true,
+        period: None,
+        on_conflict: Conflict::Replace,
+        waits: true,
+        max_wait: debounce.max_wait_seconds.map(|wait| Duration::from_secs(wait.into())),
+    })
+}
+
+/// How long an execution waits before it starts: what was asked for, or longer, so that a newer one
+/// can take its place.
+pub(crate) fn delay_of(action: &Action, asked: Option<Duration>) -> Option<Duration> {
+    let wait = action.spec.debounce.as_ref();
+    let wait = wait.map(|debounce| Duration::from_secs(debounce.wait_seconds.into()));
+    asked.max(wait).filter(|delay| !delay.is_zero())
+}
+
+/// The terms of a job: as for an event whose data is the job's input.
+pub(crate) fn terms_of_job(action: &Action, input: &Json) -> Option<Arc<Terms>> {
+    let data = if wants_data(action) { input.to_value() } else { Value::Null };
+    terms_of(action, None, &data)
+}
+
+/// The key that leads all executions that are counted together to one owner. It excludes nobody:
+/// nothing but readers has it.
+fn key_counted(action: &Action, data: &Value) -> Option<Key> {
+    let concurrency = action.spec.concurrency.as_ref().map(|known| &known.key);
+    let template = concurrency.or_else(|| action.spec.throttle.as_ref().map(|known| &known.key))?;
+    key_alone(action).or_else(|| {
+        let counted = named(&rendered(template, data), KeyMode::Read);
+        let name = format!("counted-{}:{}", action.id, token(counted.root()));
+        Some(named(&name, KeyMode::Read))
+    })
+}
+
+/// Whether the data are needed to tell the key or the terms of an execution.
+pub(crate) fn wants_data(action: &Action) -> bool {
+    let spec = &action.spec;
+    let claims = spec.unique.is_some() || spec.debounce.is_some();
+    spec.affinity.is_some() || spec.counts_keys() || claims
+}
+
+/// What an execution is counted by beside its tenant and its action.
+pub(crate) fn terms_of(
+    action: &Action,
+    subscription: Option<SubscriptionId>,
+    data: &Value,
+) -> Option<Arc<Terms>> {
+    let name = |key: &String| named(&rendered(key, data), KeyMode::Read).name;
+    let terms = Terms {
+        subscription,
+        concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
+        throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
+        claim: claim_of(action, data),
+        superseded_by: None,
+    };
+    terms.unless_empty()
 }
 
 /// The key that makes `max_concurrent_executions = 1` exact over all nodes.

@@ -11,16 +11,18 @@ use actions_domain::json::Json;
 use actions_domain::limits::DEAD_LETTERS_PER_CALL_MAX;
 use actions_domain::ports::history::DeadLetter;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::Terms;
 use actions_domain::work::{Dedupe, Ingest, Ingested, Key, Submission, Submitted, Work};
 
 use crate::app::App;
 use crate::commands::execute_action::why_blocked;
-use crate::commands::key::{key_alone, key_for, key_for_job};
+use crate::commands::key::{key_alone, key_for, key_for_job, terms_of, wants_data};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::hash_texts;
 use crate::ingress::IngressError;
 use crate::queries::QueryError;
 use crate::queries::dead_letters::{Reader, Selection};
+use serde_json::Value;
 
 pub struct RequeueDeadLetters {
     pub tenant: TenantId,
@@ -142,6 +144,7 @@ async fn draft(
         return Ok(Err("its event is not kept any more".to_owned()));
     }
     let key = key_of(&action, event.as_ref(), dead.input.as_ref());
+    let terms = terms_again(&action, event.as_ref(), dead.input.as_ref());
     let part = app.live.part_of(tenant, key.as_ref());
     let work = Work {
         id: ExecutionId::mint(now, app.ports.dice.bytes()),
@@ -156,6 +159,7 @@ async fn draft(
         delay: None,
         input: dead.input.clone(),
         depth: event.map_or(0, |event| event.attributes.depth),
+        terms,
     };
     // An execution dies once, so its id names the requeue.
     let dedupe = Dedupe { key: hash_texts(&["requeue", &dead.id.to_string()]), subject: work.id.0 };
@@ -165,6 +169,14 @@ async fn draft(
         works: vec![(part, Arc::new(work))],
         requeue_of: Some(dead.id),
     }))
+}
+
+fn terms_again(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Arc<Terms>> {
+    let data = event.map(|event| &event.data).or(input).filter(|_| wants_data(action));
+    let data = data.map_or(Value::Null, Json::to_value);
+    // A person asked for it: it claims nothing, and nothing stands for it.
+    let terms = terms_of(action, None, &data)?;
+    Terms { claim: None, ..(*terms).clone() }.unless_empty()
 }
 
 fn key_of(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Key> {

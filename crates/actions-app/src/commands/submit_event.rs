@@ -15,6 +15,7 @@ use actions_domain::limits::{
     EVENT_BYTES_MAX, FAN_OUT_MAX, SCHEDULE_AHEAD_MAX,
 };
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::{Conflict, YieldNote, Yielded};
 use actions_domain::trace::{MatchedAt, Span, TraceParent, of_event};
 use actions_domain::work::{
     Dedupe, Ingest, Ingested, Part, RequestKey, Submission, Submitted, Work,
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::catalogue::{Matched, TenantDefinitions};
-use crate::commands::key::key_for;
+use crate::commands::key::{delay_of, key_for, terms_of, wants_data};
 use crate::ingress::IngressError;
 
 /// How often a submission is matched again because definitions changed at the same moment.
@@ -81,6 +82,17 @@ pub struct AcceptedEvent {
     /// It had been accepted before; this is what became of it then.
     pub duplicate: bool,
     pub executions: Vec<AcceptedExecution>,
+    /// Matches without an execution, because another one is the only one.
+    pub yielded: Vec<YieldedExecution>,
+}
+
+/// A match without an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct YieldedExecution {
+    pub action: String,
+    /// The one that stands for it.
+    pub to: ExecutionId,
+    pub on_conflict: Conflict,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -148,14 +160,15 @@ pub async fn submit_events(
             request: request.idempotency.as_ref().map(Idempotency::request),
             ..Submission::new(request.tenant, Some(drafts.defs), drafts.ingests)
         };
-        match app.ingress.submit(submission).await? {
+        let (submitted, yielded) = app.ingress.submit_claims(submission).await?;
+        match submitted {
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
             Submitted::Mismatch => return Err(SubmitEventsError::IdempotencyMismatch),
             Submitted::Accepted(ingested) => {
                 trace(app, &definitions, &events, &drafts.executions, matched, &ingested);
                 // An earlier round may have been written all the same, with other executions.
                 let own = (round == 0).then_some(drafts.executions);
-                return answers(app, request.tenant, &events, own, &ingested).await;
+                return answers(app, request.tenant, &events, own, &ingested, &yielded).await;
             }
         }
     }
@@ -252,7 +265,7 @@ fn trace(
     app: &App,
     definitions: &TenantDefinitions,
     events: &[(Option<Duration>, Arc<Event>)],
-    executions: &[Vec<AcceptedExecution>],
+    executions: &[Vec<Drafted>],
     (began, ended): (Timestamp, Timestamp),
     ingested: &[Ingested],
 ) {
@@ -281,7 +294,13 @@ pub(crate) fn check_fan_out(index: usize, matched: &Matched) -> Result<(), Submi
 struct Drafts {
     defs: i64,
     ingests: Vec<Ingest>,
-    executions: Vec<Vec<AcceptedExecution>>,
+    executions: Vec<Vec<Drafted>>,
+}
+
+struct Drafted {
+    execution: AcceptedExecution,
+    /// It may yield to another one.
+    has_claim: bool,
 }
 
 fn match_all(
@@ -300,9 +319,12 @@ fn match_all(
             works
                 .iter()
                 .zip(&matched.actions)
-                .map(|((_, work), (_, action))| AcceptedExecution {
-                    execution: work.id,
-                    action: action.spec.name.as_str().to_owned(),
+                .map(|((_, work), (_, action))| Drafted {
+                    execution: AcceptedExecution {
+                        execution: work.id,
+                        action: action.spec.name.as_str().to_owned(),
+                    },
+                    has_claim: work.terms.as_ref().is_some_and(|terms| terms.claim.is_some()),
                 })
                 .collect(),
         );
@@ -323,15 +345,20 @@ pub(crate) fn works_of(
     matched: &Matched,
     delay: Option<Duration>,
 ) -> Vec<(Part, Arc<Work>)> {
-    // Parsed only when some action wants a key from it.
-    let wants_data = matched.actions.iter().any(|(_, action)| action.spec.affinity.is_some());
-    let data = if wants_data { event.data.to_value() } else { Value::Null };
+    // Parsed only when some action wants a name from it.
+    let data = if matched.actions.iter().any(|(_, action)| wants_data(action)) {
+        event.data.to_value()
+    } else {
+        Value::Null
+    };
     matched
         .actions
         .iter()
-        .map(|(_, action)| {
+        .map(|(found, action)| {
+            let subscription = found.subscription.filter(|id| matched.rated.contains(id));
             let key = key_for(action, event, &data);
             let part = app.live.part_of(event.tenant, key.as_ref());
+            let delay = delay_of(action, delay);
             let due = delay.map_or(event.accepted_at, |delay| after(event.accepted_at, delay));
             let work = Work {
                 // An id's time is the time at which it may first start.
@@ -344,9 +371,10 @@ pub(crate) fn works_of(
                 event: Some(event.id),
                 parent: None,
                 queued_at: event.accepted_at,
-                delay: delay.filter(|delay| !delay.is_zero()),
+                delay,
                 input: None,
                 depth: event.attributes.depth,
+                terms: terms_of(action, subscription, &data),
             };
             (part, Arc::new(work))
         })
@@ -395,8 +423,9 @@ async fn answers(
     app: &App,
     tenant: TenantId,
     events: &[(Option<Duration>, Arc<Event>)],
-    own: Option<Vec<Vec<AcceptedExecution>>>,
+    own: Option<Vec<Vec<Drafted>>>,
     ingested: &[Ingested],
+    yielded: &[Yielded],
 ) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
     let mut own = own.unwrap_or_default().into_iter();
     let mut answers = Vec::with_capacity(events.len());
@@ -408,13 +437,59 @@ async fn answers(
         };
         // A flush that was sent twice finds itself.
         let duplicate = first != event.id;
-        let executions = match drafted.filter(|_| !duplicate) {
-            Some(drafted) => drafted,
-            None => executions_of(app, tenant, first).await?,
+        // Nor does the second answer tell what has yielded.
+        let is_repeated = matches!(outcome, Ingested::Duplicate { .. });
+        let (executions, yielded) = match drafted.filter(|drafted| {
+            !(duplicate || is_repeated && drafted.iter().any(|drafted| drafted.has_claim))
+        }) {
+            Some(drafted) => apart(drafted, yielded),
+            None => {
+                (executions_of(app, tenant, first).await?, yields_of(app, tenant, first).await?)
+            }
         };
-        answers.push(AcceptedEvent { event: first, duplicate, executions });
+        answers.push(AcceptedEvent { event: first, duplicate, executions, yielded });
     }
     Ok(answers)
+}
+
+/// Drafted executions, apart from those that have yielded.
+fn apart(
+    drafted: Vec<Drafted>,
+    yielded: &[Yielded],
+) -> (Vec<AcceptedExecution>, Vec<YieldedExecution>) {
+    let (mut executions, mut yields) = (Vec::with_capacity(drafted.len()), Vec::new());
+    for Drafted { execution, has_claim } in drafted {
+        let to = yielded.iter().find(|one| has_claim && one.execution == execution.execution);
+        match to {
+            Some(Yielded { to, on_conflict, .. }) => yields.push(YieldedExecution {
+                action: execution.action,
+                to: *to,
+                on_conflict: *on_conflict,
+            }),
+            None => executions.push(execution),
+        }
+    }
+    (executions, yields)
+}
+
+/// The matches of an event without an execution.
+pub(crate) async fn yields_of(
+    app: &App,
+    tenant: TenantId,
+    event: EventId,
+) -> Result<Vec<YieldedExecution>, StoreError> {
+    let found = app.ports.history.yields_of_event(tenant, event).await?;
+    let definitions = app.catalogue.find(tenant);
+    let name = |action| {
+        let action = definitions.as_ref().and_then(|definitions| definitions.action(action));
+        action.map(|action| action.spec.name.as_str().to_owned()).unwrap_or_default()
+    };
+    let yielded = |YieldNote { action, to, on_conflict }| YieldedExecution {
+        action: name(action),
+        to,
+        on_conflict,
+    };
+    Ok(found.into_iter().map(yielded).collect())
 }
 
 async fn executions_of(

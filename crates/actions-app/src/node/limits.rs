@@ -1,4 +1,4 @@
-//! Tells the scheduler the limits, weights and pauses of tenants and actions.
+//! Tells the scheduler the limits, weights and pauses of tenants, actions and subscriptions.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use actions_domain::action::Action;
 use actions_domain::dispatch::Input;
 use actions_domain::id::TenantId;
 use actions_domain::tenant::Controls;
-use actions_domain::throttle::{Limits as Throttle, Rate, Scope};
+use actions_domain::throttle::{Limits as Throttle, PerKey, Rate, Scope};
 
 use crate::catalogue::{Catalogue, TenantDefinitions};
 
@@ -50,8 +50,14 @@ impl Limits {
             .iter()
             .map(|action| (Scope::Action(action.id), limits_of(action, &controls)));
         let of_tenant = (Scope::Tenant(tenant), controls.throttle());
+        let rated = known.rated_subscriptions();
+        let of_subscriptions = rated.iter().map(|subscription| {
+            let limits = Throttle { rate: subscription.spec.rate(), ..Throttle::default() };
+            (Scope::Subscription(tenant, subscription.id), limits)
+        });
         let wanted: HashMap<Scope, Throttle> = of_actions
             .chain([of_tenant])
+            .chain(of_subscriptions)
             .filter(|(_, limits)| *limits != Throttle::default())
             .collect();
         let told = self.told.entry(tenant).or_default();
@@ -78,5 +84,17 @@ fn limits_of(action: &Action, controls: &Controls) -> Throttle {
             per_hour: action.spec.rate_limit_per_hour,
         },
         is_paused: controls.paused_actions.contains_key(&action.id),
+        per_key: per_key_of(action),
+    }
+}
+
+fn per_key_of(action: &Action) -> PerKey {
+    let throttle = action.spec.throttle.as_ref();
+    PerKey {
+        concurrency: action.spec.concurrency.as_ref().map(|known| known.max),
+        rate: Rate {
+            per_minute: throttle.and_then(|known| known.per_minute),
+            per_hour: throttle.and_then(|known| known.per_hour),
+        },
     }
 }

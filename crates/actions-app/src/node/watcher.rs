@@ -109,7 +109,7 @@ impl Watcher {
 
     async fn look_for_cancels(&self) -> Result<(), StoreError> {
         for cancel in self.app.ports.store.cancels().await? {
-            self.send(Input::Cancel(cancel.execution));
+            self.send(Input::from(&cancel));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::ports::history::ExecutionQuery;
 
 use crate::app::App;
+use crate::commands::submit_event::{YieldedExecution, yields_of};
 use crate::filter::{Fact, Filter, FilterError};
 use crate::queries::scan::{Page, Scan, Step};
 use crate::queries::{QueryError, definitions_of};
@@ -129,6 +130,17 @@ pub async fn list_executions(
             Step::Done(page) => return Ok(page),
         }
     }
+}
+
+/// What one event matched without an execution, because another one is the only one.
+pub async fn yields_of_event(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    event: EventId,
+) -> Result<Vec<YieldedExecution>, QueryError> {
+    caller.require(Permission::ReadExecutions, tenant)?;
+    Ok(yields_of(app, tenant, event).await?)
 }
 
 /// The executions of one event, oldest first.

@@ -13,7 +13,7 @@ use crate::queries::QueryError;
 /// What an execution waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
-    /// `time`, `key`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
+    /// `time`, `key`, `key_concurrency`, `key_rate`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
     pub waits_for: &'static str,
     /// The answer for a person.
     pub because: String,
@@ -45,7 +45,7 @@ pub async fn why(
     }
     let now = app.ports.clock.now();
     if let Some(due_at) = execution.due_at.filter(|due_at| *due_at > now) {
-        return Ok(for_time(execution, due_at));
+        return Ok(for_time(app, execution, due_at));
     }
     if app.live.node().is_none() {
         let because = "no node runs in this process; the node that owns its partition decides";
@@ -57,7 +57,7 @@ pub async fn why(
 
 fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
     match waiting {
-        Waiting::ForTime(until) => for_time(execution, until),
+        Waiting::ForTime(until) => for_time(app, execution, until),
         Waiting::ForKey { holder } => {
             let key = execution.key.as_ref().map_or("its key", |key| key.name.as_ref());
             Why {
@@ -79,6 +79,19 @@ fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
             let setting = setting_of(scope, rate_setting(rate_of(app, execution, scope)));
             Why { setting: Some(setting), ..Why::new("rate", because) }
         }
+        Waiting::ForKeyConcurrency { key, running, max } => {
+            let because =
+                format!("{running} executions of the action with {key} run, and {max} may at once");
+            Why { setting: Some("concurrency".to_owned()), ..Why::new("key_concurrency", because) }
+        }
+        Waiting::ForKeyRate { key, until } => Why {
+            setting: Some("throttle".to_owned()),
+            until: Some(until),
+            ..Why::new(
+                "key_rate",
+                format!("the action has started as much for {key} as its rate for each key allows"),
+            )
+        },
         Waiting::ForResume { scope } => {
             let who = name_of(scope);
             let because = format!("{who} is paused; what came in waits until it is resumed");
@@ -98,6 +111,7 @@ fn name_of(scope: Scope) -> &'static str {
     match scope {
         Scope::Action(_) => "the action",
         Scope::Tenant(_) => "the tenant",
+        Scope::Subscription(..) => "the subscription that it came by",
     }
 }
 
@@ -105,6 +119,7 @@ fn setting_of(scope: Scope, setting: &str) -> String {
     match scope {
         Scope::Action(_) => setting.to_owned(),
         Scope::Tenant(_) => format!("{setting} of the tenant"),
+        Scope::Subscription(..) => format!("{setting} of the subscription"),
     }
 }
 
@@ -130,6 +145,9 @@ fn rate_of(app: &App, execution: &Execution, scope: Scope) -> Rate {
             per_minute: action.spec.rate_limit_per_minute,
             per_hour: action.spec.rate_limit_per_hour,
         }),
+        Scope::Subscription(_, id) => known
+            .subscription(id)
+            .map_or_else(Rate::default, |subscription| subscription.spec.rate()),
     }
 }
 
@@ -145,8 +163,13 @@ fn rate_setting(rate: Rate) -> &'static str {
     }
 }
 
-fn for_time(execution: &Execution, until: Timestamp) -> Why {
-    let (because, setting) = if execution.attempts.is_empty() {
+fn for_time(app: &App, execution: &Execution, until: Timestamp) -> Why {
+    let known = app.catalogue.find(execution.tenant);
+    let action = known.and_then(|known| known.action(execution.action));
+    let is_debounced = action.is_some_and(|action| action.spec.debounce.is_some());
+    let (because, setting) = if execution.attempts.is_empty() && is_debounced {
+        ("a newer one may take its place until then", "debounce")
+    } else if execution.attempts.is_empty() {
         ("it was asked for at this time", "delay or run_at of the request")
     } else {
         ("the attempt before failed, and the pause before the next is not over", "retry_policy")
@@ -161,7 +184,7 @@ fn ended(execution: &Execution) -> Why {
         more => format!("after {more} attempts"),
     };
     let because = match (&execution.error, execution.status) {
-        (Some(fault), Status::Failed | Status::Timeout) => {
+        (Some(fault), Status::Failed | Status::Timeout | Status::Skipped) => {
             format!("it {} {attempts}: {}", past(execution.status), fault.message)
         }
         _ => format!("it {} {attempts}", past(execution.status)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entries::{Entry, Slot, Stage};
+use super::entries::{Entry, Gate, Slot, Stage};
 use super::fair_queue::Ticket;
 use super::verdict::Ending;
 use super::{Dispatcher, Effect, after};
@@ -131,7 +131,10 @@ impl Dispatcher {
         let Later { mut item, delay, hold, .. } = later;
         let id = item.work.id;
         let is_soon = delay <= self.settings.due_ahead;
-        if self.is_known(id) || !(is_soon || hold || self.cancels.contains(id)) {
+        let is_superseded =
+            item.work.terms.as_ref().is_some_and(|terms| terms.superseded_by.is_some());
+        let is_over = is_superseded || self.cancels.contains(id);
+        if self.is_known(id) || !(is_soon || hold || is_over) {
             return;
         }
         let has_room = self.make_room(&mut item);
@@ -176,7 +179,8 @@ impl Dispatcher {
             suspect,
             has_key: false,
             has_permit: false,
-            is_called: false,
+            gate: Gate::Action,
+            called_by: None,
             hold,
             cancelled: false,
         })
@@ -192,9 +196,13 @@ impl Dispatcher {
             entry.has_key = true;
         }
         let losses = entry.item.losses;
-        if self.cancels.remove(entry.item.work.id) {
+        // Who was told of it, or the store with the item.
+        let superseded_by = entry.item.work.terms.as_ref().and_then(|terms| terms.superseded_by);
+        let cancel = self.cancels.remove(entry.item.work.id).or_else(|| superseded_by.map(Some));
+        if let Some(by) = cancel.filter(|by| by.is_none() || !entry.has_started()) {
             self.stop_waiting(slot);
-            self.finish_cancelled(slot, now);
+            let ending = by.map_or_else(Ending::cancelled, Ending::superseded);
+            self.finish_unstarted(slot, ending, now);
         } else if losses >= LOSSES_MAX {
             self.stop_waiting(slot);
             self.finish(slot, Ending::poison(losses), now);
@@ -281,7 +289,7 @@ impl Dispatcher {
     pub(super) fn wake(&mut self, called: Vec<Slot>) {
         for slot in called {
             if let Some(entry) = self.entries.get_mut(slot) {
-                entry.is_called = true;
+                entry.called_by = Some(entry.gate);
             }
             self.line_up(slot);
         }

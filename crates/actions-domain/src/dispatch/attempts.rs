@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::admission::{move_to_later, ticket};
-use super::entries::{Slot, Stage, Try};
+use super::entries::{Gate, GateId, Slot, Stage, Try};
 use super::gates::Turn;
 use super::verdict::{Ending, Verdict, judge};
 use super::{Dispatcher, Effect, End, Start, Token};
@@ -71,31 +71,73 @@ impl Dispatcher {
         self.queue.pop(now, self.settings.ageing, is_over)
     }
 
-    /// Asks the item's tenant, then takes a permit of its action. Who gets none waits there.
+    /// Asks the item's tenant, then takes the permits of all other gates. Who cannot pass one waits
+    /// there, and holds none.
     fn enter_gates(&mut self, slot: Slot) -> bool {
         let Some(entry) = self.entries.get_mut(slot) else { return false };
-        let work = &entry.item.work;
-        let (tenant, action) = (Scope::Tenant(work.tenant), Scope::Action(work.action));
+        let work = std::sync::Arc::clone(&entry.item.work);
+        let tenant = Scope::Tenant(work.tenant);
         if self.gates.bar(tenant).is_some() {
             self.queue.push(ticket(entry), slot);
-            self.queue.shut(entry.item.work.tenant);
+            self.queue.shut(work.tenant);
             self.gates.touch(tenant);
             return false;
         }
-        if std::mem::take(&mut entry.is_called) {
-            self.gates.answer_call(action);
+        let called_by = entry.called_by.take();
+        let is_alone = entry.item.losses > 0;
+        if let Some(id) = called_by.and_then(|gate| gate.of(&work)) {
+            self.answer_call(&id);
         }
-        let has_permit = if entry.item.losses > 0 {
-            self.gates.enter_alone(action)
-        } else {
-            self.gates.enter(action)
+        let passes = Gate::ALL.into_iter().filter_map(|gate| Some((gate, gate.of(&work)?)));
+        let shut = passes.clone().find(|(_, id)| !self.is_open(id, is_alone));
+        let Some(entry) = self.entries.get_mut(slot) else { return false };
+        let Some((gate, id)) = shut else {
+            entry.has_permit = true;
+            for (_, id) in passes {
+                match &id {
+                    GateId::Scope(scope) => self.gates.take(*scope),
+                    GateId::Key(id) => self.key_gates.take(id),
+                }
+            }
+            return true;
         };
-        entry.has_permit = has_permit;
-        if !has_permit {
-            entry.stage = Stage::ForAction;
-            self.gates.park(action, Turn::new(entry.item.work.lane, entry.serial), slot);
+        entry.stage = Stage::ForAction;
+        entry.gate = gate;
+        let turn = Turn::new(work.lane, entry.serial);
+        match &id {
+            GateId::Scope(scope) => self.gates.park(*scope, turn, slot),
+            GateId::Key(id) => self.key_gates.park(id, turn, slot),
         }
-        has_permit
+        // There is room for another one where it was called.
+        if let Some(former) = called_by.filter(|former| *former != gate)
+            && let Some(id) = former.of(&work)
+        {
+            self.call_from(&id);
+        }
+        false
+    }
+
+    fn is_open(&self, id: &GateId, is_alone: bool) -> bool {
+        match id {
+            GateId::Scope(scope) if is_alone => self.gates.is_open_alone(*scope),
+            GateId::Scope(scope) => self.gates.bar(*scope).is_none(),
+            GateId::Key(id) => self.key_gates.bar(id).is_none(),
+        }
+    }
+
+    fn answer_call(&mut self, id: &GateId) {
+        match id {
+            GateId::Scope(scope) => self.gates.answer_call(*scope),
+            GateId::Key(id) => self.key_gates.answer_call(id),
+        }
+    }
+
+    fn call_from(&mut self, id: &GateId) {
+        let called = match id {
+            GateId::Scope(scope) => self.gates.call(*scope),
+            GateId::Key(id) => self.key_gates.call(id),
+        };
+        self.wake(called);
     }
 
     fn start(&mut self, slot: Slot, now: Timestamp) {
@@ -110,7 +152,7 @@ impl Dispatcher {
         let attempt = Try { token, number, cause, lost_epoch, started_at: now };
         self.tokens.insert(token, slot);
         self.busy += 1;
-        self.gates.enter(Scope::Tenant(entry.item.work.tenant));
+        self.gates.take(Scope::Tenant(entry.item.work.tenant));
         *self.busy_of.entry(entry.item.work.tenant).or_default() += 1;
         self.is_alone = entry.item.losses > 0;
         // Who was lost once is marked as long as it lives, or it could be lost without end.
@@ -210,14 +252,18 @@ impl Dispatcher {
 
     fn give_permit_back(&mut self, slot: Slot) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
-        let action = Scope::Action(entry.item.work.action);
-        if std::mem::take(&mut entry.is_called) {
-            self.gates.answer_call(action);
-            let called = self.gates.call(action);
-            self.wake(called);
+        let work = std::sync::Arc::clone(&entry.item.work);
+        if let Some(id) = entry.called_by.take().and_then(|gate| gate.of(&work)) {
+            self.answer_call(&id);
+            self.call_from(&id);
         } else if std::mem::take(&mut entry.has_permit) {
-            let called = self.gates.leave(action);
-            self.wake(called);
+            for id in Gate::ALL.into_iter().filter_map(|gate| gate.of(&work)) {
+                let called = match &id {
+                    GateId::Scope(scope) => self.gates.leave(*scope),
+                    GateId::Key(id) => self.key_gates.leave(id),
+                };
+                self.wake(called);
+            }
         }
     }
 
@@ -257,7 +303,7 @@ impl Dispatcher {
                 self.committing -= 1;
                 self.release_key(slot);
                 self.forget(slot);
-                self.done.insert(id);
+                self.done.insert(id, None);
             }
             Some(Stage::Retrying { delay }) => {
                 self.committing -= 1;
@@ -318,7 +364,7 @@ impl Dispatcher {
     pub(super) fn cancel(&mut self, id: ExecutionId, now: Timestamp) {
         let Some(slot) = self.entries.find(id) else {
             // It may be a later item that is not in memory yet; a reading finds those as well.
-            if !self.done.contains(id) && self.cancels.insert(id) {
+            if !self.done.contains(id) && self.cancels.insert(id, None) {
                 self.partitions.values_mut().for_each(|partition| partition.horizon.want());
             }
             return;
@@ -344,9 +390,33 @@ impl Dispatcher {
         self.finish_cancelled(slot, now);
     }
 
+    /// Ends an item for a newer one. One that has started is left alone.
+    pub(super) fn supersede(&mut self, id: ExecutionId, by: ExecutionId, now: Timestamp) {
+        let Some(slot) = self.entries.find(id) else {
+            if !self.done.contains(id) && self.cancels.insert(id, Some(by)) {
+                self.partitions.values_mut().for_each(|partition| partition.horizon.want());
+            }
+            return;
+        };
+        let Some(entry) = self.entries.get(slot) else { return };
+        if entry.has_started() {
+            return;
+        }
+        if entry.stage == Stage::ForKey {
+            self.release_key(slot);
+        }
+        self.pull_out(slot);
+        self.stop_waiting(slot);
+        self.finish_unstarted(slot, Ending::superseded(by), now);
+    }
+
     /// Ends an item that does not run. If the former owner may have started it, that is said:
     /// the call has no other record.
     pub(super) fn finish_cancelled(&mut self, slot: Slot, now: Timestamp) {
+        self.finish_unstarted(slot, Ending::cancelled(), now);
+    }
+
+    pub(super) fn finish_unstarted(&mut self, slot: Slot, ending: Ending, now: Timestamp) {
         let node = self.settings.node;
         if let Some(entry) = self.entries.get_mut(slot)
             && let Some(partition) = self.partitions.get(&entry.item.part)
@@ -368,7 +438,7 @@ impl Dispatcher {
                 memory_mb: None,
             });
         }
-        self.finish(slot, Ending::cancelled(), now);
+        self.finish(slot, ending, now);
     }
 
     fn record_cancelled(&mut self, slot: Slot, attempt: Try, now: Timestamp) {
@@ -397,7 +467,11 @@ impl Dispatcher {
             Stage::ForTime { due_at } => self.timers.remove(due_at, entry.serial, slot),
             Stage::ForAction => {
                 let turn = Turn::new(entry.item.work.lane, entry.serial);
-                self.gates.unpark(Scope::Action(entry.item.work.action), turn);
+                match entry.gate.of(&entry.item.work) {
+                    Some(GateId::Scope(scope)) => self.gates.unpark(scope, turn),
+                    Some(GateId::Key(id)) => self.key_gates.unpark(&id, turn),
+                    None => {}
+                }
             }
             Stage::Ready => self.queue.remove(ticket(entry)),
             Stage::ForSolitude => drop(self.solitary.remove(&entry.serial)),

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use super::Token;
+use super::key_gates::{Count, KeyGateId};
 use super::lock_table::Place;
 use crate::Timestamp;
 use crate::execution::Cause;
 use crate::id::ExecutionId;
-use crate::work::{Epoch, Item};
+use crate::throttle::Scope;
+use crate::work::{Epoch, Item, Work};
 
 /// Where an entry is kept. Used again after the entry is gone, so whoever remembers a slot is
 /// told before.
@@ -29,14 +31,58 @@ pub(super) struct Entry {
     pub(super) suspect: bool,
     /// Its key is held.
     pub(super) has_key: bool,
-    /// It counts against its action's limit.
+    /// It counts at the gates of its action.
     pub(super) has_permit: bool,
-    /// It was called from its action's line, and has had no turn since.
-    pub(super) is_called: bool,
+    /// The gate in whose line it stands.
+    pub(super) gate: Gate,
+    /// It was called from the line of this gate, and has had no turn since.
+    pub(super) called_by: Option<Gate>,
     /// It keeps its key while it waits for a time.
     pub(super) hold: bool,
     /// Somebody wants it cancelled.
     pub(super) cancelled: bool,
+}
+
+/// What an item passes after its tenant, in this order. Those of its keys come first: nobody has
+/// to be asked about them, and only what can pass them asks for shares and starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    Key(Count),
+    Subscription,
+    Action,
+}
+
+/// Where a gate is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GateId {
+    Scope(Scope),
+    Key(KeyGateId),
+}
+
+impl Gate {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Key(Count::Running), Self::Key(Count::Starts), Self::Subscription, Self::Action];
+
+    /// The gate that this item passes, if there is one.
+    pub(super) fn of(self, work: &Work) -> Option<GateId> {
+        let key_gate = |count, key: &std::sync::Arc<str>| {
+            let (action, key) = (work.action, std::sync::Arc::clone(key));
+            GateId::Key(KeyGateId { action, count, key })
+        };
+        let terms = work.terms.as_deref();
+        match self {
+            Self::Action => Some(GateId::Scope(Scope::Action(work.action))),
+            Self::Subscription => {
+                Some(GateId::Scope(Scope::Subscription(work.tenant, terms?.subscription?)))
+            }
+            Self::Key(Count::Running) => {
+                Some(key_gate(Count::Running, terms?.concurrency_key.as_ref()?))
+            }
+            Self::Key(Count::Starts) => {
+                Some(key_gate(Count::Starts, terms?.throttle_key.as_ref()?))
+            }
+        }
+    }
 }
 
 /// Where an item stands.
@@ -46,6 +92,7 @@ pub(super) enum Stage {
         due_at: Timestamp,
     },
     ForKey,
+    /// In the line of [`Entry::gate`].
     ForAction,
     /// In the ring of tenants.
     Ready,
@@ -73,6 +120,20 @@ pub(super) struct Try {
 }
 
 impl Entry {
+    /// Whether an attempt was made, or is about to be.
+    pub(super) fn has_started(&self) -> bool {
+        match self.stage {
+            Stage::ForTime { .. }
+            | Stage::ForKey
+            | Stage::ForAction
+            | Stage::Ready
+            | Stage::ForSolitude => !self.item.attempts.is_empty(),
+            Stage::Marking(_) | Stage::Running(_) | Stage::Finishing | Stage::Retrying { .. } => {
+                true
+            }
+        }
+    }
+
     /// Its place in the order of its partition.
     pub(super) fn place(&self) -> Place {
         (self.item.ord, self.item.work.id)

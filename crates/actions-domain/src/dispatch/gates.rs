@@ -1,4 +1,4 @@
-//! Who may start by the limits of tenants and actions, and who waits for that.
+//! Who may start by the limits of tenants, actions and subscriptions, and who waits for that.
 //!
 //! A gate knows this node's share of a limit and the starts that were drawn for it. When that is
 //! not enough it asks for more; it also says that it is still there, so that the others get
@@ -156,31 +156,21 @@ impl Gates {
         self.gates.get(&scope).and_then(Gate::bar)
     }
 
-    /// Takes a permit, when there is one.
-    pub(super) fn enter(&mut self, scope: Scope) -> bool {
-        let gate = self.gates.entry(scope).or_default();
-        let is_open = gate.bar().is_none();
-        if is_open {
-            gate.take();
-        }
+    /// Takes a permit. The gate has to be open.
+    pub(super) fn take(&mut self, scope: Scope) {
+        self.gates.entry(scope).or_default().take();
         self.touch(scope);
-        is_open
     }
 
-    /// Takes a permit for the only attempt of the whole node. Nothing else runs, so only a share
-    /// of nothing stops it.
-    pub(super) fn enter_alone(&mut self, scope: Scope) -> bool {
-        let gate = self.gates.entry(scope).or_default();
-        let is_open = match gate.bar() {
+    /// Whether the only attempt of the whole node may start. Nothing else runs, so only a share of
+    /// nothing stops it.
+    pub(super) fn is_open_alone(&self, scope: Scope) -> bool {
+        let Some(gate) = self.gates.get(&scope) else { return true };
+        match gate.bar() {
             None => true,
             Some(Bar::Concurrency { .. }) => gate.share.cap > 0 && gate.has_starts(),
             Some(Bar::Paused | Bar::Rate) => false,
-        };
-        if is_open {
-            gate.take();
         }
-        self.touch(scope);
-        is_open
     }
 
     pub(super) fn park(&mut self, scope: Scope, turn: Turn, slot: Slot) {

@@ -16,6 +16,7 @@ use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::throttle::{Limits, Scope, Share};
 use crate::work::{Epoch, Finish, Home, Item, Key, KeyMode, Later, Part, Seq, Why, Work};
 
+mod key_counts;
 mod leaving;
 mod life;
 mod limits;
@@ -203,6 +204,7 @@ fn work(number: u128) -> Work {
         delay: None,
         input: None,
         depth: 0,
+        terms: None,
     }
 }
 

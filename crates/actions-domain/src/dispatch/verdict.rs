@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::End;
 use crate::execution::fingerprint::fingerprint;
 use crate::execution::{Attempt, AttemptOutcome, ErrorClass, Fault, Status};
-use crate::id::ActionId;
+use crate::id::{ActionId, ExecutionId};
 use crate::json::Json;
 
 /// What follows an attempt.
@@ -26,6 +26,12 @@ pub(super) struct Ending {
 impl Ending {
     pub(super) fn cancelled() -> Self {
         Self { status: Status::Cancelled, output: None, error: None }
+    }
+
+    /// An item whose place a newer one has taken.
+    pub(super) fn superseded(by: ExecutionId) -> Self {
+        let error = Some(Fault::system("execution.superseded", format!("superseded by {by}")));
+        Self { status: Status::Skipped, output: None, error }
     }
 
     /// An item that was lost with its node too often to be tried again.

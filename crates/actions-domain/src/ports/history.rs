@@ -10,6 +10,7 @@ use crate::execution::{Execution, Fault, Status};
 use crate::id::{ActionId, EventId, ExecutionId, TenantId};
 use crate::limits::LISTED_BYTES_MAX;
 use crate::ports::store::{IntakeRow, StoreError};
+use crate::terms::YieldNote;
 
 /// Lists are ordered by id, newest first: ids are UUIDv7, so that is by time. `before` is the
 /// last id of the page before.
@@ -27,6 +28,13 @@ pub trait History: Send + Sync {
         tenant: TenantId,
         event: EventId,
     ) -> Result<Vec<Execution>, StoreError>;
+
+    /// The executions that there are none of for one event, because others hold their claims.
+    async fn yields_of_event(
+        &self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> Result<Vec<YieldNote>, StoreError>;
 
     /// Finds an execution, finished or not. An unfinished one is pending or retrying here; that
     /// it is running only its owner knows.

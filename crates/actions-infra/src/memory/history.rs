@@ -15,6 +15,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::YieldNote;
 use actions_domain::work::{Finish, Item};
 
 use super::{Memory, Place, Tables};
@@ -51,6 +52,16 @@ impl History for Memory {
         ids.sort_unstable();
         let executions = ids.into_iter().filter_map(|id| tables.execution(id));
         Ok(executions.filter(|execution| execution.tenant == tenant).collect())
+    }
+
+    async fn yields_of_event(
+        &self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> Result<Vec<YieldNote>, StoreError> {
+        let tables = self.tables();
+        let is_own = tables.events.get(&event).is_some_and(|known| known.tenant == tenant);
+        Ok(tables.yields_of_event.get(&event).filter(|_| is_own).cloned().unwrap_or_default())
     }
 
     async fn find_execution(

@@ -13,6 +13,7 @@ use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::limits::{DEDUPE_WINDOW, INTAKE_BYTES_MAX};
 use actions_domain::ports::history::RefusedIntake;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
+use actions_domain::terms::Conflict;
 use actions_domain::work::{
     Cancel, Commit, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
     RequestKey, Seq, Submission, Submitted, Work,
@@ -55,7 +56,7 @@ impl Store for Memory {
             .laters
             .iter()
             .filter_map(|id| tables.later(*id))
-            .filter(|row| row.due_at <= until || tables.cancels.contains_key(&row.work.id))
+            .filter(|row| row.due_at <= until || tables.is_over(row.work.id))
             .collect();
         rows.sort_by_key(|row| (!row.hold, row.due_at, row.work.id));
         rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
@@ -85,9 +86,16 @@ impl Store for Memory {
 
     async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
         let tables = self.tables();
-        let cancel =
-            |(id, tenant): (&ExecutionId, &TenantId)| Cancel { tenant: *tenant, execution: *id };
-        Ok(tables.cancels.iter().map(cancel).collect())
+        let cancel = |(id, tenant): (&ExecutionId, &TenantId)| Cancel {
+            tenant: *tenant,
+            execution: *id,
+            by: None,
+        };
+        let superseded = tables.superseded.iter().filter_map(|(id, by)| {
+            let tenant = tables.item(*id)?.work.tenant;
+            Some(Cancel { tenant, execution: *id, by: Some(*by) })
+        });
+        Ok(tables.cancels.iter().map(cancel).chain(superseded).collect())
     }
 
     async fn events(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
@@ -165,7 +173,7 @@ impl Tables {
         self.forget_old_dedupes(now);
         let mut receipt = Receipt::default();
         for submission in batch.submissions {
-            let submitted = self.submit(submission, now, &mut receipt.first);
+            let submitted = self.submit(submission, now, &mut receipt);
             receipt.submissions.push(submitted);
         }
         for item in batch.marks {
@@ -199,7 +207,7 @@ impl Tables {
         &mut self,
         submission: Submission,
         now: Timestamp,
-        first: &mut Vec<(Part, Seq)>,
+        receipt: &mut Receipt,
     ) -> Submitted {
         let current = self.tenants.get(&submission.tenant).map_or(0, |tenant| tenant.defs_version);
         if submission.defs.is_some_and(|matched_with| matched_with < current) {
@@ -218,10 +226,27 @@ impl Tables {
             let duplicate = |subject: &Uuid| Ingested::Duplicate { subject: *subject };
             return Submitted::Accepted(known.subjects.iter().map(duplicate).collect());
         }
-        let own: Vec<_> = submission.ingests.iter().map(Ingest::subject).collect();
-        let ingest = |ingest| self.ingest(tenant, ingest, now, first);
-        let ingested: Vec<Ingested> = submission.ingests.into_iter().map(ingest).collect();
-        if let Some(RequestKey { key, body }) = submission.request {
+        let mut own: Vec<_> = submission.ingests.iter().map(Ingest::subject).collect();
+        let mut refused = false;
+        let mut ingested = Vec::with_capacity(own.len());
+        for (ingest, own) in submission.ingests.into_iter().zip(&mut own) {
+            let before = receipt.yielded.len();
+            let job = ingest.dedupe.filter(|_| ingest.event.is_none());
+            ingested.push(self.ingest(tenant, ingest, now, receipt));
+            // Whoever repeats a job that has yielded is answered with the one that it yielded to.
+            // What was refused takes its keys back.
+            if let (Some(job), Some(yielded)) = (job, receipt.yielded.get(before)) {
+                *own = Some(yielded.to.0);
+                refused |= yielded.on_conflict == Conflict::Reject;
+                match yielded.on_conflict {
+                    Conflict::Reject => drop(self.dedupe.remove(&(tenant, job.key))),
+                    Conflict::Existing | Conflict::Replace => {
+                        self.remember(tenant, job.key, None, vec![yielded.to.0], now);
+                    }
+                }
+            }
+        }
+        if let Some(RequestKey { key, body }) = submission.request.filter(|_| !refused) {
             let subjects = own.into_iter().zip(&ingested).map(|(own, outcome)| match outcome {
                 Ingested::Duplicate { subject } => *subject,
                 Ingested::Stored | Ingested::NotDead => own.unwrap_or_default(),
@@ -238,9 +263,9 @@ impl Tables {
     fn ingest(
         &mut self,
         tenant: TenantId,
-        ingest: Ingest,
+        mut ingest: Ingest,
         now: Timestamp,
-        first: &mut Vec<(Part, Seq)>,
+        receipt: &mut Receipt,
     ) -> Ingested {
         if let Some(duplicate) = self.duplicate_of(tenant, &ingest) {
             return duplicate;
@@ -254,11 +279,12 @@ impl Tables {
         if let Some(dedupe) = ingest.dedupe {
             self.remember(tenant, dedupe.key, None, vec![dedupe.subject], now);
         }
+        self.claim(tenant, &mut ingest, now, receipt);
         if let Some(event) = ingest.event {
             self.events.insert(event.id, event);
         }
         for (part, work) in ingest.works {
-            self.enqueue(part, work, now, first);
+            self.enqueue(part, work, now, &mut receipt.first);
         }
         Ingested::Stored
     }
@@ -310,7 +336,7 @@ impl Tables {
         }
     }
 
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         part: Part,
         work: Arc<Work>,
@@ -375,6 +401,7 @@ impl Tables {
         self.marks.remove(&id);
         self.reports.remove(&id);
         self.cancels.remove(&id);
+        self.superseded.remove(&id);
         if let Some(fingerprint) = &finish.dead {
             self.dead.insert(id, fingerprint.clone());
         }
@@ -397,7 +424,12 @@ impl Tables {
             && self.dead.remove(&discard.execution).is_some()
     }
 
-    fn is_unfinished(&self, id: ExecutionId) -> bool {
+    /// Whether an item is to end without a start.
+    fn is_over(&self, id: ExecutionId) -> bool {
+        self.cancels.contains_key(&id) || self.superseded.contains_key(&id)
+    }
+
+    pub(super) fn is_unfinished(&self, id: ExecutionId) -> bool {
         match self.places.get(&id) {
             Some(Place::Log { .. } | Place::Later(_)) => true,
             Some(Place::Finished(_)) | None => false,

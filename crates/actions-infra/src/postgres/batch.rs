@@ -8,6 +8,7 @@ use uuid::Uuid;
 use actions_domain::execution::report::ReportOf;
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::Claim;
 use actions_domain::work::{Commit, Fence, Finish, Ingest, Item, Later, Part, Work};
 
 use super::record::{lane_number, micros, mode_number, part_number, to_text};
@@ -35,6 +36,8 @@ pub(super) struct Admission<'a> {
     ingests: Vec<(i32, &'a Ingest)>,
     events: Vec<EventRow<'a>>,
     works: Vec<WorkRow<'a>>,
+    /// As texts, one for each work. Empty when none has any.
+    terms: Vec<Option<String>>,
 }
 
 struct EventRow<'a> {
@@ -81,7 +84,14 @@ impl<'a> Admission<'a> {
                 is_linked: work.event.is_some() && ingest.event.is_none(),
             }));
         }
-        Ok(Self { batch, ingests, events, works })
+        let has_terms = works.iter().any(|row| row.work.terms.is_some());
+        let terms = if has_terms {
+            let text = |row: &WorkRow<'_>| row.work.terms.as_deref().map(to_text).transpose();
+            works.iter().map(text).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+        Ok(Self { batch, ingests, events, works, terms })
     }
 
     pub(super) fn bind<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
@@ -154,6 +164,34 @@ impl<'a> Admission<'a> {
             .bind(column(works, |row| row.work.delay.map(micros)))
             .bind(column(works, |row| i16::from(row.work.depth)))
             .bind(column(works, |row| input(row.work)))
+    }
+
+    /// Whether the flush has to keep or to drop terms.
+    pub(super) fn has_terms(&self) -> bool {
+        !self.terms.is_empty() || self.batch.finishes.iter().any(has_terms)
+    }
+
+    /// The parameters of `engine.keep_terms_v1` and `engine.drop_terms_v1`.
+    pub(super) fn bind_terms<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let ends = self.batch.finishes.iter().filter(|finish| has_terms(finish));
+        statement
+            .bind(column(&self.terms, Option::as_deref))
+            .bind(ends.map(|finish| finish.item.work.id.0).collect::<Vec<_>>())
+    }
+
+    /// The parameters of `engine.admit_claims_v1` that are of its own.
+    pub(super) fn bind_claims<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let claim =
+            |(number, row): (i32, &WorkRow<'_>)| Some((number, row.work.terms.as_deref()?.claim?));
+        let claims: Vec<(i32, Claim)> = (1..).zip(&self.works).filter_map(claim).collect();
+        statement
+            .bind(column(&claims, |(work, _)| *work))
+            .bind(column(&claims, |(_, claim)| claim.key.to_vec()))
+            .bind(column(&claims, |(_, claim)| claim.until_finished))
+            .bind(column(&claims, |(_, claim)| claim.period.map(micros)))
+            .bind(column(&claims, |(_, claim)| claim.on_conflict.number()))
+            .bind(column(&claims, |(_, claim)| claim.waits))
+            .bind(column(&claims, |(_, claim)| claim.max_wait.map(micros)))
     }
 
     fn bind_links<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
@@ -291,6 +329,10 @@ impl<'a> Settlement<'a> {
             .bind(column(rows, |finish| finish.item.work.queued_at))
             .bind(column(rows, |finish| input(&finish.item.work)))
     }
+}
+
+fn has_terms(finish: &Finish) -> bool {
+    finish.item.work.terms.is_some()
 }
 
 fn key_name(work: &Work) -> Option<&str> {

@@ -15,6 +15,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::{IntakeRow, StoreError};
+use actions_domain::terms::YieldNote;
 
 use super::Postgres;
 use super::error::{read_error, write_error};
@@ -64,6 +65,22 @@ impl History for Postgres {
                 .await
                 .map_err(read_error)?;
         rows.into_iter().map(ExecutionRecord::into_execution).collect()
+    }
+
+    async fn yields_of_event(
+        &self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> Result<Vec<YieldNote>, StoreError> {
+        let text = "select yielded::text from engine.event where id = $2 and tenant = $1";
+        let row: Option<(Option<String>,)> = sqlx::query_as(text)
+            .bind(tenant.0)
+            .bind(event.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(read_error)?;
+        let yielded = row.and_then(|(yielded,)| yielded);
+        yielded.map_or_else(|| Ok(Vec::new()), |text| from_text("yielded", &text))
     }
 
     async fn find_execution(

@@ -16,7 +16,10 @@ use super::record::corrupt;
 #[async_trait]
 impl Permits for Postgres {
     async fn exchange(&self, node: NodeId, asks: &[ShareAsk]) -> Result<Vec<Share>, StoreError> {
-        let (kinds, ids): (Vec<i16>, Vec<i32>) = asks.iter().map(|ask| ask.scope.numbers()).unzip();
+        let (kinds, ids): (Vec<i16>, Vec<i64>) = asks.iter().map(|ask| ask.scope.numbers()).unzip();
+        // Tenants and actions only: a subscription has no concurrency.
+        let ids: Vec<i32> =
+            ids.into_iter().map(|id| i32::try_from(id).unwrap_or(i32::MAX)).collect();
         let numbers =
             |of: fn(&ShareAsk) -> u32| asks.iter().map(|ask| number(of(ask))).collect::<Vec<i32>>();
         let rows: Vec<(i16, i32, i32, i32)> = sqlx::query_as(include_str!("permits/exchange.sql"))
@@ -32,7 +35,7 @@ impl Permits for Postgres {
             .map_err(write_error)?;
         let shares = rows.into_iter().map(|(kind, id, amount, cap)| {
             Ok(Share {
-                scope: scope(kind, id)?,
+                scope: scope(asks.iter().map(|ask| ask.scope), kind, id.into())?,
                 amount: u32::try_from(amount).map_err(|_| corrupt("share", &amount))?,
                 cap: u32::try_from(cap).map_err(|_| corrupt("share", &cap))?,
             })
@@ -41,7 +44,7 @@ impl Permits for Postgres {
     }
 
     async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
-        let (kinds, ids): (Vec<i16>, Vec<i32>) =
+        let (kinds, ids): (Vec<i16>, Vec<i64>) =
             draws.iter().map(|draw| draw.scope.numbers()).unzip();
         let paces = |of: fn(&Draw) -> Option<Pace>| {
             let paces: Vec<Option<Pace>> = draws.iter().map(of).collect();
@@ -55,7 +58,7 @@ impl Permits for Postgres {
         };
         let (minute_costs, minute_bursts, minute_blocks) = paces(|draw| draw.rate.minute());
         let (hour_costs, hour_bursts, hour_blocks) = paces(|draw| draw.rate.hour());
-        let rows: Vec<(i16, i32, i32, i64)> = sqlx::query_as(include_str!("permits/draw.sql"))
+        let rows: Vec<(i16, i64, i32, i64)> = sqlx::query_as(include_str!("permits/draw.sql"))
             .bind(kinds)
             .bind(ids)
             .bind(draws.iter().map(|draw| number(draw.want)).collect::<Vec<i32>>())
@@ -70,7 +73,7 @@ impl Permits for Postgres {
             .map_err(write_error)?;
         let drawn = rows.into_iter().map(|(kind, id, count, again_us)| {
             Ok(Drawn {
-                scope: scope(kind, id)?,
+                scope: scope(draws.iter().map(|draw| draw.scope), kind, id)?,
                 count: u32::try_from(count).map_err(|_| corrupt("starts", &count))?,
                 again_in: Duration::from_micros(u64::try_from(again_us).unwrap_or(0)),
             })
@@ -79,8 +82,9 @@ impl Permits for Postgres {
     }
 }
 
-fn scope(kind: i16, id: i32) -> Result<Scope, StoreError> {
-    Scope::from_numbers((kind, id)).ok_or_else(|| corrupt("scope", &kind))
+/// The scope that was asked about with these numbers.
+fn scope(mut asked: impl Iterator<Item = Scope>, kind: i16, id: i64) -> Result<Scope, StoreError> {
+    asked.find(|scope| scope.numbers() == (kind, id)).ok_or_else(|| corrupt("scope", &kind))
 }
 
 fn number(value: u32) -> i32 {

@@ -95,6 +95,7 @@ pub(super) struct ItemRecord {
     is_later: bool,
     attempts: Option<String>,
     losses: i16,
+    terms: Option<String>,
 }
 
 impl ItemRecord {
@@ -116,6 +117,10 @@ impl ItemRecord {
             delay: None,
             input: self.input.map(Json::from_record),
             depth: u8::try_from(self.depth).map_err(|_| corrupt("depth", &self.depth))?,
+            terms: match &self.terms {
+                Some(text) => Some(Arc::new(from_text("terms", text)?)),
+                None => None,
+            },
         };
         Ok(Item {
             work: Arc::new(work),

@@ -12,6 +12,7 @@ use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
+use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{
     Cancel, Commit, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
 };
@@ -110,11 +111,16 @@ impl Store for Postgres {
     }
 
     async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
-        let rows: Vec<(i32, Uuid)> = sqlx::query_as(include_str!("store/cancels.sql"))
-            .fetch_all(&self.engine)
-            .await
-            .map_err(read_error)?;
-        let cancel = |(tenant, id)| Cancel { tenant: TenantId(tenant), execution: ExecutionId(id) };
+        let rows: Vec<(i32, Uuid, Option<Uuid>)> =
+            sqlx::query_as(include_str!("store/cancels.sql"))
+                .fetch_all(&self.engine)
+                .await
+                .map_err(read_error)?;
+        let cancel = |(tenant, id, by): (i32, Uuid, Option<Uuid>)| Cancel {
+            tenant: TenantId(tenant),
+            execution: ExecutionId(id),
+            by: by.map(ExecutionId),
+        };
         Ok(rows.into_iter().map(cancel).collect())
     }
 
@@ -171,6 +177,12 @@ impl Postgres {
         let admission = Admission::new(batch)?;
         let settlement = Settlement::new(batch)?;
         let sent = match (is_admitting, is_settling) {
+            _ if admission.has_terms() => {
+                let statement = sqlx::query_as(include_str!("store/commit_with_terms.sql"));
+                let statement = settlement.bind(admission.bind(statement));
+                let statement = admission.bind_claims(admission.bind_terms(statement));
+                statement.fetch_one(&mut *self.connection().await?).await
+            }
             (true, true) => {
                 let statement = sqlx::query_as(include_str!("store/commit.sql"));
                 let statement = settlement.bind(admission.bind(statement));
@@ -222,6 +234,16 @@ struct ReceiptRecord {
     discarded: i64,
     parts: Option<Vec<i16>>,
     firsts: Option<Vec<i64>>,
+    #[sqlx(default)]
+    yielded: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    yielded_to: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    conflicts: Option<Vec<i16>>,
+    #[sqlx(default)]
+    superseded: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    superseded_by: Option<Vec<Uuid>>,
 }
 
 impl ReceiptRecord {
@@ -249,7 +271,30 @@ impl ReceiptRecord {
             });
         }
         let discarded = u64::try_from(self.discarded).unwrap_or(0);
-        Ok(Receipt { submissions: submitted, first, discarded })
+        let (yielded, superseded) = (self.yielded()?, self.superseded(submissions));
+        Ok(Receipt { submissions: submitted, first, discarded, yielded, superseded })
+    }
+
+    fn yielded(&self) -> Result<Vec<Yielded>, StoreError> {
+        let ids = self.yielded.iter().flatten().zip(self.yielded_to.iter().flatten());
+        let rows = ids.zip(self.conflicts.iter().flatten());
+        let yielded = rows.map(|((execution, to), conflict)| {
+            let on_conflict =
+                Conflict::from_number(*conflict).ok_or_else(|| corrupt("conflict", conflict))?;
+            Ok(Yielded { execution: ExecutionId(*execution), to: ExecutionId(*to), on_conflict })
+        });
+        yielded.collect()
+    }
+
+    fn superseded(&self, submissions: &[Submission]) -> Vec<Cancel> {
+        let rows = self.superseded.iter().flatten().zip(self.superseded_by.iter().flatten());
+        let works = submissions.iter().flat_map(|one| one.ingests.iter().flat_map(|i| &i.works));
+        let cancel = |(execution, by): (&Uuid, &Uuid)| {
+            let (_, work) = works.clone().find(|(_, work)| work.id.0 == *by)?;
+            let (execution, by) = (ExecutionId(*execution), Some(ExecutionId(*by)));
+            Some(Cancel { tenant: work.tenant, execution, by })
+        };
+        rows.filter_map(cancel).collect()
     }
 
     fn ingested(&self, ingest: usize) -> Result<Ingested, StoreError> {

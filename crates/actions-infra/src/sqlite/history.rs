@@ -11,6 +11,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::YieldNote;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use sqlx::Row;
@@ -63,6 +64,21 @@ impl History for SqliteStore {
             .await
             .map_err(store_error)?;
         rows.iter().map(record::execution).collect()
+    }
+
+    async fn yields_of_event(
+        &self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> Result<Vec<YieldNote>, StoreError> {
+        let row = sqlx::query("select yielded from engine_event where id = ? and tenant = ?")
+            .bind(event.0)
+            .bind(tenant.0)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        Ok(record::optional_from_text(&row, "yielded")?.unwrap_or_default())
     }
 
     async fn find_execution(

@@ -115,7 +115,7 @@ fn from_text<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, St
     serde_json::from_str(text).map_err(|error| corrupt(column, error))
 }
 
-fn optional_from_text<T: DeserializeOwned>(
+pub(super) fn optional_from_text<T: DeserializeOwned>(
     row: &SqliteRow,
     column: &str,
 ) -> Result<Option<T>, StoreError> {
@@ -164,6 +164,13 @@ fn lane(row: &SqliteRow) -> Result<Priority, StoreError> {
     Priority::from_rank(rank).ok_or_else(|| corrupt("lane", rank))
 }
 
+/// Who takes an execution's place, as text.
+pub(super) fn superseded_by(row: &SqliteRow) -> Result<Option<ExecutionId>, StoreError> {
+    let text: Option<&str> = get(row, "superseded_by")?;
+    let id = |text: &str| text.parse().map_err(|error| corrupt("superseded_by", error));
+    Ok(text.map(id).transpose()?.map(ExecutionId))
+}
+
 pub(super) fn execution_id(row: &SqliteRow) -> Result<ExecutionId, StoreError> {
     get(row, "id").map(ExecutionId)
 }
@@ -183,6 +190,7 @@ fn work(row: &SqliteRow) -> Result<Work, StoreError> {
         delay: None,
         input: optional_json(row, "input")?,
         depth: get(row, "depth")?,
+        terms: optional_from_text(row, "terms")?.map(Arc::new),
     })
 }
 

@@ -19,6 +19,7 @@ use super::SqliteStore;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros};
 
+mod claims;
 mod finish;
 mod ingest;
 
@@ -34,10 +35,7 @@ impl Store for SqliteStore {
         let now = self.clock.now();
         check_fences(&mut tx, batch.node, &batch.fences).await?;
         let mut tails = Tails::read(&mut tx).await?;
-        let mut receipt = Receipt {
-            submissions: ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?,
-            ..Receipt::default()
-        };
+        let mut receipt = ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?;
         finish::write(&mut tx, &batch, &mut tails, now).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;
         receipt.discarded = finish::discard(&mut tx, &batch.discards).await?;
@@ -122,13 +120,19 @@ impl Store for SqliteStore {
     }
 
     async fn cancels(&self) -> Result<Vec<Cancel>, StoreError> {
-        let rows = sqlx::query("select tenant, id from engine_control order by id")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(store_error)?;
+        // Of executions whose places were taken the first ones: the others are told of as these end.
+        let text = "select tenant, id, null as superseded_by from engine_control
+            union all
+            select * from (
+                select tenant, id, superseded_by from engine_terms
+                where superseded_by is not null order by id limit 10000
+            )
+            order by id";
+        let rows = sqlx::query(text).fetch_all(&self.readers).await.map_err(store_error)?;
         let cancel = |row: &SqliteRow| {
             let (tenant, id) = (get(row, "tenant")?, get(row, "id")?);
-            Ok(Cancel { tenant: TenantId(tenant), execution: ExecutionId(id) })
+            let by = record::superseded_by(row)?;
+            Ok(Cancel { tenant: TenantId(tenant), execution: ExecutionId(id), by })
         };
         rows.iter().map(cancel).collect()
     }

@@ -105,6 +105,7 @@ impl SqliteStore {
             ("delete from engine_queue_metrics where sampled_at < ?", now - SAMPLES_KEPT),
             ("delete from engine_intake_refused where refused_at < ?", now - SAMPLES_KEPT),
             (include_str!("tend/nodes.sql"), now - NODES_KEPT),
+            (include_str!("tend/claims.sql"), now),
         ];
         for (text, before) in steps {
             let mut tx = self.begin().await?;

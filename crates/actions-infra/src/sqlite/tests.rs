@@ -313,6 +313,7 @@ fn event(number: u128, text: String) -> Ingest {
         delay: None,
         input: None,
         depth: 0,
+        terms: None,
     };
     let works = vec![(Part(0), Arc::new(work))];
     Ingest { event: Some(Arc::new(event)), dedupe: None, works, requeue_of: None }

@@ -42,7 +42,7 @@ async fn a_cancel_of_what_is_not_unfinished_is_not_kept(stores: &Stores) {
     let acme = create_tenant(&node, "acme").await;
     node.finish(&items[0]).await.unwrap();
 
-    let unknown = Cancel { tenant: TenantId::ADMIN, execution: given::execution_id(0) };
+    let unknown = Cancel { tenant: TenantId::ADMIN, execution: given::execution_id(0), by: None };
     let foreign = Cancel { tenant: acme, ..cancel(&items[1]) };
     let cancels = vec![cancel(&items[0]), unknown, foreign];
     node.commit(Commit { cancels, ..Commit::default() }).await.unwrap();

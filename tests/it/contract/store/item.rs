@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actions_domain::execution::Status;
-use actions_domain::id::{ExecutionId, TenantId};
-use actions_domain::work::{Commit, Finish};
+use actions_domain::id::{ExecutionId, SubscriptionId, TenantId};
+use actions_domain::terms::Terms;
+use actions_domain::work::{Commit, Finish, Work};
 use chrono::TimeDelta;
 
 use super::super::given::{self, OTHER_PART, PART};
@@ -22,6 +23,7 @@ contract! { Store:
     a_retry_removes_the_mark_and_a_finish_too,
     a_finished_item_cannot_be_marked,
     every_accepted_work_is_in_exactly_one_home,
+    the_terms_of_a_work_stay_with_it_to_its_end,
 }
 
 async fn a_work_item_is_finished_once(stores: &Stores) {
@@ -159,4 +161,43 @@ async fn every_accepted_work_is_in_exactly_one_home(stores: &Stores) {
     let all: BTreeSet<ExecutionId> = items.iter().map(|item| item.work.id).collect();
     assert_eq!(homes.len(), 30, "nothing is in two homes");
     assert_eq!(homes.into_iter().collect::<BTreeSet<_>>(), all, "nothing is lost");
+}
+
+async fn the_terms_of_a_work_stay_with_it_to_its_end(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let terms = Terms {
+        subscription: Some(SubscriptionId(given::uuid())),
+        concurrency_key: Some("customer:9".into()),
+        throttle_key: Some("customer:9:calls".into()),
+        ..Terms::default()
+    };
+    let with_terms = Work { terms: terms.unless_empty(), ..given::work(None) };
+    let delay = Some(Duration::from_secs(5));
+    let delayed = Work { id: given::execution_id(1), delay, ..with_terms.clone() };
+    let plain = Work { id: given::execution_id(2), ..given::work(None) };
+    let wanted = with_terms.terms.clone();
+    let jobs = [with_terms, delayed, plain].map(|work| given::job(PART, work));
+    node.submit(jobs.into()).await;
+
+    let log = node.log(PART).await;
+    assert_eq!(
+        log.iter().map(|item| item.work.terms.clone()).collect::<Vec<_>>(),
+        [wanted.clone(), None]
+    );
+    let later = due(&node, PART, 60).await.remove(0);
+    assert_eq!(later.item.work.terms, wanted);
+    let marks = vec![log[0].clone(), later.item.clone()];
+    node.commit(Commit { marks, ..node.batch() }).await.unwrap();
+    for item in node.ports.store.marked(PART).await.unwrap() {
+        assert_eq!(item.work.terms, wanted);
+    }
+    node.retry(given::retry(&log[0], node.id, Duration::ZERO)).await.unwrap();
+    let items: Vec<_> = due(&node, PART, 60).await.into_iter().map(|later| later.item).collect();
+    assert!(items.iter().all(|item| item.work.terms == wanted));
+
+    let finishes = items.iter().map(|item| node.end(item)).collect();
+    node.commit(Commit { finishes, ..node.batch() }).await.unwrap();
+
+    assert_eq!(find(&node, &items[0]).await.status, Status::Completed);
+    assert!(due(&node, PART, 60).await.is_empty());
 }

@@ -3,7 +3,8 @@
 use actions_app::app::App;
 use actions_app::queries::definitions::{ActionState, Difference, blocked_reason, shown_config};
 use actions_domain::action::{
-    Action, ActionName, ActionSpec, ActionType, Affinity, DeliveryMode, HandlerId,
+    Action, ActionName, ActionSpec, ActionType, Affinity, Debounce, DeliveryMode, HandlerId,
+    KeyConcurrency, KeyThrottle, Unique,
 };
 use actions_domain::execution::Priority;
 use actions_domain::limits::TIMEOUT_DEFAULT;
@@ -73,6 +74,22 @@ pub(crate) struct ActionBody {
     /// `{"key": "order:{data.order_id}", "mode": "mutate"}`.
     #[schema(value_type = Option<Object>)]
     affinity: Option<Affinity>,
+    /// At most so many with one key at once: `{"key": "customer:{data.customer}", "max": 3}`.
+    #[schema(value_type = Option<Object>)]
+    concurrency: Option<KeyConcurrency>,
+    /// At most so many starts with one key:
+    /// `{"key": "customer:{data.customer}", "per_minute": 60, "per_hour": 600}`.
+    #[schema(value_type = Option<Object>)]
+    throttle: Option<KeyThrottle>,
+    /// One execution with one key stands for all: `{"key": "invoice:{data.id}"}`, until it has
+    /// ended (`"until": "finished"`), for `period_seconds`, or both. `on_conflict` says what becomes
+    /// of another one: `existing`, `reject` or `replace`.
+    #[schema(value_type = Option<Object>)]
+    unique: Option<Unique>,
+    /// The last one of a burst with one key stands for all:
+    /// `{"key": "document:{data.id}", "wait_seconds": 10, "max_wait_seconds": 60}`.
+    #[schema(value_type = Option<Object>)]
+    debounce: Option<Debounce>,
     description: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
@@ -154,6 +171,14 @@ pub(crate) struct ActionView {
     rate_limit_per_hour: Option<u32>,
     #[schema(value_type = Option<Object>)]
     affinity: Option<Affinity>,
+    #[schema(value_type = Option<Object>)]
+    concurrency: Option<KeyConcurrency>,
+    #[schema(value_type = Option<Object>)]
+    throttle: Option<KeyThrottle>,
+    #[schema(value_type = Option<Object>)]
+    unique: Option<Unique>,
+    #[schema(value_type = Option<Object>)]
+    debounce: Option<Debounce>,
     description: Option<String>,
     tags: Vec<String>,
     owner_team: Option<String>,
@@ -222,6 +247,10 @@ impl ActionBody {
             rate_limit_per_minute: self.rate_limit_per_minute,
             rate_limit_per_hour: self.rate_limit_per_hour,
             affinity: self.affinity,
+            concurrency: self.concurrency,
+            throttle: self.throttle,
+            unique: self.unique,
+            debounce: self.debounce,
             description: self.description,
             tags: self.tags,
             owner_team: self.owner_team,
@@ -260,6 +289,10 @@ impl ActionView {
             rate_limit_per_minute: spec.rate_limit_per_minute,
             rate_limit_per_hour: spec.rate_limit_per_hour,
             affinity: spec.affinity,
+            concurrency: spec.concurrency,
+            throttle: spec.throttle,
+            unique: spec.unique,
+            debounce: spec.debounce,
             description: spec.description,
             tags: spec.tags,
             owner_team: spec.owner_team,

@@ -274,3 +274,56 @@ fn a_cancel_of_something_unknown_looks_among_the_later_items_once() {
     node.step(Input::Cancel(id(2)));
     assert!(node.effects.is_empty(), "{:?}", node.effects);
 }
+
+fn supersede(node: &mut Node, number: u128) {
+    node.step(Input::Supersede { execution: id(number), by: id(99) });
+}
+
+#[test]
+fn what_has_not_started_makes_room_for_a_newer_one() {
+    let mut node = Node::ready(Settings { slots: 1, ..settings() });
+    node.hand_over(vec![work(1), work(2), mutate(3, "order:1"), mutate(4, "order:1")]);
+    assert_eq!(node.started(), [id(1)]);
+    node.step(Input::Deferred(vec![later(work(5), 9, 30)]));
+    for number in [2, 4, 5] {
+        supersede(&mut node, number);
+    }
+    let ends = node.finishes();
+    assert_eq!(ends.len(), 3);
+    for end in &ends {
+        assert_eq!((end.status, end.dead.as_deref()), (Status::Skipped, None));
+        let error = end.error.as_ref().unwrap();
+        assert_eq!(error.code.as_str(), "execution.superseded");
+        assert_eq!(error.message, format!("superseded by {}", id(99)));
+    }
+}
+
+#[test]
+fn what_has_started_is_left_alone() {
+    let mut node = Node::ready(settings());
+    node.hand_over(vec![work(1), work(2)]);
+    let starts = node.starts();
+    supersede(&mut node, 1);
+    assert_eq!(node.finishes().len(), 0);
+    node.end(starts[0].token, AttemptOutcome::Completed);
+    assert_eq!(node.finishes()[0].status, Status::Completed);
+    node.end(starts[1].token, AttemptOutcome::Failed);
+    node.step(Input::Committed(vec![id(2)]));
+    supersede(&mut node, 2);
+    assert_eq!(node.finishes().len(), 0, "its retry is of something that has started");
+    node.advance(Duration::from_secs(1));
+    assert_eq!(node.started(), [id(2)]);
+}
+
+#[test]
+fn who_was_superseded_before_it_was_read_never_starts() {
+    let mut node = Node::ready(settings());
+    supersede(&mut node, 1);
+    let terms = crate::terms::Terms { superseded_by: Some(id(99)), ..Default::default() };
+    let told_by_the_store = Work { terms: terms.unless_empty(), ..work(2) };
+    node.hand_over(vec![work(1), told_by_the_store, work(3)]);
+    assert_eq!(node.started(), [id(3)]);
+    let ends = node.finishes();
+    let statuses: Vec<_> = ends.iter().map(|end| (end.item.work.id, end.status)).collect();
+    assert_eq!(statuses, [(id(1), Status::Skipped), (id(2), Status::Skipped)]);
+}

@@ -24,6 +24,7 @@ fn work(number: u64, tenant: i32, lane: Priority, key: Option<&str>) -> Work {
         delay: None,
         input: None,
         depth: 0,
+        terms: None,
     }
 }
 

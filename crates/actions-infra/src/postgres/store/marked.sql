@@ -3,7 +3,12 @@
 select
     item.id, running.part, item.ord, item.tenant, item.lane, item.action, item.defs, item.key,
     item.mode, item.event, item.parent, item.queued_at, item.depth, item.input, item.is_later,
-    item.attempts, item.losses
+    item.attempts, item.losses,
+    (select case
+            when superseded_by is null then body
+            else (body::jsonb || jsonb_build_object('superseded_by', superseded_by))::text
+        end
+     from engine.terms where terms.id = item.id) as terms
 from engine.running
 cross join lateral (
     select

@@ -21,6 +21,11 @@ select
     coalesce(least(ends.start + 20000, ends.tail), greatest(ends.tail, $2)) as next,
     work.id, work.part, work.seq as ord, work.tenant, work.lane, work.action, work.defs, work.key,
     work.mode, work.event, work.parent, work.queued_at, work.depth, work.input,
+    (select case
+            when superseded_by is null then body
+            else (body::jsonb || jsonb_build_object('superseded_by', superseded_by))::text
+        end
+     from engine.terms where terms.id = work.id) as terms,
     false as is_later, null::text as attempts, 0::int2 as losses
 from ends
 left join lateral (

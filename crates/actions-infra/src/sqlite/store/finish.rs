@@ -69,6 +69,8 @@ static DELETE_MARKS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_running where id in (", "?", ")"));
 static DELETE_REPORTS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_report where id in (", "?", ")"));
+static DELETE_TERMS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("delete from engine_terms where id in (", "?", ")"));
 static DELETE_CANCELS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_control where id in (", "?", ")"));
 static ADD_STATS: LazyLock<Bulk> = LazyLock::new(|| {
@@ -252,7 +254,13 @@ async fn leave(conn: &mut SqliteConnection, finishes: &[&Finish]) -> Result<(), 
             statement.delete(conn, finishes, bind).await?;
         }
     }
-    Ok(())
+    let with_terms = finishes.iter().filter(|finish| finish.item.work.terms.is_some());
+    let with_terms: Vec<ExecutionId> = with_terms.map(|finish| finish.item.work.id).collect();
+    DELETE_TERMS
+        .delete(conn, &with_terms, |id, values| {
+            values.add(id.0);
+        })
+        .await
 }
 
 /// Keeps what a person has to look at.

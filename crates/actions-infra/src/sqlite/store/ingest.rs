@@ -2,18 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::limits::DEDUPE_WINDOW;
 use actions_domain::ports::store::StoreError;
+use actions_domain::terms::Conflict;
 use actions_domain::work::{
-    Ingest, Ingested, IntakeRefusal, Part, RequestKey, Seq, Submission, Submitted, Why, Work,
+    Ingest, Ingested, IntakeRefusal, Part, Receipt, RequestKey, Seq, Submission, Submitted, Why,
+    Work,
 };
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
+use super::claims::{Claims, Settled};
 use super::{Tails, after};
 use crate::sqlite::bulk::{Bulk, Values};
 use crate::sqlite::error::store_error;
@@ -71,6 +75,8 @@ static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static INSERT_WORK: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("engine_work", &work_columns(&["part", "seq"]), ""));
+static INSERT_TERMS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("engine_terms", &["id", "tenant", "body"], ""));
 static INSERT_DELAYED: LazyLock<Bulk> = LazyLock::new(|| {
     let own = ["part", "ord", "due", "why", "hold", "losses", "attempts"];
     Bulk::insert("engine_later", &work_columns(&own), "")
@@ -164,13 +170,14 @@ pub(super) async fn submit(
     submissions: &[Submission],
     tails: &mut Tails,
     now: Timestamp,
-) -> Result<Vec<Submitted>, StoreError> {
+) -> Result<Receipt, StoreError> {
     if submissions.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Receipt::default());
     }
     let versions = read_versions(conn, submissions).await?;
     let mut known = Known::read(conn, submissions, now).await?;
     let mut rows = Rows::default();
+    let mut claims = Claims::default();
     let mut answers = Vec::with_capacity(submissions.len());
     for submission in submissions {
         let tenant = submission.tenant;
@@ -186,6 +193,7 @@ pub(super) async fn submit(
             continue;
         }
         let mut ingested = Vec::with_capacity(submission.ingests.len());
+        let mut jobs_yielded = Vec::new();
         for ingest in &submission.ingests {
             if let Some(duplicate) = known.duplicate_of(tenant, ingest) {
                 ingested.push(duplicate);
@@ -197,19 +205,39 @@ pub(super) async fn submit(
                 ingested.push(Ingested::NotDead);
                 continue;
             }
-            known.remember(tenant, ingest);
-            rows.add(tenant, ingest, tails)?;
+            let settled = claims.settle(conn, tenant, ingest, now).await?;
             ingested.push(Ingested::Stored);
+            // Whoever repeats a job that has yielded is answered with the one that it yielded to.
+            // What was refused takes its keys back.
+            let yielded = settled.yielded.first().filter(|_| ingest.event.is_none());
+            if let (Some(yielded), Some(dedupe)) = (yielded, ingest.dedupe) {
+                jobs_yielded.push((ingested.len() - 1, *yielded));
+                if yielded.on_conflict != Conflict::Reject {
+                    let first = First { subjects: vec![yielded.to.0], body: None };
+                    known.dedupes.insert((tenant, dedupe.key), first.clone());
+                    rows.dedupes.push((tenant, dedupe.key, first));
+                }
+                continue;
+            }
+            known.remember(tenant, ingest);
+            rows.add(tenant, ingest, tails, &settled)?;
         }
-        if let Some(request) = submission.request {
-            let first = First::request(request, submission, &ingested);
+        let is_refused =
+            jobs_yielded.iter().any(|(_, yielded)| yielded.on_conflict == Conflict::Reject);
+        if let Some(request) = submission.request.filter(|_| !is_refused) {
+            let mut first = First::request(request, submission, &ingested);
+            for (index, yielded) in jobs_yielded {
+                first.subjects[index] = yielded.to.0;
+            }
             known.dedupes.insert((tenant, request.key), first.clone());
             rows.dedupes.push((tenant, request.key, first));
         }
         answers.push(Submitted::Accepted(ingested));
     }
     rows.write(conn, now).await?;
-    Ok(answers)
+    claims.write(conn).await?;
+    let Claims { yielded, superseded, .. } = claims;
+    Ok(Receipt { submissions: answers, yielded, superseded, ..Receipt::default() })
 }
 
 /// The definitions' versions of all tenants of the batch.
@@ -357,7 +385,8 @@ struct Rows<'a> {
     events: Vec<(&'a Event, Vec<u8>)>,
     dedupes: Vec<(TenantId, [u8; 16], First)>,
     works: Vec<(Part, Seq, &'a Work)>,
-    delayed: Vec<(Part, Seq, &'a Work)>,
+    /// With their delays.
+    delayed: Vec<(Part, Seq, &'a Work, Duration)>,
     /// Executions of events that were stored before.
     repeats: Vec<(EventId, ExecutionId)>,
 }
@@ -368,19 +397,20 @@ impl<'a> Rows<'a> {
         tenant: TenantId,
         ingest: &'a Ingest,
         tails: &mut Tails,
+        settled: &Settled,
     ) -> Result<(), StoreError> {
         if let Some(dedupe) = &ingest.dedupe {
             let first = First { subjects: vec![dedupe.subject], body: None };
             self.dedupes.push((tenant, dedupe.key, first));
         }
-        for (part, work) in &ingest.works {
-            if work.delay.is_some() {
-                self.delayed.push((*part, tails.peek(*part)?, work));
-            } else {
-                self.works.push((*part, tails.take(*part)?, work));
+        let stored = || ingest.works.iter().filter(|(_, work)| !settled.has_yielded(work));
+        for (part, work) in stored() {
+            match settled.delay(work) {
+                Some(delay) => self.delayed.push((*part, tails.peek(*part)?, work, delay)),
+                None => self.works.push((*part, tails.take(*part)?, work)),
             }
         }
-        let works = ingest.works.iter().map(|(_, work)| work);
+        let works = stored().map(|(_, work)| work);
         let Some(event) = &ingest.event else {
             let repeats = works.filter_map(|work| Some((work.event?, work.id)));
             self.repeats.extend(repeats);
@@ -403,13 +433,14 @@ impl<'a> Rows<'a> {
             })
             .await?;
         INSERT_DELAYED
-            .execute(conn, &self.delayed, |(part, ord, work), values| {
-                let due = after(now, work.delay.unwrap_or_default());
+            .execute(conn, &self.delayed, |(part, ord, work, delay), values| {
+                let due = after(now, *delay);
                 let why = Why::Delay.number();
                 values.add(part.0).add(ord.0).add(due).add(why).add(false).add(0).add("[]");
                 bind_work(work, values);
             })
             .await?;
+        self.write_terms(conn).await?;
         self.write_dedupes(conn, now).await?;
         for (event, execution) in &self.repeats {
             // `||` joins bytes, and only calls the result text.
@@ -423,6 +454,19 @@ impl<'a> Rows<'a> {
                 .map_err(store_error)?;
         }
         Ok(())
+    }
+
+    async fn write_terms(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let works = self.works.iter().map(|(_, _, work)| *work);
+        let works = works.chain(self.delayed.iter().map(|(_, _, work, _)| *work));
+        let terms = works.filter_map(|work| Some((work, work.terms.as_deref()?)));
+        let rows = (terms.map(|(work, terms)| Ok((work, to_text(terms)?))))
+            .collect::<Result<Vec<(&Work, String)>, StoreError>>()?;
+        INSERT_TERMS
+            .execute(conn, &rows, |(work, terms), values| {
+                values.add(work.id.0).add(work.tenant.0).add(terms.as_str());
+            })
+            .await
     }
 
     async fn write_dedupes(

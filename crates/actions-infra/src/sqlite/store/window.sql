@@ -7,7 +7,10 @@ left join (
     select
         work.id, work.tenant, work.lane, work.action, work.defs, work.akey, work.amode,
         work.event, work.parent, work.queued_at, work.depth, work.input, work.part,
-        work.seq as ord
+        work.seq as ord,
+        (select iif(superseded_by is null, body,
+            json_set(body, '$.superseded_by', superseded_by))
+            from engine_terms as terms where terms.id = work.id) as terms
     from engine_work as work
     where work.part = ?1
         and work.seq >= ?2

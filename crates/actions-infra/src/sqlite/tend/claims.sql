@@ -1,0 +1,15 @@
+-- Claims that nobody holds any more.
+delete from engine_claim
+where coalesce(until, 0) < ?
+    and not (
+        (exists (
+            select 1 from engine_later as later
+            where later.tenant = engine_claim.tenant and later.id = engine_claim.execution)
+        or exists (
+            select 1 from engine_work as work
+            where work.tenant = engine_claim.tenant and work.id = engine_claim.execution))
+        and not exists (
+            select 1 from engine_execution as execution
+            where execution.tenant = engine_claim.tenant
+                and execution.id = engine_claim.execution)
+    )
