@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
+use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
-use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
+use actions_domain::id::{
+    ActionId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
+};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
@@ -24,6 +27,7 @@ use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod bulks;
 mod definitions;
 mod event_stream;
 mod hints;
@@ -36,11 +40,11 @@ mod store;
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 
-/// The in-memory adapter of six ports.
+/// The in-memory adapter of seven ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
-/// [`actions_domain::ports::definitions::Definitions`] and
+/// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -109,6 +113,8 @@ struct Tables {
     actions: BTreeMap<ActionId, Vec<Action>>,
     subscriptions: BTreeMap<(TenantId, SubscriptionId), Arc<Subscription>>,
     schedules: BTreeMap<(TenantId, ScheduleName), Schedule>,
+    /// With their items.
+    bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -191,6 +197,7 @@ impl Tables {
             actions: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            bulks: BTreeMap::new(),
             queue_metrics: Vec::new(),
         }
     }

@@ -25,6 +25,7 @@ use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
 
 mod batch;
+mod bulks;
 mod definitions;
 mod emit;
 mod error;
@@ -74,7 +75,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -97,6 +98,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("keep needed events", include_str!("../../../schema/postgres/0008_keep_needed_events.sql")),
     ("add node vitals", include_str!("../../../schema/postgres/0009_add_node_vitals.sql")),
     ("create schedules", include_str!("../../../schema/postgres/0010_create_schedules.sql")),
+    ("create bulks", include_str!("../../../schema/postgres/0011_create_bulks.sql")),
 ];
 
 /// How to reach the database.
@@ -360,6 +362,15 @@ impl Postgres {
     }
 
     async fn drop_old_history(&self, days: u16) -> Result<(), StoreError> {
+        let bulks =
+            "select engine.drop_old_bulks_v1(clock_timestamp() - make_interval(days => $1))";
+        while sqlx::query_scalar::<_, i64>(bulks)
+            .bind(i32::from(days))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(error::read_error)?
+            > 0
+        {}
         while let Some(name) =
             sqlx::query_scalar::<_, Option<String>>("select engine.drop_old_history_v1($1)")
                 .bind(i32::from(days))

@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 mod bulk;
+mod bulks;
 mod definitions;
 mod emit;
 mod error;

@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -37,6 +37,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ("keep_needed_events", include_str!("../../../../schema/sqlite/0008_keep_needed_events.sql")),
     ("add_node_vitals", include_str!("../../../../schema/sqlite/0009_add_node_vitals.sql")),
     ("create_schedules", include_str!("../../../../schema/sqlite/0010_create_schedules.sql")),
+    ("create_bulks", include_str!("../../../../schema/sqlite/0011_create_bulks.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

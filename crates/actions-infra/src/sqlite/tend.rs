@@ -80,6 +80,8 @@ impl SqliteStore {
             removed += self.remove_all(include_str!("tend/executions.sql"), tenant, oldest).await?;
             self.remove_all(include_str!("tend/dead.sql"), tenant, oldest).await?;
             removed += self.remove_all(include_str!("tend/events.sql"), tenant, oldest).await?;
+            self.remove_all(include_str!("tend/bulk_items.sql"), tenant, oldest).await?;
+            self.remove_all(include_str!("tend/bulks.sql"), tenant, oldest).await?;
         }
         self.give_room_back().await?;
         Ok(removed)
