@@ -150,7 +150,8 @@ fn ports(
                 matchers,
                 schemas,
                 hints,
-                schedules: store,
+                schedules: store.clone(),
+                bulks: store,
             }
         }};
     }

@@ -227,6 +227,7 @@ async fn app_over(
         leases: faults.clone(),
         permits: faults.clone(),
         schedules: faults.clone(),
+        bulks: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),
