@@ -67,6 +67,7 @@ kinds! {
     EXISTS = 409 "exists" "The name is taken";
     CONFLICT = 409 "conflict" "It changed at the same moment" retryable;
     EXECUTION_FINAL = 409 "execution.final" "The execution has ended";
+    BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";

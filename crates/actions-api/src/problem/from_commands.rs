@@ -2,6 +2,7 @@
 
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
+use actions_app::commands::change_bulk::ChangeBulkError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
 use actions_app::commands::control_tenant::ControlTenantError;
@@ -14,12 +15,14 @@ use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
 use actions_app::commands::save_action::SaveActionError;
 use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
+use actions_app::commands::start_bulk::StartBulkError;
 use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::ingress::IngressError;
+use actions_app::queries::QueryError;
 use actions_domain::ports::definitions::DefinitionsError;
 
 use super::{
-    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CONDITION_INVALID,
+    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, BULK_ENDED, CHAIN_TOO_DEEP, CONDITION_INVALID,
     CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXISTS,
     FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
     PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE,
@@ -143,6 +146,41 @@ impl From<DiscardDeadLettersError> for Problem {
             DiscardDeadLettersError::Selection(error) => error.into(),
             DiscardDeadLettersError::Ingress(error) => error.into(),
             DiscardDeadLettersError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StartBulkError> for Problem {
+    fn from(error: StartBulkError) -> Self {
+        let detail = error.to_string();
+        let at = |place: &str| {
+            Self::new(&PARAMETER_INVALID, &detail).with_error(FieldError::new(place, &detail))
+        };
+        match error {
+            StartBulkError::Forbidden(forbidden) => forbidden.into(),
+            StartBulkError::Number { field, .. } => at(&format!("/{field}")),
+            StartBulkError::Ids { .. } => at("/ids"),
+            StartBulkError::Group | StartBulkError::GroupOfExecutions => at("/group"),
+            StartBulkError::ReasonMissing | StartBulkError::Reason => at("/reason"),
+            StartBulkError::Filter(error)
+            | StartBulkError::Selection(QueryError::Filter(error)) => {
+                Self::from(error).below("/where")
+            }
+            StartBulkError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            StartBulkError::Selection(error) => error.into(),
+            StartBulkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeBulkError> for Problem {
+    fn from(error: ChangeBulkError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeBulkError::Forbidden(forbidden) => forbidden.into(),
+            ChangeBulkError::NotFound => Self::not_found("bulk"),
+            ChangeBulkError::Ended(_) => Self::new(&BULK_ENDED, detail),
+            ChangeBulkError::Store(error) => error.into(),
         }
     }
 }

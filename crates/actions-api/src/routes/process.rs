@@ -173,6 +173,14 @@ pub(crate) struct LimitsView {
     body_bytes: usize,
     bulk_jobs: usize,
     bulk_bytes: usize,
+    /// Executions or dead letters of one bulk.
+    bulk_items: u32,
+    /// Of one bulk, named one by one.
+    bulk_ids: usize,
+    /// Items of a bulk in a second.
+    bulk_rate: u32,
+    /// Bulks of a tenant that have not ended.
+    bulks_open: usize,
     definitions_per_call: usize,
     definitions_bytes: usize,
     dead_letters_per_call: u32,
@@ -251,6 +259,10 @@ pub(crate) fn limits_view() -> LimitsView {
         body_bytes: limits::BODY_BYTES_MAX,
         bulk_jobs: limits::BULK_JOBS_MAX,
         bulk_bytes: limits::BULK_BYTES_MAX,
+        bulk_items: limits::BULK_ITEMS_MAX,
+        bulk_ids: limits::BULK_IDS_MAX,
+        bulk_rate: limits::BULK_RATE_MAX,
+        bulks_open: limits::BULKS_OPEN_MAX,
         definitions_per_call: limits::DEFINITIONS_PER_CALL_MAX,
         definitions_bytes: limits::DEFINITIONS_BYTES_MAX,
         dead_letters_per_call: limits::DEAD_LETTERS_PER_CALL_MAX,
