@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use actions_domain::ports::hints::Hint;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
 
 use crate::app::Ports;
+use crate::patience::Health;
 
 /// Hints that may wait. Beyond, they are lost.
 const QUEUE_MAX: usize = 1_024;
@@ -29,16 +29,15 @@ impl Teller {
         let (hints, clock) = (ports.hints.clone(), ports.clock.clone());
         tokio::spawn(async move {
             let mut waiting = waiting;
-            let mut health = Health::default();
+            let what = "hints are not told; others find out by polling";
+            let mut health = Health::new(what, PAUSE_MIN, PAUSE_MAX);
             while let Some(first) = waiting.recv().await {
                 // What has gathered while others were told goes along, once each.
                 let mut gathered = BTreeSet::from([first]);
                 gathered.extend(std::iter::from_fn(|| waiting.try_recv().ok()));
                 let gathered: Vec<Hint> = gathered.into_iter().collect();
                 let told = hints.tell(&gathered).await;
-                if let Some(pause) =
-                    health.note(&told, "hints are not told; others find out by polling")
-                {
+                if let Some(pause) = health.note(&told) {
                     clock.sleep(pause).await;
                 }
             }
@@ -52,42 +51,14 @@ impl Teller {
     }
 }
 
-/// Whether something works: one line per change, and growing pauses while it does not.
-#[derive(Default)]
-pub(crate) struct Health {
-    pause: Option<Duration>,
-}
-
-impl Health {
-    /// How long to wait before the next try. `None`: it worked.
-    pub(crate) fn note<T, E: std::fmt::Display>(
-        &mut self,
-        outcome: &Result<T, E>,
-        what: &str,
-    ) -> Option<Duration> {
-        match (outcome, self.pause) {
-            (Ok(_), None) => {}
-            (Ok(_), Some(_)) => {
-                info!("over: {what}");
-                self.pause = None;
-            }
-            (Err(error), None) => {
-                warn!(%error, "{what}");
-                self.pause = Some(PAUSE_MIN);
-            }
-            (Err(_), Some(pause)) => self.pause = Some((pause * 2).min(PAUSE_MAX)),
-        }
-        self.pause
-    }
-}
-
 /// Listens to hints, and hands them on until nobody takes them.
 pub(crate) async fn listen(ports: Ports, heard: mpsc::UnboundedSender<Hint>) {
     let hints = Arc::clone(&ports.hints);
-    let mut health = Health::default();
+    let what = "hints are not heard; polling finds what is new";
+    let mut health = Health::new(what, PAUSE_MIN, PAUSE_MAX);
     loop {
         let next = hints.next().await;
-        let pause = health.note(&next, "hints are not heard; polling finds what is new");
+        let pause = health.note(&next);
         for hint in next.unwrap_or_default() {
             if heard.send(hint).is_err() {
                 return;

@@ -14,6 +14,7 @@ pub mod handlers;
 pub mod hints;
 pub mod ingress;
 pub mod node;
+mod patience;
 pub mod queries;
 pub mod secrets;
 pub mod stream_reader;

@@ -6,9 +6,9 @@
 //!
 //! The rules, in the order in which they are asked: an item waits for its time, then for its
 //! key (first in, first out per key), then for its turn in the ring of tenants (by lane inside a
-//! tenant, with ageing), and there for what limits and pauses its tenant and its action. Keys are held until the end of the
-//! item is committed, so the next owner of a key sees what the one before it did. Slots are
-//! free as soon as the attempt has ended.
+//! tenant, with ageing), and there for what limits and pauses its tenant and its action. Keys are
+//! held until the end of the item is committed, so the next owner of a key sees what the one
+//! before it did. Slots are free as soon as the attempt has ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -266,6 +266,17 @@ pub struct Fault {
     pub disables: bool,
 }
 
+/// Codes of what the engine finds out before it calls a handler.
+const NOT_CALLED_CODES: [&str; 7] = [
+    "action.inactive",
+    "action.not_found",
+    "action.unhealthy",
+    "event.not_found",
+    "handler.not_found",
+    "store.corrupt",
+    "tenant.not_found",
+];
+
 impl Fault {
     pub fn new(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
         let message = storable(&message.into());
@@ -305,6 +316,11 @@ impl Fault {
             Json::parse(&text).err().map(cannot)
         };
         Self { details: Some(omitted.unwrap_or(details)), ..self }
+    }
+
+    /// Whether it was found out before the handler was called.
+    pub fn is_before_call(&self) -> bool {
+        NOT_CALLED_CODES.contains(&self.code.as_str())
     }
 
     #[must_use]

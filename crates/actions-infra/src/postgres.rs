@@ -1,8 +1,9 @@
 //! The adapter of all stores to PostgreSQL 15 or newer.
 //!
 //! It implements [`actions_domain::ports::store::Store`],
-//! [`actions_domain::ports::leases::Leases`], [`actions_domain::ports::definitions::Definitions`]
-//! and [`actions_domain::ports::history::History`].
+//! [`actions_domain::ports::leases::Leases`], [`actions_domain::ports::definitions::Definitions`],
+//! [`actions_domain::ports::history::History`], [`actions_domain::ports::permits::Permits`] and
+//! [`actions_domain::ports::schedules::Schedules`].
 //!
 //! The engine's tables are in the schema `engine`; `schema/postgres` creates them. Each flush is
 //! one statement in autocommit, so a client that freezes holds no lock. People read the views in
@@ -53,7 +54,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 /// Connections of one node for everything that people and services ask.
 const CONNECTIONS_DEFAULT: u32 = 6;
-/// Connections beside them for the engine's own work. It is batched, so few are enough.
+/// Connections beside them for the engine's own work, beats apart. It is batched, so few are
+/// enough.
 const ENGINE_CONNECTIONS: u32 = 4;
 /// Partitions of a new installation.
 const PARTS_DEFAULT: u16 = 16;
@@ -178,8 +180,10 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
-    /// For beats, claims and commits alone: whoever reads slowly must not make this node silent.
+    /// For claims, commits and what the scheduler reads: no reader of history holds these up.
     engine: PgPool,
+    /// For beats alone: a node that writes slowly must not seem dead.
+    beats: PgPool,
     options: Arc<PostgresOptions>,
     /// Housekeeping runs in this process.
     is_tending: Arc<AtomicBool>,
@@ -201,7 +205,8 @@ impl Postgres {
         };
         let store = Self {
             pool,
-            engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address),
+            engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address.clone()),
+            beats: pool_options(1).connect_lazy_with(address),
             options: Arc::new(options),
             is_tending: Arc::new(AtomicBool::new(false)),
         };
@@ -262,6 +267,7 @@ impl Postgres {
 
     /// Closes all connections. Afterwards every call answers `Unavailable`.
     pub async fn close(&self) {
+        self.beats.close().await;
         self.engine.close().await;
         self.pool.close().await;
     }

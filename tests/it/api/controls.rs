@@ -17,9 +17,15 @@ async fn emit(app: &TestApp, event_type: &str) -> String {
     answer.body()["executions"][0]["id"].as_str().unwrap().to_owned()
 }
 
+fn without(mut event: serde_json::Value, member: &str) -> serde_json::Value {
+    event.as_object_mut().unwrap().remove(member);
+    event
+}
+
 async fn why(app: &TestApp, execution: &str) -> String {
     let body = app.get(&format!("executions/{execution}/why")).await.body();
-    format!("{}: {}", body["waits_for"].as_str().unwrap(), body["because"].as_str().unwrap())
+    let text = |name: &str| body[name].as_str().unwrap().to_owned();
+    format!("{}: {} ({})", text("waits_for"), text("because"), text("setting"))
 }
 
 #[tokio::test]
@@ -43,7 +49,7 @@ async fn a_paused_action_keeps_what_comes_in_until_it_is_resumed() {
     assert_eq!(calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(), ["count"]);
     insta::assert_snapshot!(
         why(&app, &waiting).await,
-        @"resume: the action is paused; what came in waits until it is resumed"
+        @"resume: the action is paused; what came in waits until it is resumed (pause)"
     );
 
     assert_eq!(app.post("actions/greet:resume", json!({})).await.status, 200);
@@ -58,12 +64,19 @@ async fn a_paused_tenant_starts_nothing() {
     app.given_action("greet", "users.*", json!({})).await;
     let paused = app.send(Method::POST, &in_tenant("controls:pause"), &[], "").await;
     assert_eq!(paused.body()["pause"]["reason"], json!(null));
+    let since = &paused.body()["pause"]["at"];
+    let tenant = app.send(Method::GET, "/v1/admin/tenants/acme", &[], "").await;
+    assert_eq!((&tenant.body()["paused_at"], since.is_string()), (since, true));
+    assert_eq!(&app.get("limits").await.body()["controls"]["pause"]["at"], since);
+    let explained = app.post("events:explain", json!({ "type": "users.created" })).await.body();
+    let because = explained["items"][0]["because"].as_str().unwrap();
+    assert!(because.ends_with("; it waits: token:bootstrap paused the tenant"), "{because}");
     let waiting = emit(&app, "users.created").await;
     app.engine.advance(Duration::from_secs(5)).await;
     assert!(app.engine.script.calls().is_empty());
     insta::assert_snapshot!(
         why(&app, &waiting).await,
-        @"resume: the tenant is paused; what came in waits until it is resumed"
+        @"resume: the tenant is paused; what came in waits until it is resumed (pause)"
     );
     app.post("controls:resume", json!({})).await;
     app.engine.advance(Duration::from_secs(1)).await;
@@ -88,7 +101,7 @@ async fn a_tenants_limits_hold_for_what_waits_already() {
     assert_eq!(app.engine.script.calls().len(), 1);
     insta::assert_snapshot!(
         why(&app, &second).await,
-        @"concurrency: the tenant may run 1 at once, over all nodes, and has no more room here"
+        @"concurrency: the tenant may run 1 at once, over all nodes, and has no more room here (max_concurrent_executions of the tenant)"
     );
     set_limits(&app, json!({})).await;
     app.engine.advance(Duration::from_secs(1)).await;
@@ -107,11 +120,35 @@ async fn a_rate_paces_the_attempts_of_an_action() {
     assert_eq!(app.engine.script.calls().len(), 3, "a twentieth of a minute's at once");
     insta::assert_snapshot!(
         why(&app, &last).await,
-        @"rate: the action has started as much as its rate allows; its turn comes"
+        @"rate: the action has started as much as its rate allows; its turn comes (rate_limit_per_minute)"
     );
     app.engine.advance(Duration::from_secs(10)).await;
     let started = app.engine.script.calls().len();
     assert!((12..=13).contains(&started), "{started} in ten seconds at one a second");
+}
+
+#[tokio::test]
+async fn why_names_the_setting_that_made_the_key() {
+    let app = TestApp::start().await;
+    app.given_action("alone", "a.*", json!({ "max_concurrent_executions": 1 })).await;
+    let affinity = json!({ "affinity": { "key": "order:{data.id}" } });
+    app.given_action("ordered", "b.*", affinity).await;
+    app.given_action("plain", "c.*", json!({})).await;
+    app.engine.script.answer([const { crate::support::engine::Answer::Hang }; 3]);
+    for (event_type, setting) in [
+        ("a.x", "max_concurrent_executions"),
+        ("b.x", "affinity"),
+        ("c.x", "partitionkey of the event"),
+    ] {
+        let event = json!({ "type": event_type, "data": { "id": 1 }, "partitionkey": "k" });
+        let event = if event_type == "c.x" { event } else { without(event, "partitionkey") };
+        app.post("events", event.clone()).await;
+        app.engine.advance(Duration::from_secs(1)).await;
+        let second = app.post("events", event).await.body();
+        app.engine.advance(Duration::from_secs(1)).await;
+        let told = why(&app, second["executions"][0]["id"].as_str().unwrap()).await;
+        assert!(told.starts_with("key: ") && told.ends_with(&format!("({setting})")), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,20 @@ async fn given_execution(app: &TestApp) -> String {
 }
 
 #[tokio::test]
+async fn a_history_does_not_claim_a_call_that_was_not_made() {
+    let app = start(json!({})).await;
+    app.post("actions/ship:pause", json!({})).await;
+    let path = given_execution(&app).await;
+    app.post("actions/ship:disable", json!({})).await;
+    app.post("actions/ship:resume", json!({})).await;
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.get(&path).await.body()["status"], "cancelled");
+    let text = app.get(&format!("{path}/timeline")).await.body()["text"].to_string();
+    assert!(text.contains("cancelled before the handler was called"), "{text}");
+    assert!(app.engine.script.calls().is_empty());
+}
+
+#[tokio::test]
 async fn an_execution_tells_its_life() {
     let app = start(json!({ "retry_policy": { "max_retries": 3, "backoff": "exponential", "initial_delay_ms": 1000, "jitter": false } })).await;
     let fault = || Fault::handler("http.status", "answered 503");
@@ -34,6 +48,9 @@ async fn an_execution_tells_its_life() {
     assert_eq!(app.get(&path).await.body()["status"], "retrying");
     let why = app.get(&format!("{path}/why")).await.body();
     assert_eq!((&why["waits_for"], &why["setting"]), (&json!("time"), &json!("retry_policy")));
+    let listed = app.get("executions").await.body();
+    let error = &listed["items"][0]["error"];
+    assert!(error["message"].is_string(), "a list shows why the last attempt failed: {listed}");
     app.advance(Duration::from_secs(10)).await;
 
     let execution = app.get(&path).await.body();

@@ -37,6 +37,30 @@ fn one_answer_has_many_forms() {
 }
 
 #[test]
+fn limits_and_pauses_are_told_where_they_matter() {
+    let dev = Dev::ephemeral();
+    let told = |arguments: &[&str]| dev.run(arguments).out;
+    assert_eq!(
+        told(&["tenant", "limits", "default"]),
+        "no limits are set, and nothing is paused\n"
+    );
+    assert!(told(&["tenant", "limits", "default", "--concurrency", "7"]).contains('7'));
+    let taken = told(&["tenant", "limits", "default", "--concurrency", "none"]);
+    assert_eq!(taken, "no limits are set, and nothing is paused\n");
+    let wrong = dev.run(&["tenant", "limits", "default", "--concurrency", "many"]);
+    assert!(wrong.err.contains("expected a whole number, or none"), "{wrong:?}");
+
+    let spec = "actions:
+  - { name: greet, action_type: audit_log, handler: audit.log, event_patterns: [users.created] }
+";
+    dev.file("actions.yaml", spec);
+    assert_eq!(dev.run(&["apply", "-f", "actions.yaml"]).code, 0);
+    assert_eq!(dev.run(&["action", "pause", "greet"]).code, 0);
+    let sent = dev.run(&["emit", "users.created", "--wait=100ms"]);
+    assert!(sent.out.contains("pending: the action is paused"), "{sent:?}");
+}
+
+#[test]
 fn the_way_of_an_event_can_be_followed() {
     let dev = Dev::ephemeral();
     let spec = "actions:

@@ -145,6 +145,17 @@ fn everything_wrong_with_the_settings_is_told_at_once() {
 }
 
 #[test]
+fn the_doctor_asks_no_database_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = ["doctor", "--url", "http://127.0.0.1:1"];
+    let all = run(folder.path(), &[], &nobody);
+    assert!(!all.out.contains(" db "), "{all:?}");
+    let asked = run(folder.path(), &[], &["doctor", "db"]);
+    assert!(asked.out.contains("✗ db  no database is named"), "{asked:?}");
+    assert!(asked.out.contains("DATABASE_URL"), "{asked:?}");
+}
+
+#[test]
 fn the_doctor_reads_every_setting_also_without_a_database() {
     let folder = tempfile::tempdir().unwrap();
     let said = run(folder.path(), &[("ACTIONS_SLOTS", "abc")], &["doctor", "config"]);

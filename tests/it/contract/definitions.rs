@@ -31,6 +31,7 @@ contract! { Definitions:
     changes_are_what_came_since,
     changes_of_other_tenants_are_not_included,
     a_deleted_action_takes_its_subscriptions_along,
+    a_deleted_action_is_not_paused_any_more,
     a_deleted_name_can_be_used_again,
     what_is_not_there_cannot_be_deleted,
     all_versions_of_an_action_are_kept,
@@ -310,6 +311,25 @@ async fn a_deleted_action_takes_its_subscriptions_along(stores: &Stores) {
     assert_eq!((deleted.id, deleted.deleted, deleted.version), (gone.id, true, version));
     let all = ports.definitions.changes(ADMIN, 0).await.unwrap();
     assert!(all.subscriptions.contains(&Arc::new(stays)));
+}
+
+async fn a_deleted_action_is_not_paused_any_more(stores: &Stores) {
+    let ports = stores.open().await;
+    let definitions = &ports.definitions;
+    let (gone, stays) = (save(&ports, ADMIN, "a").await, save(&ports, ADMIN, "b").await);
+    let pause =
+        Pause { at: "2026-01-02T03:04:05Z".parse().unwrap(), by: "me".to_owned(), reason: None };
+    for action in [&gone, &stays] {
+        let change = ControlChange::PauseAction(action.id, pause.clone());
+        definitions.change_controls(ADMIN, &change).await.unwrap();
+    }
+
+    let version =
+        definitions.delete_action(ADMIN, &gone.spec.name, Expected::Anything).await.unwrap();
+
+    let after = definitions.changes(ADMIN, version - 1).await.unwrap();
+    assert_eq!(after.version, version, "both go with one version");
+    assert_eq!(after.controls.paused_actions, [(stays.id, pause)].into());
 }
 
 async fn a_deleted_name_can_be_used_again(stores: &Stores) {

@@ -48,6 +48,31 @@ async fn slow_readers_of_history_hold_up_no_beat_and_no_commit() {
     }
 }
 
+#[tokio::test]
+async fn flushes_that_take_long_hold_up_no_beat() {
+    const FLUSHES: u32 = 8;
+    let database = open().await;
+    let store = connect(&database.url).await;
+    let mut somebody = outsider(&database).await;
+    let mut table = somebody.begin().await.unwrap();
+    sqlx::query("lock table engine.work in access exclusive mode")
+        .execute(&mut *table)
+        .await
+        .unwrap();
+    let mut flushes = tokio::task::JoinSet::new();
+    for _ in 0..FLUSHES {
+        let store = store.clone();
+        flushes.spawn(async move { store.commit(submission(Part(0), None).1).await });
+    }
+    database.until_waiting(1).await;
+
+    let beat = store.beat(database.node, &Vitals::default()).await;
+    table.rollback().await.unwrap();
+
+    beat.unwrap();
+    flushes.join_all().await;
+}
+
 /// Looked at from inside a beat and from inside a flush, whichever connections they take.
 #[tokio::test]
 async fn every_session_that_writes_is_bounded_and_reads_what_is_committed() {

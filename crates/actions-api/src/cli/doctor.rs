@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::shown;
 use super::{Context, EngineFlags};
-use crate::config::{Config, DatabaseDefault, Problems};
+use crate::config::{Config, Database, DatabaseDefault, Problems};
 use crate::wiring;
 
 /// Find out what is wrong
@@ -52,7 +52,7 @@ pub(super) async fn run(cx: &Context, args: Doctor) -> Result<Exit, CliError> {
         findings.push(settings(cx, &args.engine));
     }
     if is_wanted(Probe::Db) {
-        findings.push(database(cx, &args.engine).await);
+        findings.extend(database(cx, &args.engine, args.probe.is_some()).await);
     }
     if is_wanted(Probe::Redis) {
         findings.extend(redis(cx, &args.engine, args.probe.is_some()).await);
@@ -104,20 +104,29 @@ fn settings(cx: &Context, flags: &EngineFlags) -> Finding {
     Finding { probe: "config", result }
 }
 
+/// The database of `dev`, where none is named.
+const DEV_FILE: &str = "./.actions/actions.db";
+
 /// The settings, with the database of `dev` where none is named.
 fn read(cx: &Context, flags: &EngineFlags) -> Result<Config, Problems> {
-    let file = Path::new("./.actions/actions.db");
-    Config::read(&flags.0, &cx.environment, DatabaseDefault::Unset(file))
+    Config::read(&flags.0, &cx.environment, DatabaseDefault::Unset(Path::new(DEV_FILE)))
 }
 
-async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
+/// Whether the database is as it should be. Where none is named and none was left by `dev`, as
+/// in any folder but the server's, nothing is asked, unless it was wanted.
+async fn database(cx: &Context, flags: &EngineFlags, is_asked_for: bool) -> Option<Finding> {
+    let found = |result| Some(Finding { probe: "db", result });
     let config = match read(cx, flags) {
         Ok(config) => config.engine,
-        Err(problems) => {
-            let result = Err((problems.to_string(), "correct the settings first"));
-            return Finding { probe: "db", result };
-        }
+        Err(problems) => return found(Err((problems.to_string(), "correct the settings first"))),
     };
+    let is_left_by_dev =
+        matches!(&config.database, Database::Sqlite(path) if path == Path::new(DEV_FILE));
+    if is_left_by_dev && !Path::new(DEV_FILE).exists() {
+        let text = format!("no database is named, and there is no {DEV_FILE} here");
+        let remedy = "name it with DATABASE_URL, or ask in the server's folder";
+        return if is_asked_for { found(Err((text, remedy))) } else { None };
+    }
     let place = config.database.place();
     let result = match wiring::schema_steps(&config).await {
         Ok(steps) => match steps.iter().filter(|step| !step.is_applied).count() {
@@ -132,7 +141,7 @@ async fn database(cx: &Context, flags: &EngineFlags) -> Finding {
             "is the database running, and is DATABASE_URL right?",
         )),
     };
-    Finding { probe: "db", result }
+    found(result)
 }
 
 /// Whether Redis is as it should be. Without one nothing is asked, unless it was wanted.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Call, Client};
 use super::error::CliError;
+use super::execution::why_text;
 use super::exit::Exit;
 use super::output::{counted, shown};
 use super::progress::Progress;
@@ -123,6 +124,9 @@ async fn told(cx: &Context, client: &Client, answer: &Value) -> String {
         text.push_str(&format!("\n  {}  {}", shown(made.get("id")), shown(made.get("action"))));
         if let Some(status) = made.get("status").and_then(Value::as_str) {
             text.push_str(&format!("  {status}"));
+            if count <= WHY_MAX && matches!(status, "pending" | "retrying") {
+                text.push_str(&why_not_yet(client, &shown(made.get("id"))).await);
+            }
         }
         if let Some(message) = made.pointer("/error/message") {
             text.push_str(&format!("  {}", shown(Some(message))));
@@ -132,6 +136,18 @@ async fn told(cx: &Context, client: &Client, answer: &Value) -> String {
         text.push_str(&why_nothing(cx, client, &shown(answer.get("id"))).await);
     }
     text
+}
+
+/// Executions of one event whose wait is explained.
+const WHY_MAX: usize = 5;
+
+/// What keeps an execution from running after all this time.
+async fn why_not_yet(client: &Client, execution: &str) -> String {
+    // Whoever may send events may not be allowed to ask.
+    match client.in_tenant(Call::get(&["executions", execution, "why"])).await {
+        Ok(answer) => format!(": {}", why_text(&answer.json().unwrap_or_default())),
+        Err(_) => String::new(),
+    }
 }
 
 /// What only keeps an action from running, and what ends it.

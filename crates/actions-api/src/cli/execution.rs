@@ -153,12 +153,22 @@ async fn show(cx: &Context, id: &str) -> Result<Exit, CliError> {
 
 async fn why(cx: &Context, id: &str) -> Result<Exit, CliError> {
     let answer = cx.client()?.in_tenant(Call::get(&["executions", id, "why"])).await?.json()?;
-    let text = match answer.get("setting").filter(|setting| !setting.is_null()) {
-        Some(setting) => format!("{} ({})", shown(answer.get("because")), shown(Some(setting))),
-        None => shown(answer.get("because")),
-    };
+    let text = why_text(&answer);
     cx.output.text_or_data(&text, "/id", &answer)?;
     Ok(Exit::Done)
+}
+
+/// `the attempt before failed, … until 12:00:03Z (retry_policy)`
+pub(super) fn why_text(why: &Value) -> String {
+    let known = |name: &str| why.get(name).filter(|value| !value.is_null());
+    let mut text = shown(why.get("because"));
+    if let Some(until) = known("until") {
+        text.push_str(&format!("; until {}", shown(Some(until))));
+    }
+    if let Some(setting) = known("setting") {
+        text.push_str(&format!(" ({})", shown(Some(setting))));
+    }
+    text
 }
 
 async fn cancel(cx: &Context, ids: &[String]) -> Result<Exit, CliError> {

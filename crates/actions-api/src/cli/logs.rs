@@ -32,7 +32,9 @@ pub(super) fn start(config: &LogConfig, stream: Stream) -> Result<(), CliError> 
         Stream::Out => BoxMakeWriter::new(std::io::stdout),
         Stream::Err => BoxMakeWriter::new(std::io::stderr),
     };
-    let by_default = if is_terminal { LogFormat::Pretty } else { LogFormat::Json };
+    // What goes beside data is for a person, wherever it ends up.
+    let is_for_person = is_terminal || stream == Stream::Err;
+    let by_default = if is_for_person { LogFormat::Pretty } else { LogFormat::Json };
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.format.unwrap_or(by_default) {
         LogFormat::Json => {

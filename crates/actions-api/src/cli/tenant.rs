@@ -10,9 +10,10 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, wide};
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     column("slug", "/slug"),
     column("name", "/name"),
+    column("paused", "/paused_at"),
     column("created", "/created_at"),
     wide("id", "/id"),
     wide("definitions", "/defs_version"),
@@ -60,23 +61,37 @@ pub(super) struct Pause {
     reason: Option<String>,
 }
 
-/// What is not given stays as it is; 0 takes a limit away.
+/// What is not given stays as it is; `none` takes a limit away.
 #[derive(Debug, Args)]
 pub(super) struct Limits {
     #[arg(value_name = "SLUG")]
     slug: String,
-    /// Attempts that run at once, over all nodes; 0 takes the limit away
-    #[arg(long, value_name = "N")]
-    concurrency: Option<u32>,
-    /// Attempts that start in a minute, over all nodes; 0 takes the limit away
-    #[arg(long, value_name = "N")]
-    per_minute: Option<u32>,
-    /// Attempts that start in an hour, over all nodes; 0 takes the limit away
-    #[arg(long, value_name = "N")]
-    per_hour: Option<u32>,
-    /// Turns that it gets where others get one
-    #[arg(long, value_name = "N")]
-    weight: Option<u32>,
+    /// Attempts that run at once, over all nodes; none takes the limit away
+    #[arg(long, value_name = "N", value_parser = limit)]
+    concurrency: Option<Limit>,
+    /// Attempts that start in a minute, over all nodes; none takes the limit away
+    #[arg(long, value_name = "N", value_parser = limit)]
+    per_minute: Option<Limit>,
+    /// Attempts that start in an hour, over all nodes; none takes the limit away
+    #[arg(long, value_name = "N", value_parser = limit)]
+    per_hour: Option<Limit>,
+    /// Turns that it gets where others get one; none means one
+    #[arg(long, value_name = "N", value_parser = limit)]
+    weight: Option<Limit>,
+}
+
+/// A limit as it is given. `None`: there is to be none.
+#[derive(Debug, Clone, Copy)]
+struct Limit(Option<u32>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" | "0" => Ok(Limit(None)),
+        number => match number.parse() {
+            Ok(number) => Ok(Limit(Some(number))),
+            Err(_) => Err("expected a whole number, or none".to_owned()),
+        },
+    }
 }
 
 const LIMITS: [Column; 7] = [
@@ -104,21 +119,30 @@ async fn limits(cx: &Context, args: Limits) -> Result<(), CliError> {
         ("weight", args.weight),
     ];
     if given.iter().all(|(_, value)| value.is_none()) {
-        return cx.output.one(&LIMITS, "/limits", &known);
+        return print_limits(cx, &known);
     }
     let mut wanted = known.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
     for (field, value) in given {
         match value {
             None => {}
-            Some(0) => drop(wanted.remove(field)),
-            Some(value) => drop(wanted.insert(field.to_owned(), json!(value))),
+            Some(Limit(None)) => drop(wanted.remove(field)),
+            Some(Limit(Some(value))) => drop(wanted.insert(field.to_owned(), json!(value))),
         }
     }
     let path = controls(&args.slug, &["controls", "limits"]);
     let call = Call::new(reqwest::Method::PUT, &path);
     let call = call.body("application/json", Value::Object(wanted).to_string());
     let changed = client.send(call).await?.json()?;
-    cx.output.one(&LIMITS, "/limits", &changed)
+    print_limits(cx, &changed)
+}
+
+fn print_limits(cx: &Context, controls: &Value) -> Result<(), CliError> {
+    let is_set =
+        |name| controls.get(name).and_then(Value::as_object).is_some_and(|set| !set.is_empty());
+    if !is_set("limits") && !is_set("pause") && !cx.output.wants_data() {
+        return cx.output.print("no limits are set, and nothing is paused");
+    }
+    cx.output.one(&LIMITS, "/limits", controls)
 }
 
 pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError> {

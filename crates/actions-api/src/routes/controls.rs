@@ -33,7 +33,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"max_concurrent_executions": 50, "rate_limit_per_minute": 6000}))]
-struct LimitsBody {
+pub(crate) struct LimitsBody {
     /// Attempts that run at once, over all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_concurrent_executions: Option<u32>,
@@ -58,7 +58,7 @@ struct PauseBody {
 
 /// What operators have set for a tenant beside its definitions.
 #[derive(Debug, Serialize, ToSchema)]
-struct ControlsView {
+pub(crate) struct ControlsView {
     limits: LimitsBody,
     /// The whole tenant is paused: nothing starts, what comes in waits.
     pause: Option<PauseView>,
@@ -117,7 +117,7 @@ impl From<&Pause> for PauseView {
     }
 }
 
-fn view(api: &Api, caller: &Caller, controls: &Controls) -> Response {
+pub(crate) fn view(api: &Api, caller: &Caller, controls: &Controls) -> ControlsView {
     let known = api.app.catalogue.find(caller.tenant);
     let name = |id: &ActionId| Some(known.as_ref()?.action(*id)?.spec.name.to_string());
     // Actions that were deleted while they were paused have no name any more.
@@ -125,11 +125,11 @@ fn view(api: &Api, caller: &Caller, controls: &Controls) -> Response {
         .filter_map(|(id, pause)| Some(PausedActionView { action: name(id)?, pause: pause.into() }))
         .collect();
     paused.sort_by(|a, b| a.action.cmp(&b.action));
-    json(&ControlsView {
+    ControlsView {
         limits: controls.limits.into(),
         pause: controls.pause.as_ref().map(Into::into),
         paused_actions: paused,
-    })
+    }
 }
 
 /// Shows the tenant's limits and pauses.
@@ -137,7 +137,7 @@ fn view(api: &Api, caller: &Caller, controls: &Controls) -> Response {
     responses((status = 200, body = ControlsView)))]
 async fn show(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     let found = controls(&api.app, &caller.authorization, caller.tenant)?;
-    Ok(view(&api, &caller, &found))
+    Ok(json(&view(&api, &caller, &found)))
 }
 
 /// Replaces the tenant's limits, for the platform's operators.
@@ -150,7 +150,7 @@ async fn put_limits(
 ) -> Result<Response, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let changed = set_limits(&api.app, authorization, tenant, body.into()).await?;
-    Ok(view(&api, &caller, &changed))
+    Ok(json(&view(&api, &caller, &changed)))
 }
 
 /// Lets nothing more of the tenant start. What runs may end, and what comes in waits.
@@ -204,10 +204,10 @@ async fn stop(
 ) -> Result<Response, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let changed = pause(&api.app, authorization, tenant, target, body.reason).await?;
-    Ok(view(api, caller, &changed))
+    Ok(json(&view(api, caller, &changed)))
 }
 
 async fn go_on(api: &Api, caller: &Caller, target: &Target) -> Result<Response, Problem> {
     let changed = resume(&api.app, &caller.authorization, caller.tenant, target).await?;
-    Ok(view(api, caller, &changed))
+    Ok(json(&view(api, caller, &changed)))
 }

@@ -79,6 +79,7 @@ pub(crate) struct ExecutionView {
     output: Option<Json>,
     /// The size of the output, also where it is left out.
     output_bytes: Option<usize>,
+    /// Why it failed, or why its last attempt did while it waits for the next.
     error: Option<FaultView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView>>,
@@ -162,11 +163,11 @@ pub(crate) struct WhyView {
     id: Uuid,
     #[schema(value_type = String)]
     status: Status,
-    /// `time`, `key`, `action`, `slot`, `node`, `running` or `ended`.
+    /// `time`, `key`, `concurrency`, `rate`, `resume`, `slot`, `node`, `running` or `ended`.
     waits_for: &'static str,
     because: String,
     /// The setting that causes it.
-    setting: Option<&'static str>,
+    setting: Option<String>,
     until: Option<Time>,
     /// Who holds the key.
     holder: Option<Uuid>,
@@ -218,10 +219,15 @@ impl ExecutionView {
             input_bytes: bytes(execution.input.as_ref(), execution.left_out.input),
             output: execution.output.clone(),
             output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
-            error: execution.error.as_ref().map(FaultView::from),
+            error: error_of(execution).map(FaultView::from),
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
         }
     }
+}
+
+fn error_of(execution: &Execution) -> Option<&Fault> {
+    let last = || execution.attempts.last().filter(|_| !execution.status.is_final());
+    execution.error.as_ref().or_else(|| last()?.error.as_ref())
 }
 
 fn bytes(payload: Option<&Json>, left_out: Option<usize>) -> Option<usize> {

@@ -19,6 +19,7 @@ use crate::extract::Params;
 use crate::page::json;
 use crate::problem::Problem;
 use crate::routes::Api;
+use crate::routes::controls::{self, ControlsView};
 use crate::routes::dead_letters::GroupView;
 use crate::routes::process::{LimitsView, limits_view};
 use crate::time::Time;
@@ -193,6 +194,8 @@ struct QueueMetricView {
 #[derive(Debug, Serialize, ToSchema)]
 struct TenantLimitsView {
     limits: LimitsView,
+    /// What operators have set for this tenant.
+    controls: ControlsView,
     subscriptions_used: usize,
     actions_used: usize,
 }
@@ -334,9 +337,10 @@ async fn show_queues(
 /// Shows the limits that hold for the tenant, with what it uses.
 #[utoipa::path(get, path = "/limits", tag = "metrics", operation_id = "get_tenant_limits",
     responses((status = 200, body = TenantLimitsView)))]
-async fn show_limits(State(_): State<Api>, caller: Caller) -> Result<Response, Problem> {
+async fn show_limits(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     Ok(json(&TenantLimitsView {
         limits: limits_view(),
+        controls: controls::view(&api, &caller, &caller.definitions.controls()),
         subscriptions_used: caller.definitions.subscription_count(),
         actions_used: caller.definitions.actions().len(),
     }))

@@ -50,6 +50,8 @@ struct TenantView {
     /// Counts every change of its definitions.
     defs_version: i64,
     created_at: Time,
+    /// Since when nothing of it starts; `null` while it is not paused. `…/controls` says why.
+    paused_at: Option<Time>,
 }
 
 /// Which tenant.
@@ -59,8 +61,10 @@ struct SlugPath {
     slug: String,
 }
 
-impl From<&Tenant> for TenantView {
-    fn from(tenant: &Tenant) -> Self {
+impl TenantView {
+    fn new(api: &Api, tenant: &Tenant) -> Self {
+        let known = api.app.catalogue.find(tenant.id);
+        let pause = known.and_then(|known| known.controls().pause.clone());
         Self {
             id: tenant.uuid,
             slug: tenant.slug.to_string(),
@@ -68,6 +72,7 @@ impl From<&Tenant> for TenantView {
             schema: tenant.slug.schema(),
             defs_version: tenant.defs_version,
             created_at: tenant.created_at.into(),
+            paused_at: pause.map(|pause| pause.at.into()),
         }
     }
 }
@@ -83,7 +88,8 @@ async fn list(
 ) -> Result<Response, Problem> {
     query.check_unfiltered()?;
     let page = list_tenants(&api.app, &caller, query.place(PLATFORM)?, query.limit).await?;
-    query.answer(PLATFORM, page.items.iter().map(TenantView::from).collect(), page.next)
+    let items = page.items.iter().map(|tenant| TenantView::new(&api, tenant));
+    query.answer(PLATFORM, items.collect(), page.next)
 }
 
 /// Creates a tenant, which may be used at once.
@@ -100,7 +106,7 @@ async fn create(
     })?;
     let request = CreateTenant { slug, name: body.name };
     let tenant = create_tenant(&api.app, &caller, request).await?;
-    let mut response = (StatusCode::CREATED, json(&TenantView::from(&tenant))).into_response();
+    let mut response = (StatusCode::CREATED, json(&TenantView::new(&api, &tenant))).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/admin/tenants/{}", tenant.slug)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -116,5 +122,5 @@ async fn show(
     Segments(path): Segments<SlugPath>,
 ) -> Result<Response, Problem> {
     let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
-    Ok(json(&TenantView::from(&tenant)))
+    Ok(json(&TenantView::new(&api, &tenant)))
 }

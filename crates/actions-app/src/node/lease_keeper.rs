@@ -20,12 +20,10 @@ use super::live::Message;
 use super::scheduler::SchedulerStatus;
 use super::writer::Lost;
 use crate::app::App;
+use crate::patience::patiently;
 
 /// A node stops this much before its lease could be taken, by its own clock; half a beat at most.
 const MARGIN_MAX: Duration = Duration::from_secs(1);
-/// Pauses between tries to take a partition over, or to give one back.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) struct LeaseKeeper {
     pub(crate) app: App,
@@ -209,17 +207,12 @@ impl LeaseKeeper {
     async fn give_back(&self, gifts: Vec<(Fence, Seq)>) {
         let fences: Vec<Fence> = gifts.iter().map(|(fence, _)| *fence).collect();
         let leases = &self.app.ports.leases;
-        let mut pause = PAUSE_MIN;
-        while let Err(error) = async {
+        let give = || async {
             leases.note_low(self.node, &gifts).await?;
             leases.release(self.node, &fences).await
-        }
-        .await
-        {
-            warn!(%error, "partitions cannot be given back yet");
-            self.app.ports.clock.sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
+        };
+        let what = "partitions cannot be given back yet";
+        let _ = patiently(&self.app.ports, what, |_| false, give).await;
         for fence in &fences {
             self.app.live.disown(fence.part);
             let _ = self.scheduler.send(Message::Input(Box::new(Input::Lost(fence.part))));
@@ -230,16 +223,10 @@ impl LeaseKeeper {
     /// Starts to work on a partition, as soon as the store lets us. Its claim is committed, so
     /// what is listed now is true.
     async fn take_over(&self, lease: Lease) -> Result<(), StoreError> {
-        let mut pause = PAUSE_MIN;
         // Done again from the start: whatever was carried over before is not marked any more.
-        while let Err(error) = self.carry_over(lease).await {
-            if !matches!(error, StoreError::Unavailable { .. }) {
-                return Err(error);
-            }
-            warn!(part = lease.part.0, %error, "a partition cannot be taken over yet");
-            self.app.ports.clock.sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
+        let is_final = |error: &StoreError| !matches!(error, StoreError::Unavailable { .. });
+        let what = "a partition cannot be taken over yet";
+        patiently(&self.app.ports, what, is_final, || self.carry_over(lease)).await?;
         debug!(
             part = lease.part.0,
             epoch = lease.epoch.0,

@@ -15,9 +15,8 @@ use tracing::warn;
 use super::live::Message;
 use super::writer::Lost;
 use crate::app::App;
+use crate::patience::patiently;
 
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Bytes of events that are read with one stretch, about.
 const EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Events of the first read, which shows how large they are.
@@ -38,17 +37,12 @@ pub(crate) struct Loader {
 impl Loader {
     pub(crate) async fn run(self, mut loads: mpsc::UnboundedReceiver<Load>) -> Lost {
         while let Some(load) = loads.recv().await {
-            let mut pause = PAUSE_MIN;
             // A read may be repeated, so an outage only makes it late.
-            let input = loop {
-                match self.load(load).await {
-                    Ok(input) => break input,
-                    Err(error) => {
-                        warn!(%error, "work cannot be read yet");
-                        self.app.ports.clock.sleep(pause).await;
-                        pause = (pause * 2).min(PAUSE_MAX);
-                    }
-                }
+            let what = "work cannot be read yet";
+            let read = patiently(&self.app.ports, what, |_| false, || self.load(load)).await;
+            let input = match read {
+                Ok(input) => input,
+                Err(error) => return Lost::Store(error),
             };
             if self.scheduler.send(Message::Input(Box::new(input))).is_err() {
                 return Lost::LoopEnded;

@@ -1,21 +1,17 @@
 //! Asks the store for this node's shares of limits and for starts from the ledger of rates.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use actions_domain::dispatch::Input;
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
 use actions_domain::throttle::{Draw, ShareAsk};
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::live::Message;
 use super::writer::Lost;
 use crate::app::App;
-
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+use crate::patience::patiently;
 
 /// Limits of one question: PostgreSQL holds a lock for each until it has answered.
 const SCOPES_AT_ONCE: usize = 256;
@@ -75,18 +71,10 @@ impl PermitKeeper {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut pause = PAUSE_MIN;
-        loop {
-            match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(StoreError::Fenced { .. }) => return Err(Lost::DeclaredDead),
-                Err(error) => {
-                    warn!(%error, "limits cannot be asked about yet");
-                    self.app.ports.clock.sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
-        }
+        let is_final = |error: &StoreError| matches!(error, StoreError::Fenced { .. });
+        patiently(&self.app.ports, "limits cannot be asked about yet", is_final, ask)
+            .await
+            .map_err(|_| Lost::DeclaredDead)
     }
 
     fn tell(&self, input: Input) -> Result<(), Lost> {

@@ -75,6 +75,18 @@ fn explain(
     let definitions = definitions_of(app, event.tenant)?;
     // Read first, so that the answer is never older.
     let defs = definitions.version();
-    let ways = definitions.explain(&event);
+    let mut ways = definitions.explain(&event);
+    let controls = definitions.controls();
+    for way in ways.iter_mut().filter(|way| way.matched) {
+        let paused = match (&controls.pause, controls.paused_actions.get(&way.action_id)) {
+            (Some(pause), _) => Some(("tenant", pause)),
+            (None, Some(pause)) => Some(("action", pause)),
+            (None, None) => None,
+        };
+        if let Some((what, pause)) = paused {
+            let by = &pause.by;
+            way.because.push_str(&format!("; it waits: {by} paused the {what}"));
+        }
+    }
     Ok(Explained { defs, event, ways })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
-use actions_domain::execution::{Attempt, AttemptOutcome, Cause, Execution, Status};
+use actions_domain::execution::{Attempt, AttemptOutcome, Cause, Execution, Fault, Status};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,12 @@ fn attempt_text(execution: &Execution, attempt: &Attempt, next: Option<&Attempt>
         String::new()
     };
     let (why, node) = (reason(attempt.cause), attempt.node);
+    if attempt.error.as_ref().is_some_and(Fault::is_before_call) {
+        let cause = cause.unwrap_or_default();
+        return format!(
+            "{why}{outcome} before the handler was called, on node {node} ({cause}){follow}"
+        );
+    }
     match cause {
         Some(cause) => format!("{why}{outcome} on node {node} ({cause}){follow}"),
         None => format!("{why}{outcome} on node {node}{follow}"),

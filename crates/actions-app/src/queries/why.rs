@@ -5,7 +5,7 @@ use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Waiting;
 use actions_domain::execution::{Execution, Status};
 use actions_domain::id::ExecutionId;
-use actions_domain::throttle::Scope;
+use actions_domain::throttle::{Rate, Scope};
 
 use crate::app::App;
 use crate::queries::QueryError;
@@ -18,7 +18,7 @@ pub struct Why {
     /// The answer for a person.
     pub because: String,
     /// The setting that causes it.
-    pub setting: Option<&'static str>,
+    pub setting: Option<String>,
     pub until: Option<Timestamp>,
     /// Who holds the key.
     pub holder: Option<ExecutionId>,
@@ -41,7 +41,7 @@ pub async fn why(
         return Ok(ended(execution));
     }
     if let Some(waiting) = app.live.waiting(execution.id).await {
-        return Ok(here(execution, waiting));
+        return Ok(here(app, execution, waiting));
     }
     let now = app.ports.clock.now();
     if let Some(due_at) = execution.due_at.filter(|due_at| *due_at > now) {
@@ -55,51 +55,93 @@ pub async fn why(
     Ok(Why::new("node", because))
 }
 
-fn here(execution: &Execution, waiting: Waiting) -> Why {
+fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
     match waiting {
         Waiting::ForTime(until) => for_time(execution, until),
         Waiting::ForKey { holder } => {
             let key = execution.key.as_ref().map_or("its key", |key| key.name.as_ref());
             Why {
-                setting: Some("affinity, max_concurrent_executions or the event's partition key"),
+                setting: Some(key_setting(app, execution).to_owned()),
                 holder: Some(holder),
                 ..Why::new("key", format!("execution {holder} holds {key} and comes first"))
             }
         }
         Waiting::ForConcurrency { scope, max } => {
-            let (who, setting) = match scope {
-                Scope::Action(_) => ("the action", "max_concurrent_executions"),
-                Scope::Tenant(_) => ("the tenant", "max_concurrent_executions of the tenant"),
-            };
+            let who = name_of(scope);
             let because =
                 format!("{who} may run {max} at once, over all nodes, and has no more room here");
+            let setting = setting_of(scope, "max_concurrent_executions");
             Why { setting: Some(setting), ..Why::new("concurrency", because) }
         }
         Waiting::ForRate { scope } => {
-            let (who, setting) = match scope {
-                Scope::Action(_) => ("the action", "rate_limit_per_minute, rate_limit_per_hour"),
-                Scope::Tenant(_) => {
-                    ("the tenant", "rate_limit_per_minute, rate_limit_per_hour of the tenant")
-                }
-            };
+            let who = name_of(scope);
             let because = format!("{who} has started as much as its rate allows; its turn comes");
+            let setting = setting_of(scope, rate_setting(rate_of(app, execution, scope)));
             Why { setting: Some(setting), ..Why::new("rate", because) }
         }
         Waiting::ForResume { scope } => {
-            let who = match scope {
-                Scope::Action(_) => "the action",
-                Scope::Tenant(_) => "the tenant",
-            };
+            let who = name_of(scope);
             let because = format!("{who} is paused; what came in waits until it is resumed");
-            Why { setting: Some("pause"), ..Why::new("resume", because) }
+            Why { setting: Some("pause".to_owned()), ..Why::new("resume", because) }
         }
         Waiting::ForSlot => Why {
-            setting: Some("the node's slots"),
+            setting: Some("slots of the node".to_owned()),
             ..Why::new("slot", "all slots of this node are taken; its turn comes")
         },
         Waiting::Running { since_attempt } => {
             Why::new("running", format!("attempt {since_attempt} is running on this node"))
         }
+    }
+}
+
+fn name_of(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Action(_) => "the action",
+        Scope::Tenant(_) => "the tenant",
+    }
+}
+
+fn setting_of(scope: Scope, setting: &str) -> String {
+    match scope {
+        Scope::Action(_) => setting.to_owned(),
+        Scope::Tenant(_) => format!("{setting} of the tenant"),
+    }
+}
+
+/// What gave the execution its key, as [`key_for`](crate::commands::key::key_for) decides.
+fn key_setting(app: &App, execution: &Execution) -> &'static str {
+    let known = app.catalogue.find(execution.tenant);
+    let action = known.and_then(|known| known.action(execution.action));
+    let has_affinity = action.is_none_or(|action| action.spec.affinity.is_some());
+    let is_of_event =
+        || execution.key.as_ref().is_some_and(|key| key.name.starts_with("partition-"));
+    match has_affinity {
+        true => "affinity",
+        false if is_of_event() => "partitionkey of the event",
+        false => "max_concurrent_executions",
+    }
+}
+
+fn rate_of(app: &App, execution: &Execution, scope: Scope) -> Rate {
+    let Some(known) = app.catalogue.find(execution.tenant) else { return Rate::default() };
+    match scope {
+        Scope::Tenant(_) => known.controls().throttle().rate,
+        Scope::Action(id) => known.action(id).map_or_else(Rate::default, |action| Rate {
+            per_minute: action.spec.rate_limit_per_minute,
+            per_hour: action.spec.rate_limit_per_hour,
+        }),
+    }
+}
+
+/// The one that is set, or the tighter one when both are.
+fn rate_setting(rate: Rate) -> &'static str {
+    let hourly = |per_minute: u32| u64::from(per_minute) * 60;
+    match (rate.per_minute, rate.per_hour) {
+        (Some(per_minute), Some(per_hour)) if hourly(per_minute) <= per_hour.into() => {
+            "rate_limit_per_minute"
+        }
+        (_, Some(_)) => "rate_limit_per_hour",
+        (_, None) => "rate_limit_per_minute",
     }
 }
 
@@ -109,7 +151,7 @@ fn for_time(execution: &Execution, until: Timestamp) -> Why {
     } else {
         ("the attempt before failed, and the pause before the next is not over", "retry_policy")
     };
-    Why { setting: Some(setting), until: Some(until), ..Why::new("time", because) }
+    Why { setting: Some(setting.to_owned()), until: Some(until), ..Why::new("time", because) }
 }
 
 fn ended(execution: &Execution) -> Why {

@@ -71,7 +71,8 @@ struct Holding {
     cap: u32,
     /// What the others believe that this node could use.
     told: u32,
-    is_asked: bool,
+    /// The limit that a question under way was asked about, zero for none.
+    asked: Option<u32>,
     answered_at: Option<Timestamp>,
     used_at: Option<Timestamp>,
 }
@@ -117,10 +118,12 @@ impl Gates {
     /// Takes in this node's share, and answers who is called by that.
     pub(super) fn receive_share(&mut self, share: Share, now: Timestamp) -> Vec<Slot> {
         let Some(gate) = self.gates.get_mut(&share.scope) else { return Vec::new() };
-        gate.share.is_asked = false;
-        gate.share.answered_at = Some(now);
+        let asked = gate.share.asked.take();
+        // An answer about another limit gives no new starts, and is asked for again at once.
+        let is_current = asked.is_none_or(|max| max == gate.limits.concurrency.unwrap_or(0));
+        gate.share.answered_at = is_current.then_some(now);
         gate.share.amount = share.amount;
-        let most = if self.is_draining { gate.busy } else { u32::MAX };
+        let most = if self.is_draining || !is_current { gate.busy } else { u32::MAX };
         gate.share.cap = share.cap.min(gate.limits.concurrency.unwrap_or(u32::MAX)).min(most);
         self.call(share.scope)
     }
@@ -277,7 +280,7 @@ impl Gates {
 impl Gate {
     /// Whether anybody has to be asked about it.
     fn is_limited(&self) -> bool {
-        let is_known = self.share.amount > 0 || self.share.told > 0 || self.share.is_asked;
+        let is_known = self.share.amount > 0 || self.share.told > 0 || self.share.asked.is_some();
         is_known || self.limits != Limits::default()
     }
 
@@ -354,7 +357,7 @@ impl Gate {
         }
         let Some(max) = self.limits.concurrency else {
             // There is no limit any more: nobody needs a share of it.
-            self.share = Holding { is_asked: true, ..Holding::default() };
+            self.share = Holding { asked: Some(0), ..Holding::default() };
             return Some(ShareAsk { scope, max: 0, keep: 0, want: 0, hold: 0 });
         };
         let is_unused = self.busy == 0
@@ -364,7 +367,7 @@ impl Gate {
             self.share.cap = 0;
         }
         let waiting = if self.limits.is_paused { 0 } else { waiting };
-        self.share.is_asked = true;
+        self.share.asked = Some(max);
         self.share.told = self.busy.saturating_add(waiting).min(max);
         Some(ShareAsk {
             scope,
@@ -378,7 +381,7 @@ impl Gate {
     /// When the share is to be asked about, if it is.
     fn share_due(&self, waiting: u32) -> Option<Timestamp> {
         let is_over = self.share.amount == 0 && self.share.told == 0;
-        if self.share.is_asked || (self.limits.concurrency.is_none() && is_over) {
+        if self.share.asked.is_some() || (self.limits.concurrency.is_none() && is_over) {
             return None;
         }
         let pause = if self.share.cap < self.share.amount && self.busy < self.share.amount {

@@ -117,7 +117,7 @@ pub trait Definitions: Send + Sync {
         expected: Expected,
     ) -> Result<Action, DefinitionsError>;
 
-    /// Deletes an action together with its subscriptions.
+    /// Deletes an action together with its subscriptions and its pause.
     async fn delete_action(
         &self,
         tenant: TenantId,

@@ -82,21 +82,23 @@ impl Definitions {
 
     fn apply_action(&mut self, action: &Action, condition: Compiled) {
         let ways = self.targets.entry(action.id).or_default();
-        let anchors_before = ways.target.as_ref().map(|target| owned_anchors(&target.condition));
-        let anchors_now = owned_anchors(&condition);
+        let target = ways.target.as_ref();
+        let anchors_before =
+            target.map_or_else(Anchored::new, |target| owned_anchors(&target.condition));
+        let anchors_now = if action.deleted { Anchored::new() } else { owned_anchors(&condition) };
         for way in std::mem::take(&mut ways.own) {
             self.remove(way);
         }
         if action.deleted {
             self.set_target(action.id, None);
-            return;
+        } else {
+            self.set_target(action.id, Some(Target::new(action, condition)));
+            for pattern in &action.spec.event_patterns {
+                let way = self.insert(Way::of_action(action, pattern));
+                self.targets.entry(action.id).or_default().own.push(way);
+            }
         }
-        self.set_target(action.id, Some(Target::new(action, condition)));
-        for pattern in &action.spec.event_patterns {
-            let way = self.insert(Way::of_action(action, pattern));
-            self.targets.entry(action.id).or_default().own.push(way);
-        }
-        if anchors_before.unwrap_or_default() != anchors_now {
+        if anchors_before != anchors_now {
             self.move_subscribed(action.id);
         }
     }

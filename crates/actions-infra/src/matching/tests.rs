@@ -150,6 +150,19 @@ fn actions_come_by_priority_then_subscription_priority_then_name() {
 }
 
 #[test]
+fn a_subscription_outlives_the_condition_of_an_action_that_is_gone() {
+    let subscription = subscription(1, 1, "*", json!({}));
+    let conditional = action(1, "a", json!({"conditions": {"tier": "premium"}}));
+    let mut matcher = matcher(vec![conditional], vec![subscription]);
+    for (version, deleted) in [(2, true), (3, false)] {
+        let action = Action { deleted, ..action(1, "a", json!({})) };
+        let actions = vec![Arc::new(action)];
+        matcher.apply(&Changes { version, actions, ..Changes::default() });
+    }
+    assert_eq!(matched(&*matcher, &event("orders.paid", json!({"tier": "free"}))), [1]);
+}
+
+#[test]
 fn everything_on_the_way_has_to_pass() {
     let ok = json!({"event_patterns": ["orders.*"]});
     let paid = event("orders.paid", json!({"tier": "free"}));

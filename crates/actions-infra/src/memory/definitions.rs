@@ -129,6 +129,9 @@ impl Definitions for Memory {
                 delete_subscription(Arc::make_mut(subscription), version, now);
             }
         }
+        if let Some(controls) = tables.controls.get_mut(&tenant) {
+            controls.paused_actions.remove(&action.id);
+        }
         tables.put_action(Action { version, updated_at: now, deleted: true, ..action });
         Ok(version)
     }

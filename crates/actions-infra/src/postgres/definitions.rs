@@ -61,20 +61,14 @@ impl Definitions for Postgres {
         change: &ControlChange,
     ) -> Result<Controls, DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
-        let text: String = sqlx::query_scalar(include_str!("definitions/controls.sql"))
-            .bind(tenant.0)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(read_error)?;
-        let current: Controls = from_text("controls", &text)?;
-        let next = current.after(change);
+        let (current, next) = controls_after(&mut tx, tenant, change).await?;
         if next != current {
-            sqlx::query(include_str!("definitions/write_controls.sql"))
+            sqlx::query("select engine.next_defs_version_v1($1)")
                 .bind(tenant.0)
-                .bind(to_text(&next)?)
                 .execute(&mut *tx)
                 .await
                 .map_err(write_error)?;
+            write_controls(&mut tx, tenant, &next).await?;
             tx.commit().await.map_err(write_error)?;
         }
         Ok(next)
@@ -133,6 +127,11 @@ impl Definitions for Postgres {
             is_deleted: true,
         };
         let deleted = next.write(&mut tx).await?;
+        let resume = ControlChange::ResumeAction(deleted.id);
+        let (controls, next) = controls_after(&mut tx, tenant, &resume).await?;
+        if next != controls {
+            write_controls(&mut tx, tenant, &next).await?;
+        }
         tx.commit().await.map_err(write_error)?;
         Ok(deleted.version)
     }
@@ -261,6 +260,37 @@ struct NextAction<'a> {
     spec: &'a ActionSpec,
     health: &'a Health,
     is_deleted: bool,
+}
+
+/// A tenant's controls as they are, and as they are after a change.
+async fn controls_after(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    change: &ControlChange,
+) -> Result<(Controls, Controls), DefinitionsError> {
+    let text: String = sqlx::query_scalar(include_str!("definitions/controls.sql"))
+        .bind(tenant.0)
+        .fetch_one(tx)
+        .await
+        .map_err(read_error)?;
+    let current: Controls = from_text("controls", &text)?;
+    let next = current.after(change);
+    Ok((current, next))
+}
+
+/// Nodes notice it by the tenant's next version, which the caller takes.
+async fn write_controls(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    controls: &Controls,
+) -> Result<(), DefinitionsError> {
+    sqlx::query("update engine.tenant set controls = $2::json where id = $1")
+        .bind(tenant.0)
+        .bind(to_text(controls)?)
+        .execute(tx)
+        .await
+        .map_err(write_error)?;
+    Ok(())
 }
 
 impl NextAction<'_> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgPool};
 
 use actions_domain::Timestamp;
 use actions_domain::id::NodeId;
@@ -42,17 +42,17 @@ impl Leases for Postgres {
             .bind(count(vitals.running))
             .bind(count(vitals.waiting))
             .bind(vitals.is_draining)
-            .fetch_optional(&self.engine)
+            .fetch_optional(&self.beats)
             .await
             .map_err(write_error)?;
         if beats.is_none() {
             return Err(StoreError::Fenced { lost: self.owned(node).await? });
         }
-        self.nodes_but(Some(node)).await
+        nodes_but(&self.beats, Some(node)).await
     }
 
     async fn nodes(&self) -> Result<Vec<Peer>, StoreError> {
-        self.nodes_but(None).await
+        nodes_but(&self.engine, None).await
     }
 
     async fn has_free(&self) -> Result<bool, StoreError> {
@@ -134,16 +134,16 @@ impl Leases for Postgres {
     }
 }
 
-impl Postgres {
-    async fn nodes_but(&self, node: Option<NodeId>) -> Result<Vec<Peer>, StoreError> {
-        let rows: Vec<PeerRecord> = sqlx::query_as(include_str!("leases/nodes.sql"))
-            .bind(node.map(|node| node.0))
-            .fetch_all(&self.engine)
-            .await
-            .map_err(read_error)?;
-        rows.into_iter().map(PeerRecord::into_peer).collect()
-    }
+async fn nodes_but(pool: &PgPool, node: Option<NodeId>) -> Result<Vec<Peer>, StoreError> {
+    let rows: Vec<PeerRecord> = sqlx::query_as(include_str!("leases/nodes.sql"))
+        .bind(node.map(|node| node.0))
+        .fetch_all(pool)
+        .await
+        .map_err(read_error)?;
+    rows.into_iter().map(PeerRecord::into_peer).collect()
+}
 
+impl Postgres {
     async fn owned(&self, node: NodeId) -> Result<Vec<Part>, StoreError> {
         let parts: Vec<i16> = sqlx::query_scalar(include_str!("leases/owned.sql"))
             .bind(node.0)

@@ -56,22 +56,10 @@ impl Definitions for SqliteStore {
         change: &ControlChange,
     ) -> Result<Controls, DefinitionsError> {
         let mut tx = self.begin().await?;
-        let row = sqlx::query("select controls from engine_tenant where id = ?")
-            .bind(tenant.0)
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(store_error)?
-            .ok_or_else(|| not_found("tenant", &tenant.to_string()))?;
-        let current = controls(&row)?;
-        let next = current.after(change);
+        let (current, next) = controls_after(&mut tx, tenant, change).await?;
         if next != current {
             next_version(&mut tx, tenant).await?;
-            sqlx::query("update engine_tenant set controls = ? where id = ?")
-                .bind(to_text(&next)?)
-                .bind(tenant.0)
-                .execute(&mut *tx)
-                .await
-                .map_err(store_error)?;
+            write_controls(&mut tx, tenant, &next).await?;
             tx.commit().await.map_err(commit_error)?;
         }
         Ok(next)
@@ -156,6 +144,11 @@ impl Definitions for SqliteStore {
             .map_err(store_error)?;
         let action = Action { version, updated_at: now, deleted: true, ..action };
         write_action(&mut tx, &action).await?;
+        let resume = ControlChange::ResumeAction(action.id);
+        let (current, next) = controls_after(&mut tx, tenant, &resume).await?;
+        if next != current {
+            write_controls(&mut tx, tenant, &next).await?;
+        }
         tx.commit().await.map_err(commit_error)?;
         Ok(version)
     }
@@ -261,6 +254,37 @@ impl Definitions for SqliteStore {
         tx.commit().await.map_err(commit_error)?;
         Ok(version)
     }
+}
+
+/// A tenant's controls as they are, and as they are after a change.
+async fn controls_after(
+    conn: &mut SqliteConnection,
+    tenant: TenantId,
+    change: &ControlChange,
+) -> Result<(Controls, Controls), DefinitionsError> {
+    let row = sqlx::query("select controls from engine_tenant where id = ?")
+        .bind(tenant.0)
+        .fetch_optional(conn)
+        .await
+        .map_err(store_error)?
+        .ok_or_else(|| not_found("tenant", &tenant.to_string()))?;
+    let current = controls(&row)?;
+    let next = current.after(change);
+    Ok((current, next))
+}
+
+async fn write_controls(
+    conn: &mut SqliteConnection,
+    tenant: TenantId,
+    controls: &Controls,
+) -> Result<(), StoreError> {
+    sqlx::query("update engine_tenant set controls = ? where id = ?")
+        .bind(to_text(controls)?)
+        .bind(tenant.0)
+        .execute(conn)
+        .await
+        .map_err(store_error)?;
+    Ok(())
 }
 
 fn controls(row: &SqliteRow) -> Result<Controls, StoreError> {

@@ -76,6 +76,20 @@ fn what_others_wait_for_is_given_back_when_it_is_free() {
 }
 
 #[test]
+fn an_answer_about_a_limit_that_was_lowered_meanwhile_starts_nothing() {
+    let mut node = Node::ready(settings());
+    node.limits(ACTION, at_once(9));
+    node.hand_over((1..=4).map(limited).collect());
+    assert_eq!(node.asks()[0].max, 9);
+    node.limits(ACTION, at_once(2));
+    node.share(ACTION, 4, 4);
+    assert_eq!(node.started(), [], "the others may have two starts of their own");
+    assert_eq!(node.asks(), [ShareAsk { scope: ACTION, max: 2, keep: 0, want: 2, hold: 4 }]);
+    node.share(ACTION, 1, 1);
+    assert_eq!(node.started(), [id(1)]);
+}
+
+#[test]
 fn who_waits_no_longer_says_so() {
     let mut node = Node::ready(settings());
     node.limits(ACTION, at_once(1));
