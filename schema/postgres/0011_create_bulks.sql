@@ -20,8 +20,9 @@ create table engine.bulk_item (
     primary key (bulk, number)
 ) with (fillfactor = 70);
 
--- Forgets a part of what ended before `oldest`, items first, and answers how many rows that were.
-create function engine.drop_old_bulks_v1(oldest timestamptz) returns int8
+-- Forgets a part of what ended before `oldest`, of one tenant or of all, items first, and answers
+-- how many rows that were.
+create function engine.drop_old_bulks_v1(oldest timestamptz, given_tenant int4) returns int8
     language plpgsql
 as $$
 declare
@@ -32,11 +33,12 @@ begin
         select item.ctid
         from engine.bulk
         join engine.bulk_item as item on item.bulk = bulk.id
-        where bulk.ended_at < oldest
+        where bulk.ended_at < oldest and (given_tenant is null or bulk.tenant = given_tenant)
         limit 5000));
     get diagnostics gone = row_count;
     if gone = 0 then
-        delete from engine.bulk where ended_at < oldest;
+        delete from engine.bulk
+        where ended_at < oldest and (given_tenant is null or tenant = given_tenant);
     end if;
     return gone;
 end

@@ -104,6 +104,10 @@ pub const WEIGHT_MAX: u32 = 100;
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Actions of one tenant that may be paused one by one: all of it is read with every change.
 pub const PAUSED_ACTIONS_MAX: usize = 1_000;
+/// Days of history: deduplication looks back a day, so what it answers with is kept for two.
+pub const KEEP_DAYS_MIN: u32 = 2;
+/// Days that a tenant may keep history, or dead letters: whoever wants more wants an archive.
+pub const RETENTION_DAYS_MAX: u32 = 3_650;
 /// An action's or handler's output kept in the history.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// An error message kept in the history.

@@ -296,7 +296,7 @@ impl From<ControlTenantError> for Problem {
         match error {
             ControlTenantError::Forbidden(forbidden) => forbidden.into(),
             ControlTenantError::NotFound { what } => Self::not_found(what),
-            ControlTenantError::Limit { field, .. } => {
+            ControlTenantError::Limit { field, .. } | ControlTenantError::Days { field, .. } => {
                 Self::new(&TENANT_INVALID, &detail).with_error(at(&format!("/{field}")))
             }
             ControlTenantError::Reason => {

@@ -142,6 +142,9 @@ pub(crate) struct LimitsView {
     paused_actions: usize,
     /// Of a pause.
     reason_bytes: usize,
+    keep_days_min: u32,
+    /// Days that a tenant may keep its history or its dead letters.
+    retention_days: u32,
     output_bytes: usize,
     error_bytes: usize,
     error_details_bytes: usize,
@@ -230,6 +233,8 @@ pub(crate) fn limits_view() -> LimitsView {
         weight: limits::WEIGHT_MAX,
         paused_actions: limits::PAUSED_ACTIONS_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,
+        keep_days_min: limits::KEEP_DAYS_MIN,
+        retention_days: limits::RETENTION_DAYS_MAX,
         output_bytes: limits::OUTPUT_BYTES_MAX,
         error_bytes: limits::ERROR_BYTES_MAX,
         error_details_bytes: limits::ERROR_DETAILS_BYTES_MAX,

@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::commands::requeue_dead_letters::{draft, requeued};
 use crate::commands::save_action::current_definitions;
 use crate::ingress::IngressError;
+use crate::patience::Health;
 
 /// The longest pause between two looks at what there is to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,17 +62,10 @@ impl BulkRunner {
     }
 
     pub(crate) async fn run(mut self) -> Lost {
-        let mut is_away = false;
+        let mut health = Health::new("bulks cannot go on", LOOK_EVERY, LOOK_EVERY);
         loop {
             let turn = self.turn().await;
-            // One line per change of state, not one per turn.
-            if let Err(error) = &turn
-                && !is_away
-            {
-                warn!(%error, source = ?std::error::Error::source(error), "bulks cannot go on yet");
-            }
-            is_away = turn.is_err();
-            let pause = turn.unwrap_or(LOOK_EVERY);
+            let pause = health.note(&turn).or(turn.ok()).unwrap_or(LOOK_EVERY);
             tokio::select! {
                 () = self.app.ports.clock.sleep(pause) => {}
                 () = self.app.bulks_changed.notified() => {}

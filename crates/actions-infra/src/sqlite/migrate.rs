@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 11] = [
+const MIGRATIONS: [(&str, &str); 12] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -38,6 +38,7 @@ const MIGRATIONS: [(&str, &str); 11] = [
     ("add_node_vitals", include_str!("../../../../schema/sqlite/0009_add_node_vitals.sql")),
     ("create_schedules", include_str!("../../../../schema/sqlite/0010_create_schedules.sql")),
     ("create_bulks", include_str!("../../../../schema/sqlite/0011_create_bulks.sql")),
+    ("add_retention", include_str!("../../../../schema/sqlite/0012_add_retention.sql")),
 ];
 
 /// Why a schema could not be brought up to date.
