@@ -154,10 +154,20 @@ fn a_dry_seed_changes_nothing() {
 #[test]
 fn a_measurement_is_one_json_object() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["noop", "latency", "webhook"] {
-        let said = run(folder.path(), &[], &["bench", name, "--seconds", "1", "-o", "json"]);
+    for (name, more) in [
+        ("noop", ["--seconds", "1", "--backlog", "2000"]),
+        ("keyed", ["--seconds", "1", "--slots", "64"]),
+        ("drain", ["--seconds", "1", "--count", "2000"]),
+        ("emit", ["--seconds", "1", "--callers", "16"]),
+        ("http", ["--seconds", "1", "--callers", "16"]),
+        ("latency", ["--seconds", "1", "--rate", "100"]),
+        ("retry", ["--seconds", "1", "--rate", "100"]),
+        ("webhook", ["--seconds", "1", "--slots", "64"]),
+    ] {
+        let arguments = [&["bench", name, "-o", "json"] as &[&str], &more].concat();
+        let said = run(folder.path(), &[], &arguments);
         let result = said.json();
-        assert!(said.err.contains("sending events for 1 s"), "{said:?}");
+        assert!(said.err.contains("sending "), "{said:?}");
         assert_eq!((&result["bench"], &result["store"]), (&name.into(), &"sqlite".into()));
         for field in ["count", "seconds", "rate_per_s", "p50_ms", "p99_ms", "peak_rss_mb"] {
             assert!(result[field].as_f64().is_some_and(|number| number > 0.0), "{field}: {result}");

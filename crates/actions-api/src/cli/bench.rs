@@ -23,14 +23,22 @@ use crate::config::{Database, Durability, EngineConfig, RateLedger, Role, Secret
 use crate::wiring::{self, Engine};
 
 mod baseline;
+mod drain;
+mod emit;
 mod histogram;
+mod http;
+mod keyed;
 mod latency;
 mod matching;
 mod noop;
 mod process;
 mod producer;
 mod redis;
+mod retry;
 mod webhook;
+
+use noop::Noop;
+use producer::Target;
 
 /// Measure the engine on this machine
 ///
@@ -53,7 +61,16 @@ pub(super) struct Bench {
     /// How long to go on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: Option<u64>,
-    /// Events in a second, for `latency`
+    /// Executions that wait before anything starts, for `drain`
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    count: u64,
+    /// Executions of a paused tenant that wait beside what is measured
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    backlog: u64,
+    /// Callers at once, for `emit` and `http`
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    callers: u32,
+    /// Events in a second, for `latency` and `retry`
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     rate: u32,
     /// Subscriptions, for `match`
@@ -74,8 +91,18 @@ enum Name {
     Match,
     /// Batches of events, matched, executed by a handler that does nothing, and recorded
     Noop,
+    /// The same with an affinity key for each action, and a rate for each of four tenants
+    Keyed,
+    /// Executions that have gathered while their tenant was paused, from its resumption
+    Drain,
+    /// Single events from many callers in this process, each durable before it is acknowledged
+    Emit,
+    /// The same over HTTP, while they are worked off
+    Http,
     /// From sending an event to the start of its handler, at a steady rate
     Latency,
+    /// How late the first retry is
+    Retry,
     /// Signed deliveries to a receiver in this process
     Webhook,
     /// Events through the Redis stream, matched, executed, and recorded
@@ -123,14 +150,23 @@ pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
     };
     let engine = super::server::engine(&config).await?;
     let bench = Running { cx, engine: &engine, config: &config, args: &args };
+    if args.backlog > 0 {
+        bench.burden().await?;
+    }
     let measured = match args.name {
         Name::Match => Box::pin(matching::run(&bench)).await,
         Name::Noop => Box::pin(noop::run(&bench)).await,
+        Name::Keyed => Box::pin(keyed::run(&bench)).await,
+        Name::Drain => Box::pin(drain::run(&bench)).await,
+        Name::Emit => Box::pin(emit::run(&bench)).await,
+        Name::Http => Box::pin(http::run(&bench)).await,
         Name::Latency => Box::pin(latency::run(&bench)).await,
+        Name::Retry => Box::pin(retry::run(&bench)).await,
         Name::Webhook => Box::pin(webhook::run(&bench)).await,
         Name::Redis => Box::pin(redis::run(&bench)).await,
     };
-    let result = measured.map(|measured| result(args.name, &config.database, measured));
+    let result =
+        measured.map(|measured| result(args.name, &config.database, args.backlog, measured));
     engine.close().await;
     place.remove();
     let result = result?;
@@ -235,6 +271,20 @@ impl Running<'_> {
         Ok(action.id)
     }
 
+    /// A tenant with one action.
+    async fn target(&self, spec: Value) -> Result<Target, CliError> {
+        let tenant = self.tenant().await?;
+        Ok(Target { tenant, action: self.action(tenant, spec).await? })
+    }
+
+    /// Lets executions of a paused tenant gather.
+    async fn burden(&self) -> Result<(), CliError> {
+        let handler = Arc::new(Noop::new(self.engine.app.ports.clock.clone()));
+        self.install(handler.clone());
+        let target = self.target(noop::spec()).await?;
+        drain::gather(self, target, self.args.backlog, &handler).await.map(drop)
+    }
+
     /// Says what is going on until the answer is dropped.
     fn step(&self, text: impl Into<std::borrow::Cow<'static, str>>) -> Progress {
         Progress::step(self.cx, text)
@@ -263,7 +313,7 @@ impl Running<'_> {
     }
 }
 
-fn result(name: Name, database: &Database, measured: Measured) -> Value {
+fn result(name: Name, database: &Database, backlog: u64, measured: Measured) -> Value {
     let mut result = json!({
         "bench": name.word(),
         "store": database.kind(),
@@ -274,6 +324,7 @@ fn result(name: Name, database: &Database, measured: Measured) -> Value {
         "p99_ms": rounded(measured.p99_ms),
         "peak_rss_mb": process::peak_rss_mb().map(rounded),
         "cpu_seconds": process::cpu_seconds().map(rounded),
+        "backlog": backlog,
     });
     if let (Value::Object(result), Value::Object(extra)) = (&mut result, measured.extra) {
         result.extend(extra);

@@ -15,8 +15,9 @@ use super::lookup::Resolver;
 use super::policy::EgressPolicy;
 use super::request::{BadHeader, Request, Response, check_header};
 
-/// Idle connections that are kept per host.
-const IDLE_MAX: usize = 32;
+/// Idle connections that are kept per host: as many as a node usually has attempts. With fewer, a
+/// busy host's connections are closed and opened again all the time.
+const IDLE_MAX: usize = 256;
 /// How long they are kept: after this a name is resolved and checked again.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Most headers of an answer that are looked at.

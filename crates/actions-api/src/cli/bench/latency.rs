@@ -4,12 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actions_app::commands::submit_event::{SubmitEvents, submit_events};
 use serde_json::json;
 
 use super::super::error::CliError;
-use super::super::seed::operator;
-use super::super::server::chain;
 use super::histogram::Histogram;
 use super::noop::{Noop, event_type, spec};
 use super::producer::{Producer, verify};
@@ -22,13 +19,12 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let clock = app.ports.clock.clone();
     let handler = Arc::new(Noop::new(clock.clone()));
     bench.install(handler.clone());
-    let tenant = bench.tenant().await?;
-    let action = bench.action(tenant, spec()).await?;
+    let target = bench.target(spec()).await?;
     let node = bench.start().await?;
 
     let producer = Producer {
         app: app.clone(),
-        tenant,
+        targets: [target].into(),
         event_type: event_type()?,
         batch: 1,
         backlog_max: u64::MAX,
@@ -54,7 +50,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         sent.await.map_err(|error| CliError::failed(error.to_string()))??;
     }
     drop(progress);
-    let counts = producer.recorded(action, count).await?;
+    let counts = producer.recorded(count).await?;
     let ended = clock.now();
     verify(&counts, count)?;
     node.stop().await.map_err(|error| CliError::failed(error.to_string()))?;
@@ -75,10 +71,7 @@ async fn send(producer: &Producer, number: u64, acks: &Histogram) -> Result<(), 
     let clock = &producer.app.ports.clock;
     let begun = clock.now();
     let events = vec![producer.event(number)?];
-    let request = SubmitEvents { tenant: producer.tenant, events, idempotency: None };
-    let caller = operator(&producer.app, producer.tenant);
-    let answered = submit_events(&producer.app, &caller, request).await;
-    answered.map_err(|error| CliError::failed(chain(&error)))?;
+    producer.submit(events).await?;
     acks.record((clock.now() - begun).to_std().unwrap_or_default());
     Ok(())
 }

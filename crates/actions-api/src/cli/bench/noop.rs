@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::error::CliError;
 use super::histogram::Histogram;
-use super::producer::{Producer, verify};
+use super::producer::{Producer, Target, verify};
 use super::{Measured, Running};
 
 /// Events of one batch.
@@ -86,13 +86,21 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let app = &bench.engine.app;
     let handler = Arc::new(Noop::new(app.ports.clock.clone()));
     bench.install(handler.clone());
-    let tenant = bench.tenant().await?;
-    let action = bench.action(tenant, spec()).await?;
-    let node = bench.start().await?;
+    let targets = [bench.target(spec()).await?];
+    flood(bench, &handler, targets.into()).await
+}
 
+/// Sends batches for a while as fast as they are worked off.
+pub(super) async fn flood(
+    bench: &Running<'_>,
+    handler: &Noop,
+    targets: Arc<[Target]>,
+) -> Result<Measured, CliError> {
+    let app = &bench.engine.app;
+    let node = bench.start().await?;
     let producer = Producer {
         app: app.clone(),
-        tenant,
+        targets,
         event_type: event_type()?,
         batch: BATCH,
         backlog_max: BACKLOG_MAX,
@@ -104,7 +112,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let sent = producer.send_for(time).await?;
     drop(progress);
     let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
-    let counts = producer.recorded(action, sent).await?;
+    let counts = producer.recorded(sent).await?;
     drop(progress);
     let ended = app.ports.clock.now();
     verify(&counts, sent)?;

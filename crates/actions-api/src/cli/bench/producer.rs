@@ -10,26 +10,42 @@ use actions_domain::Timestamp;
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::json::Json;
-use actions_domain::ports::history::ActionCounts;
 
 use super::super::error::CliError;
 use super::super::seed::operator;
 use super::super::server::chain;
 
 /// Batches that are sent at once.
-const SENDERS: u64 = 4;
+const SENDERS: usize = 4;
 /// How long a sender rests when enough is waiting.
 pub(super) const REST: Duration = Duration::from_millis(2);
 /// How often it is asked whether everything is recorded.
-const ASK: Duration = Duration::from_millis(100);
+const ASK: Duration = Duration::from_millis(25);
 /// How long the rest may take after the last batch.
 const DRAIN_MAX: Duration = Duration::from_secs(180);
+
+/// What an event of a measurement leads to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) tenant: TenantId,
+    pub(super) action: ActionId,
+}
+
+/// What the history has of all targets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ends {
+    pub(super) completed: i64,
+    pub(super) failed: i64,
+    pub(super) retries: i64,
+    all: u64,
+}
 
 /// What is sent, and how much of it may wait.
 #[derive(Clone)]
 pub(super) struct Producer {
     pub(super) app: App,
-    pub(super) tenant: TenantId,
+    /// One or more. Batches go to each in turn.
+    pub(super) targets: Arc<[Target]>,
     pub(super) event_type: EventType,
     pub(super) batch: usize,
     pub(super) backlog_max: u64,
@@ -40,12 +56,22 @@ pub(super) struct Producer {
 impl Producer {
     /// Sends until the time is over, and answers how many events were accepted.
     pub(super) async fn send_for(&self, time: Duration) -> Result<u64, CliError> {
+        self.send(Some(self.app.ports.clock.now() + time), u64::MAX).await
+    }
+
+    /// Sends so many events, or a few more, and answers how many were accepted.
+    pub(super) async fn send_count(&self, count: u64) -> Result<u64, CliError> {
+        self.send(None, count).await
+    }
+
+    async fn send(&self, until: Option<Timestamp>, count: u64) -> Result<u64, CliError> {
         let accepted = Arc::new(AtomicU64::new(0));
-        let until = self.app.ports.clock.now() + time;
         let senders: Vec<_> = (0..SENDERS)
-            .map(|_| {
+            .map(|number| {
                 let (producer, accepted) = (self.clone(), accepted.clone());
-                tokio::spawn(async move { producer.send_until(until, &accepted).await })
+                tokio::spawn(
+                    async move { producer.send_batches(number, until, count, &accepted).await },
+                )
             })
             .collect();
         for sender in senders {
@@ -54,24 +80,44 @@ impl Producer {
         Ok(accepted.load(Ordering::Relaxed))
     }
 
-    async fn send_until(&self, until: Timestamp, accepted: &AtomicU64) -> Result<(), CliError> {
+    async fn send_batches(
+        &self,
+        first: usize,
+        until: Option<Timestamp>,
+        count: u64,
+        accepted: &AtomicU64,
+    ) -> Result<(), CliError> {
         let clock = &self.app.ports.clock;
-        while clock.now() < until {
-            let waiting = accepted
-                .load(Ordering::Relaxed)
-                .saturating_sub(self.handled.load(Ordering::Relaxed));
+        let mut turns = self.targets.iter().cycle().skip(first % self.targets.len());
+        while until.is_none_or(|until| clock.now() < until) {
+            let so_far = accepted.load(Ordering::Relaxed);
+            if so_far >= count {
+                break;
+            }
+            let waiting = so_far.saturating_sub(self.handled.load(Ordering::Relaxed));
             if waiting >= self.backlog_max {
                 clock.sleep(REST).await;
                 continue;
             }
             let events = (0..self.batch as u64).map(|n| self.event(n)).collect::<Result<_, _>>()?;
-            let request = SubmitEvents { tenant: self.tenant, events, idempotency: None };
-            let caller = operator(&self.app, self.tenant);
-            let answered = submit_events(&self.app, &caller, request).await;
-            let answered = answered.map_err(|error| CliError::failed(chain(&error)))?;
-            accepted.fetch_add(answered.len() as u64, Ordering::Relaxed);
+            let Some(Target { tenant, .. }) = turns.next().copied() else { break };
+            accepted.fetch_add(self.submit_to(tenant, events).await?, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Sends events to the first target, and answers how many were accepted.
+    pub(super) async fn submit(&self, events: Vec<NewEvent>) -> Result<u64, CliError> {
+        let Some(Target { tenant, .. }) = self.targets.first().copied() else { return Ok(0) };
+        self.submit_to(tenant, events).await
+    }
+
+    async fn submit_to(&self, tenant: TenantId, events: Vec<NewEvent>) -> Result<u64, CliError> {
+        let request = SubmitEvents { tenant, events, idempotency: None };
+        let caller = operator(&self.app, tenant);
+        let answered = submit_events(&self.app, &caller, request).await;
+        let answered = answered.map_err(|error| CliError::failed(chain(&error)))?;
+        Ok(answered.len() as u64)
     }
 
     /// An event that tells when it was sent.
@@ -90,24 +136,20 @@ impl Producer {
     }
 
     /// Waits until the history has the end of every execution, and answers what it has.
-    pub(super) async fn recorded(
-        &self,
-        action: ActionId,
-        expected: u64,
-    ) -> Result<ActionCounts, CliError> {
+    pub(super) async fn recorded(&self, expected: u64) -> Result<Ends, CliError> {
         let clock = &self.app.ports.clock;
         let deadline = clock.now() + DRAIN_MAX;
         loop {
             // Counting is work too: it is done once nothing is left to be called.
             let is_called = self.handled.load(Ordering::Relaxed) >= expected;
-            let counts = if is_called { self.counts(action).await? } else { None };
-            if let Some(counts) = counts
-                && ended(&counts) >= expected
-            {
-                return Ok(counts);
+            if is_called {
+                let ends = self.ends().await?;
+                if ends.all >= expected {
+                    return Ok(ends);
+                }
             }
             if clock.now() > deadline {
-                let ended = self.counts(action).await?.map_or(0, |counts| ended(&counts));
+                let ended = self.ends().await?.all;
                 return Err(CliError::failed(format!(
                     "{ended} of {expected} executions were recorded {} s after the last event",
                     DRAIN_MAX.as_secs()
@@ -117,19 +159,24 @@ impl Producer {
         }
     }
 
-    async fn counts(&self, action: ActionId) -> Result<Option<ActionCounts>, CliError> {
-        let history = &self.app.ports.history;
-        let counts = history.action_counts(self.tenant, Some(action), None).await;
-        Ok(counts.map_err(|error| CliError::failed(chain(&error)))?.into_iter().next())
+    async fn ends(&self) -> Result<Ends, CliError> {
+        let mut ends = Ends::default();
+        for Target { tenant, action } in self.targets.iter().copied() {
+            let counts = self.app.ports.history.action_counts(tenant, Some(action), None).await;
+            for counts in counts.map_err(|error| CliError::failed(chain(&error)))? {
+                ends.completed += counts.completed;
+                ends.failed += counts.failed;
+                ends.retries += counts.retries;
+                let all = counts.completed + counts.failed + counts.cancelled;
+                ends.all += u64::try_from(all).unwrap_or(0);
+            }
+        }
+        Ok(ends)
     }
 }
 
-fn ended(counts: &ActionCounts) -> u64 {
-    u64::try_from(counts.completed + counts.failed + counts.cancelled).unwrap_or(0)
-}
-
 /// Each event led to one execution that completed, and to no other.
-pub(super) fn verify(counts: &ActionCounts, expected: u64) -> Result<(), CliError> {
+pub(super) fn verify(counts: &Ends, expected: u64) -> Result<(), CliError> {
     if counts.completed == i64::try_from(expected).unwrap_or(i64::MAX) && counts.failed == 0 {
         return Ok(());
     }

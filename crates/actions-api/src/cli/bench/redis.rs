@@ -26,9 +26,8 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     })?;
     let handler = Arc::new(Noop::new(clock.clone()));
     bench.install(handler.clone());
-    let tenant = bench.tenant().await?;
-    let action = bench.action(tenant, spec()).await?;
-    let schema = app.catalogue.find(tenant).map(|known| known.tenant.slug.schema());
+    let target = bench.target(spec()).await?;
+    let schema = app.catalogue.find(target.tenant).map(|known| known.tenant.slug.schema());
     let schema = schema.unwrap_or_default().into_bytes();
     let node = bench.start().await?;
     let reader = bench.engine.read_stream(&bench.config.node_name);
@@ -57,14 +56,14 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     drop(progress);
     let producer = Producer {
         app: app.clone(),
-        tenant,
+        targets: [target].into(),
         event_type: event_type()?,
         batch: 1,
         backlog_max: u64::MAX,
         handled: handler.handled.clone(),
     };
     let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
-    let counts = producer.recorded(action, sent).await?;
+    let counts = producer.recorded(sent).await?;
     drop(progress);
     let ended = clock.now();
     verify(&counts, sent)?;

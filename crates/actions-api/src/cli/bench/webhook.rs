@@ -27,7 +27,6 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let app = &bench.engine.app;
     let (received, delays) = (Arc::new(AtomicU64::new(0)), Arc::new(Histogram::new()));
     let url = receive(app.ports.clock.clone(), received.clone(), delays.clone()).await?;
-    let tenant = bench.tenant().await?;
     let spec = json!({
         "name": "deliver",
         "action_type": "webhook",
@@ -35,12 +34,12 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         "event_patterns": ["bench.tick"],
         "config": { "webhook_url": url, "webhook_secret": SECRET },
     });
-    let action = bench.action(tenant, spec).await?;
+    let target = bench.target(spec).await?;
     let node = bench.start().await?;
 
     let producer = Producer {
         app: app.clone(),
-        tenant,
+        targets: [target].into(),
         event_type: event_type()?,
         batch: BATCH,
         backlog_max: BACKLOG_MAX,
@@ -52,7 +51,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let sent = producer.send_for(time).await?;
     drop(progress);
     let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
-    let counts = producer.recorded(action, sent).await?;
+    let counts = producer.recorded(sent).await?;
     drop(progress);
     let ended = app.ports.clock.now();
     verify(&counts, sent)?;
