@@ -65,7 +65,7 @@ impl BulkRunner {
         let mut health = Health::new("bulks cannot go on", LOOK_EVERY, LOOK_EVERY);
         loop {
             let turn = self.turn().await;
-            let pause = health.note(&turn).or(turn.ok()).unwrap_or(LOOK_EVERY);
+            let pause = health.note(&turn).or_else(|| turn.ok()).unwrap_or(LOOK_EVERY);
             tokio::select! {
                 () = self.app.ports.clock.sleep(pause) => {}
                 () = self.app.bulks_changed.notified() => {}
@@ -182,13 +182,14 @@ async fn look(
             };
             // It has ended because of this bulk, as far as anybody can tell.
             let is_recent = execution.ended_at.is_some_and(|at| at >= bulk.created_at);
-            Ok(match execution.status {
-                Status::Cancelled if is_recent => Found::Outcome(ItemOutcome::Done(None)),
-                status if status.is_final() => {
-                    refused(&format!("the execution is {} already", status.word()))
-                }
-                _ => Found::Cancel(Cancel { tenant, execution: id }),
-            })
+            let status = execution.status;
+            if status == Status::Cancelled && is_recent {
+                return Ok(Found::Outcome(ItemOutcome::Done(None)));
+            }
+            if status.is_final() {
+                return Ok(refused(&format!("the execution is {} already", status.word())));
+            }
+            Ok(Found::Cancel(Cancel { tenant, execution: id }))
         }
         Operation::Requeue => {
             let dead = if was_begun {

@@ -81,7 +81,9 @@ impl Bulks for Memory {
         let Some((_, items)) = tables.bulks.get_mut(&(tenant, id)) else { return Ok(None) };
         let (mut done, mut refused) = (0, 0);
         for (number, outcome) in outcomes {
-            let item = items.iter_mut().find(|item| item.number == *number);
+            let item = usize::try_from(*number)
+                .ok()
+                .and_then(|number| items.get_mut(number.checked_sub(1)?));
             let Some(item) = item.filter(|item| item.handled.is_none()) else { continue };
             item.handled = Some((now, outcome.clone()));
             *(if outcome.refusal().is_none() { &mut done } else { &mut refused }) += 1;

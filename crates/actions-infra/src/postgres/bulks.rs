@@ -54,7 +54,7 @@ impl Bulks for Postgres {
             .fetch_all(&self.pool)
             .await
             .map_err(read_error)?;
-        found.iter().map(|text| from_text("bulk", text)).collect()
+        Ok(found.iter().filter_map(|text| unreadable::bulk(text)).collect())
     }
 
     async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {

@@ -65,7 +65,7 @@ impl Bulks for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        rows.iter().map(|row| from_text(row, "record")).collect()
+        bulks(&rows)
     }
 
     async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {
@@ -74,8 +74,7 @@ impl Bulks for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        let bulks = rows.iter().map(|row| Ok(unreadable::bulk(get(row, "record")?)));
-        bulks.filter_map(Result::transpose).collect()
+        bulks(&rows)
     }
 
     async fn bulk_items(
@@ -137,6 +136,12 @@ impl Bulks for SqliteStore {
         tx.commit().await.map_err(commit_error)?;
         Ok(step)
     }
+}
+
+/// One that cannot be read hides no other one.
+fn bulks(rows: &[SqliteRow]) -> Result<Vec<Bulk>, StoreError> {
+    let bulks = rows.iter().map(|row| Ok(unreadable::bulk(get(row, "record")?)));
+    bulks.filter_map(Result::transpose).collect()
 }
 
 /// Changes a bulk inside a transaction of the writer.
