@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod bulk;
 mod connections;
 mod controls;
 mod dead_letters;

@@ -29,6 +29,7 @@ macro_rules! contract {
     };
 }
 
+mod bulks;
 mod definitions;
 mod event_stream;
 mod hints;

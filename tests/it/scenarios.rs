@@ -1,5 +1,6 @@
 //! What the whole system does, seen from outside.
 
+mod bulks;
 mod cluster;
 mod flushes;
 mod full_disk;

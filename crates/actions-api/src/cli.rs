@@ -14,6 +14,7 @@ use crate::config::{
 
 mod action;
 mod bench;
+mod bulk;
 mod client;
 mod complete;
 mod confirm;
@@ -216,6 +217,9 @@ enum Remote {
     /// Look at what failed for good, run it again or forget it
     #[command(subcommand, visible_aliases = ["dlq", "dead-letters"])]
     DeadLetter(dead_letter::DeadLetter),
+    /// Do one thing to many executions or dead letters
+    #[command(subcommand, visible_aliases = ["bulks"])]
+    Bulk(bulk::Bulk),
     /// Look at actions, switch, test or delete them
     #[command(subcommand, visible_aliases = ["actions"])]
     Action(action::Action),
@@ -322,6 +326,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Execution(command) => execution::run(cx, command).await,
         Remote::Event(command) => event::run(cx, command).await,
         Remote::DeadLetter(command) => dead_letter::run(cx, command).await,
+        Remote::Bulk(command) => bulk::run(cx, command).await,
         Remote::Action(command) => action::run(cx, command).await,
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,

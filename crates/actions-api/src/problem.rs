@@ -69,6 +69,7 @@ kinds! {
     EXECUTION_FINAL = 409 "execution.final" "The execution has ended";
     CLAIM_OVER = 409 "claim.over" "The task is another worker's, or over";
     EXECUTION_NOT_UNIQUE = 409 "execution.not_unique" "Another execution is the only one";
+    BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";

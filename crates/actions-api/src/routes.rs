@@ -19,6 +19,7 @@ use crate::problem::{METHOD_UNSUPPORTED, Problem};
 use crate::request::accompany;
 
 mod actions;
+mod bulk;
 mod controls;
 mod dead_letters;
 mod definitions;
@@ -133,6 +134,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(handlers::routes())
         .merge(executions::routes())
         .merge(dead_letters::routes())
+        .merge(bulk::routes())
         .merge(metrics::routes())
 }
 

@@ -162,7 +162,8 @@ fn ports(
                 matchers,
                 schemas,
                 hints,
-                schedules: store,
+                schedules: store.clone(),
+                bulks: store,
                 traces: None,
                 pull_queue,
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::dice::Dice;
@@ -42,6 +43,7 @@ pub struct Ports {
     /// `None`: nobody keeps traces.
     pub traces: Option<Arc<dyn Traces>>,
     pub pull_queue: Arc<dyn PullQueue>,
+    pub bulks: Arc<dyn Bulks>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -61,6 +63,8 @@ pub struct App {
     pub live: Arc<Live>,
     /// Tells the node here that somebody changed a schedule. A hint: it looks by itself, too.
     pub schedules_changed: Arc<Notify>,
+    /// The same of bulks.
+    pub bulks_changed: Arc<Notify>,
 }
 
 impl App {
@@ -78,7 +82,7 @@ impl App {
         let live = Arc::new(Live::new(part_count));
         let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
-        let schedules_changed = Arc::default();
+        let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
         Ok(Self {
             ports,
             handlers,
@@ -88,6 +92,7 @@ impl App {
             completions,
             live,
             schedules_changed,
+            bulks_changed,
         })
     }
 }

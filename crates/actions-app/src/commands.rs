@@ -2,6 +2,7 @@
 
 pub mod apply_definitions;
 pub mod cancel_execution;
+pub mod change_bulk;
 pub mod check_action_health;
 pub mod check_definition;
 pub mod claim_tasks;
@@ -18,5 +19,6 @@ pub mod save_action;
 pub mod save_schedule;
 pub mod save_subscription;
 pub mod seed;
+pub mod start_bulk;
 pub mod submit_event;
 pub mod tell_of_task;

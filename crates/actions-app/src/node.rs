@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::app::App;
 
 mod attempts;
+mod bulk_runner;
 pub(crate) mod engine_events;
 mod intake_mover;
 mod lease_keeper;

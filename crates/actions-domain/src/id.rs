@@ -49,6 +49,10 @@ uuid_id! {
     ExecutionId
 }
 uuid_id! {
+    /// An operation on many executions or dead letters.
+    BulkId
+}
+uuid_id! {
     /// A subscription of an action to events.
     SubscriptionId
 }

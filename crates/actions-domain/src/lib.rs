@@ -19,6 +19,7 @@ pub mod event;
 pub mod matching;
 pub mod subscription;
 
+pub mod bulk;
 pub mod dispatch;
 pub mod execution;
 pub mod placement;

@@ -69,6 +69,14 @@ pub const DEFINITIONS_PER_CALL_MAX: usize = 5_000;
 pub const DEFINITIONS_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// Dead letters that one call may run again or discard.
 pub const DEAD_LETTERS_PER_CALL_MAX: u32 = 10_000;
+/// Items of one bulk: they are written down when it starts, in one transaction of about a second.
+pub const BULK_ITEMS_MAX: u32 = 100_000;
+/// Items of a bulk that are named one by one: what fits into a request's body.
+pub const BULK_IDS_MAX: usize = 10_000;
+/// Items of a bulk that are done in a second: more than a node does anyway.
+pub const BULK_RATE_MAX: u32 = 10_000;
+/// Bulks of one tenant that have not ended: the owner of the first partition looks at all of them.
+pub const BULKS_OPEN_MAX: usize = 20;
 /// A filter and its terms. Longer filters are not written by people.
 pub const FILTER_BYTES_MAX: usize = 2_000;
 pub const FILTER_TERMS_MAX: usize = 30;
@@ -99,6 +107,10 @@ pub const WEIGHT_MAX: u32 = 100;
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Actions of one tenant that may be paused one by one: all of it is read with every change.
 pub const PAUSED_ACTIONS_MAX: usize = 1_000;
+/// Days of history: deduplication looks back a day, so what it answers with is kept for two.
+pub const KEEP_DAYS_MIN: u32 = 2;
+/// Days that a tenant may keep history, or dead letters: whoever wants more wants an archive.
+pub const RETENTION_DAYS_MAX: u32 = 3_650;
 /// An action's or handler's output kept in the history.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// What an attempt leaves for the next one. More belongs into an object store, by reference.

@@ -3,6 +3,8 @@
 //! A port has two real adapters, or one and an in-memory one that ships. Transactions never
 //! cross a port: what must be atomic is one method.
 
+/// Operations on many executions or dead letters.
+pub mod bulks;
 /// The only source of time.
 pub mod clock;
 /// Tenants, actions and subscriptions with their versions.

@@ -31,6 +31,8 @@ pub struct Tenant {
 pub struct Controls {
     #[serde(default)]
     pub limits: TenantLimits,
+    #[serde(default, skip_serializing_if = "Retention::is_default")]
+    pub retention: Retention,
     /// Nothing of the tenant starts; what comes in waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -54,6 +56,31 @@ pub struct TenantLimits {
     pub weight: Option<u32>,
 }
 
+/// How long a tenant's history stays. It is never longer than in the installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// Days of events, executions and their dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+    /// Days after which a dead letter is not waited for any more. It also goes with its execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_days: Option<u32>,
+}
+
+impl Retention {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The days that hold where the installation keeps so many. `None`: for ever.
+    pub fn keep_days_within(&self, installation: Option<u32>) -> Option<u32> {
+        match (self.keep_days, installation) {
+            (Some(own), Some(all)) => Some(own.min(all)),
+            (own, all) => own.or(all),
+        }
+    }
+}
+
 /// Who has stopped something, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
@@ -67,6 +94,7 @@ pub struct Pause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlChange {
     SetLimits(TenantLimits),
+    SetRetention(Retention),
     Pause(Pause),
     Resume,
     PauseAction(ActionId, Pause),
@@ -80,6 +108,7 @@ impl Controls {
         let mut next = self.clone();
         match change {
             ControlChange::SetLimits(limits) => next.limits = *limits,
+            ControlChange::SetRetention(retention) => next.retention = *retention,
             ControlChange::Pause(pause) => {
                 next.pause.get_or_insert_with(|| pause.clone());
             }

@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
+use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
 use actions_domain::execution::report::ReportOf;
-use actions_domain::id::{ActionId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId};
+use actions_domain::id::{
+    ActionId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
+};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::history::{QueueMetric, RefusedIntake};
@@ -26,6 +29,7 @@ use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod bulks;
 mod claims;
 mod definitions;
 mod event_stream;
@@ -41,11 +45,11 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of six ports.
+/// The in-memory adapter of seven ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
-/// [`actions_domain::ports::definitions::Definitions`] and
+/// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -120,6 +124,8 @@ struct Tables {
     actions: BTreeMap<ActionId, Vec<Action>>,
     subscriptions: BTreeMap<(TenantId, SubscriptionId), Arc<Subscription>>,
     schedules: BTreeMap<(TenantId, ScheduleName), Schedule>,
+    /// With their items.
+    bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -206,6 +212,7 @@ impl Tables {
             actions: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            bulks: BTreeMap::new(),
             queue_metrics: Vec::new(),
         }
     }

@@ -24,8 +24,10 @@ use sqlx::{Connection, PgConnection, PgPool, SqlSafeStr};
 
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
+use actions_domain::tenant::Controls;
 
 mod batch;
+mod bulks;
 mod definitions;
 mod emit;
 mod error;
@@ -77,7 +79,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 14] = [
+const MIGRATIONS: [(&str, &str); 16] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -104,7 +106,16 @@ const MIGRATIONS: [(&str, &str); 14] = [
     ("create pull queue", include_str!("../../../schema/postgres/0012_create_pull_queue.sql")),
     ("count by key", include_str!("../../../schema/postgres/0013_count_by_key.sql")),
     ("claim uniqueness", include_str!("../../../schema/postgres/0014_claim_uniqueness.sql")),
+    ("create bulks", include_str!("../../../schema/postgres/0015_create_bulks.sql")),
+    ("add retention", include_str!("../../../schema/postgres/0016_add_retention.sql")),
 ];
+
+/// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
+/// answers how many rows went.
+const DROP_BULKS: &str =
+    "select engine.drop_old_bulks_v1(clock_timestamp() - make_interval(days => $2), $1)";
+const EXPIRE_HISTORY: &str = "select engine.expire_history_v1($1, $2)";
+const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -309,7 +320,58 @@ impl Postgres {
         if let Some(days) = self.options.keep_days {
             outcomes.push(self.drop_old_history(days).await);
         }
+        outcomes.push(self.expire_by_tenant().await);
         outcomes.into_iter().collect()
+    }
+
+    /// Removes what tenants keep for fewer days than the installation.
+    async fn expire_by_tenant(&self) -> Result<(), StoreError> {
+        let with_retention = "select id, controls::text from engine.tenant
+            where controls -> 'retention' is not null order by id";
+        let tenants: Vec<(i32, String)> = sqlx::query_as(with_retention)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(error::read_error)?;
+        let keeps = self.options.keep_days.map(u32::from);
+        for (tenant, controls) in tenants {
+            let Controls { retention, .. } = record::from_text("controls", &controls)?;
+            let own = retention.keep_days_within(keeps).filter(|days| Some(*days) != keeps);
+            if let Some(days) = own {
+                self.remove_all(EXPIRE_HISTORY, Some(tenant), days).await?;
+                self.remove_all(DROP_BULKS, Some(tenant), days).await?;
+            }
+            if let Some(days) = retention.dead_letter_days {
+                self.remove_all(EXPIRE_DEAD, Some(tenant), days).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a step for a tenant, or for all, until it finds nothing more to remove.
+    async fn remove_all(
+        &self,
+        step: &'static str,
+        tenant: Option<i32>,
+        days: u32,
+    ) -> Result<(), StoreError> {
+        let days = i32::try_from(days).unwrap_or(i32::MAX);
+        let mut removed = 0;
+        loop {
+            let gone: i64 = sqlx::query_scalar(step)
+                .bind(tenant)
+                .bind(days)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(error::read_error)?;
+            if gone == 0 {
+                break;
+            }
+            removed += gone;
+        }
+        if removed > 0 {
+            tracing::info!(tenant, rows = removed, step, "what is beyond its days was removed");
+        }
+        Ok(())
     }
 
     /// Makes the partitions that are missing, each in a transaction of its own.
@@ -375,6 +437,7 @@ impl Postgres {
     }
 
     async fn drop_old_history(&self, days: u16) -> Result<(), StoreError> {
+        self.remove_all(DROP_BULKS, None, u32::from(days)).await?;
         while let Some(name) =
             sqlx::query_scalar::<_, Option<String>>("select engine.drop_old_history_v1($1)")
                 .bind(i32::from(days))

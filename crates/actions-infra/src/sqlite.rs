@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actions_domain::limits::KEEP_DAYS_MIN;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::store::StoreError;
 use sqlx::sqlite::{
@@ -20,6 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 mod bulk;
+mod bulks;
 mod definitions;
 mod emit;
 mod error;
@@ -46,8 +48,6 @@ use error::store_error;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read: queries of people, loaders of the node.
 const READERS: u32 = 4;
-/// Deduplication looks back a day, so what it answers with is kept for two.
-const KEEP_DAYS_MIN: u16 = 2;
 /// Pages of the log of writes before it is moved into the file: 32 MB. Fewer moves write hot
 /// pages less often; more would make a restart slower.
 const CHECKPOINT_PAGES: &str = "8000";
@@ -120,7 +120,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
-    keep_days: Option<u16>,
+    keep_days: Option<u32>,
     chores: Arc<tend::Chores>,
 }
 
@@ -178,7 +178,7 @@ impl SqliteStore {
         migrate::migrate(&writer, options.part_count, clock.now()).await?;
         let reading = base.read_only(true).pragma("cache_size", READER_CACHE);
         let readers = pool(READERS).connect_with(reading).await.map_err(open_error)?;
-        let keep_days = options.keep_days.map(|days| days.max(KEEP_DAYS_MIN));
+        let keep_days = options.keep_days.map(|days| u32::from(days).max(KEEP_DAYS_MIN));
         Ok(Self { writer, readers, clock, keep_days, chores: Arc::default() })
     }
 

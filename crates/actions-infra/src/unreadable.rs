@@ -4,6 +4,7 @@
 //! stays as one that cannot run, with the reason; a subscription or schedule is left out.
 
 use actions_domain::action::{ActionName, ActionSpec, Health};
+use actions_domain::bulk::Bulk;
 use actions_domain::schedule::ScheduleSpec;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::{Value, json};
@@ -36,6 +37,13 @@ pub(crate) fn schedule(name: &str, spec: &str) -> Option<ScheduleSpec> {
         .inspect_err(|error| {
             warn!(schedule = name, %error, "a schedule cannot be read and is left out");
         })
+        .ok()
+}
+
+/// A bulk's record. `None`: it cannot be read.
+pub(crate) fn bulk(record: &str) -> Option<Bulk> {
+    serde_json::from_str(record)
+        .inspect_err(|error| warn!(%error, "a bulk cannot be read and does not go on"))
         .ok()
 }
 

@@ -243,3 +243,24 @@ async fn a_subscription_starts_what_it_leads_to_at_its_rate() {
     app.engine.advance(Duration::from_secs(10)).await;
     assert_eq!(app.engine.script.calls().len(), 10);
 }
+
+#[tokio::test]
+async fn a_tenant_may_be_kept_for_fewer_days() {
+    let app = TestApp::start().await;
+    let set = async |body| app.json(Method::PUT, &in_tenant("controls/retention"), &[], body).await;
+    assert_eq!(app.get("controls").await.body()["retention"], json!({}));
+    let wanted = json!({ "keep_days": 7, "dead_letter_days": 3 });
+    assert_eq!(set(wanted.clone()).await.body()["retention"], wanted);
+    assert_eq!(app.get("controls").await.body()["retention"], wanted);
+    for (body, expected) in [
+        (json!({ "keep_days": 1 }), "422 tenant.invalid /keep_days"),
+        (json!({ "keep_days": 3_651 }), "422 tenant.invalid /keep_days"),
+        (json!({ "dead_letter_days": 0 }), "422 tenant.invalid /dead_letter_days"),
+        (json!({ "keep_days": -1 }), "400 body.invalid /keep_days"),
+        (json!({ "days": 3 }), "400 body.unknown_field /days"),
+    ] {
+        assert_eq!(set(body).await.problem(), expected);
+    }
+    assert_eq!(app.get("controls").await.body()["retention"], wanted);
+    assert_eq!(set(json!({})).await.body()["retention"], json!({}));
+}

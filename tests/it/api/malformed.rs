@@ -82,6 +82,9 @@ fn bodies() -> Vec<Vec<u8>> {
         "{\"where\":\"\\\"\"}",
         "{\"where\":\"since:99999999999999d\"}",
         "{\"group\":\"\"}",
+        "{\"op\":\"requeue\",\"where\":\"until:-1s since:9999-12-31T23:59:59Z\"}",
+        "{\"op\":\"cancel\",\"where\":\"attempts>1e400\"}",
+        "{\"op\":\"discard\",\"group\":\"\\u202e\",\"reason\":\"x\",\"rate\":4294967295}",
         "{\"max\":-1}",
         "{\"slug\":\"x\",\"name\":\"\\ud83d\"}",
         "{\"config\":null}",
@@ -105,7 +108,7 @@ fn bodies() -> Vec<Vec<u8>> {
     bodies
 }
 
-const PATHS: [&str; 19] = [
+const PATHS: [&str; 20] = [
     "/v1/tenants/acme/events",
     "/v1/tenants/acme/events:explain",
     "/v1/tenants/acme/actions",
@@ -119,6 +122,7 @@ const PATHS: [&str; 19] = [
     "/v1/tenants/acme/definitions:validate",
     "/v1/tenants/acme/handlers/test.secretive:validate",
     "/v1/tenants/acme/dead-letters:requeue",
+    "/v1/tenants/acme/bulk",
     "/v1/tenants/acme/dead-letters:discard",
     "/v1/tenants/acme/dead-letters/groups/x:discard",
     "/v1/admin/tenants",

@@ -50,6 +50,12 @@ fn limits_and_pauses_are_told_where_they_matter() {
     let wrong = dev.run(&["tenant", "limits", "default", "--concurrency", "many"]);
     assert!(wrong.err.contains("expected a whole number, or none"), "{wrong:?}");
 
+    let kept = "history stays as long as in the installation\n";
+    assert_eq!(told(&["tenant", "retention", "default"]), kept);
+    let days = told(&["tenant", "retention", "default", "--keep-days", "7"]);
+    assert!(days.contains("keep days") && days.contains('7'), "{days}");
+    assert_eq!(told(&["tenant", "retention", "default", "--keep-days", "none"]), kept);
+
     let spec = "actions:
   - { name: greet, action_type: audit_log, handler: audit.log, event_patterns: [users.created] }
 ";

@@ -6,7 +6,9 @@ use actions_domain::action::{Action, ActionName, ActionSpec, Health};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
-use actions_domain::tenant::{ControlChange, Controls, Pause, Tenant, TenantLimits, TenantSlug};
+use actions_domain::tenant::{
+    ControlChange, Controls, Pause, Retention, Tenant, TenantLimits, TenantSlug,
+};
 use uuid::Uuid;
 
 use super::given;
@@ -601,13 +603,16 @@ async fn controls_are_changed_one_by_one_and_seen_with_the_version(stores: &Stor
         by: "someone".to_owned(),
         reason: Some("\"why\"".to_owned()),
     };
+    let retention = Retention { keep_days: Some(7), dead_letter_days: Some(3) };
+    let kept = ControlChange::SetRetention(retention);
+    definitions.change_controls(TenantId::ADMIN, &kept).await.unwrap();
     let change = ControlChange::PauseAction(ActionId(9), pause.clone());
     let changed = definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
-    assert_eq!(changed.limits, limits);
+    assert_eq!((changed.limits, changed.retention), (limits, retention));
     assert_eq!(changed.paused_actions, [(ActionId(9), pause)].into());
 
     let after = definitions.changes(TenantId::ADMIN, before.version).await.unwrap();
-    assert_eq!((after.version, &after.controls), (before.version + 2, &changed));
+    assert_eq!((after.version, &after.controls), (before.version + 3, &changed));
     definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
     let same = definitions.changes(TenantId::ADMIN, 0).await.unwrap();
     assert_eq!(same.version, after.version, "what changes nothing takes no version");

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use actions_domain::event::EventType;
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
+use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
@@ -192,10 +193,11 @@ pub(crate) struct Ports {
     pub definitions: Arc<dyn Definitions>,
     pub history: Arc<dyn History>,
     pub schedules: Arc<dyn Schedules>,
+    pub bulks: Arc<dyn Bulks>,
 }
 
 impl Ports {
-    fn of<T: Store + Leases + Permits + Definitions + History + Schedules + 'static>(
+    fn of<T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + 'static>(
         all: Arc<T>,
     ) -> Self {
         Self {
@@ -204,7 +206,8 @@ impl Ports {
             permits: Arc::clone(&all) as _,
             definitions: Arc::clone(&all) as _,
             history: Arc::clone(&all) as _,
-            schedules: all as _,
+            schedules: Arc::clone(&all) as _,
+            bulks: all as _,
         }
     }
 }

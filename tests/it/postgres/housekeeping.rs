@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use actions_domain::id::TenantId;
+use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
 use actions_domain::ports::store::{DueQuery, Store};
+use actions_domain::tenant::{ControlChange, Retention};
 use actions_domain::work::{Home, Part, Seq, Why};
 
 use super::fixture::{Database, open};
@@ -156,6 +158,91 @@ async fn an_event_stays_while_something_waits_that_needs_it() {
         run(&database, "select engine.drop_old_history_v1(30)").await;
     }
     assert_eq!((database.count(first).await, database.count(second).await), (1, 0));
+}
+
+/// Rows of a tenant that keeps less lie in one day with everybody else's.
+#[tokio::test]
+async fn a_tenant_may_keep_less_than_the_installation() {
+    let database = open().await;
+    let item = database.accept(Part(0)).await;
+    database.accept(Part(0)).await;
+    database.store.commit(database.finish(item, 1)).await.unwrap();
+    age_history(&database).await;
+    // Everything is of 2020 and of tenant 1, with a twin of tenant 99; one event is still needed.
+    for text in [
+        "update engine.execution set ended_at = now() - interval '3 days'",
+        "insert into engine.execution
+         select '01700000-0000-7000-8000-000000000001', epoch, fin, defs, queued_at, started_at,
+            ended_at, 99, action, node, part, lane, mode, status, attempt_count, event, parent,
+            key, input, output, error, attempts
+         from engine.execution",
+        "insert into engine.dead (id, died_at, tenant, action, fingerprint)
+         select id, now() - interval '3 days', tenant, action, 'f' from engine.execution",
+        "with numbered as (select id, row_number() over (order by id) as number from engine.event)
+         update engine.event
+         set id = ('016f5e66-e800-7000-8000-00000000000' || numbered.number)::uuid
+         from numbered where numbered.id = event.id",
+        "insert into engine.later (id, ord, due, defs, queued_at, tenant, action, part, why,
+            losses, lane, mode, depth, hold, event, attempts)
+         select id, seq, now() + interval '200 days', defs, queued_at, tenant, action, part, 1, 0,
+            lane, mode, depth, false, '016f5e66-e800-7000-8000-000000000002', '[]'
+         from engine.work limit 1",
+        "insert into engine.bulk (ended_at, tenant, id, record)
+         select now() - interval '3 days', tenant, gen_random_uuid(), '{}'
+         from unnest(array[1, 99]) as tenant",
+        "insert into engine.bulk_item (bulk, number, target)
+         select bulk.id, number, bulk.id from engine.bulk, generate_series(1, 6000) as number",
+    ] {
+        run(&database, text).await;
+    }
+    let left = async || {
+        let mut counts = Vec::new();
+        for text in [
+            "select count(*) from engine.execution where tenant = 1",
+            "select count(*) from engine.dead where tenant = 1",
+            "select count(*) from engine.event where tenant = 1",
+            "select count(*) from engine.bulk where tenant = 1",
+            "select count(*) from engine.bulk_item",
+            "select count(*) from engine.execution where tenant = 99",
+            "select count(*) from engine.dead where tenant = 99",
+        ] {
+            counts.push(database.count(text).await);
+        }
+        counts
+    };
+    database.store.tend().await.unwrap();
+    assert_eq!(left().await, [1, 1, 2, 1, 12_000, 1, 1], "nobody said how long");
+
+    keep(&database, Retention { keep_days: Some(4), dead_letter_days: None }).await;
+    database.store.tend().await.unwrap();
+    assert_eq!(left().await[0], 1, "it ended three days ago");
+
+    keep(&database, Retention { keep_days: Some(2), dead_letter_days: None }).await;
+    database.store.tend().await.unwrap();
+    assert_eq!(left().await, [0, 0, 1, 0, 6_000, 1, 1]);
+}
+
+#[tokio::test]
+async fn dead_letters_expire_before_their_executions_where_a_tenant_says_so() {
+    let database = open().await;
+    for died in ["1 hour", "3 days"] {
+        let text = format!(
+            "insert into engine.dead (id, died_at, tenant, action, fingerprint)
+             values (engine.mint_id(), now() - interval '{died}', 1, 7, 'f'),
+                    (engine.mint_id(), now() - interval '{died}', 99, 7, 'f')"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(database.store.pool()).await.unwrap();
+    }
+    keep(&database, Retention { keep_days: None, dead_letter_days: Some(2) }).await;
+    database.store.tend().await.unwrap();
+    let own = "select count(*) from engine.dead where tenant = 1";
+    let others = "select count(*) from engine.dead where tenant = 99";
+    assert_eq!((database.count(own).await, database.count(others).await), (1, 2));
+}
+
+async fn keep(database: &Database, retention: Retention) {
+    let change = ControlChange::SetRetention(retention);
+    database.store.change_controls(TenantId::ADMIN, &change).await.unwrap();
 }
 
 #[tokio::test]

@@ -253,6 +253,7 @@ async fn app_over(
         schedules: faults.clone(),
         traces: None,
         pull_queue,
+        bulks: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

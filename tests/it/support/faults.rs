@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
+use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
-use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::id::{BulkId, EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::ports::bulks::{BulkStep, Bulks};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
 use actions_domain::ports::permits::Permits;
@@ -184,6 +186,60 @@ impl Permits for Faults {
 
     async fn draw(&self, draws: &[Draw]) -> Result<Vec<Drawn>, StoreError> {
         self.call("draw", self.memory.draw(draws)).await
+    }
+}
+
+#[async_trait]
+impl Bulks for Faults {
+    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError> {
+        self.call("create_bulk", self.memory.create_bulk(bulk, targets)).await
+    }
+
+    async fn find_bulk(&self, tenant: TenantId, id: BulkId) -> Result<Option<Bulk>, StoreError> {
+        self.memory.find_bulk(tenant, id).await
+    }
+
+    async fn list_bulks(
+        &self,
+        tenant: TenantId,
+        before: Option<BulkId>,
+        limit: u32,
+    ) -> Result<Vec<Bulk>, StoreError> {
+        self.memory.list_bulks(tenant, before, limit).await
+    }
+
+    async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {
+        self.call("open_bulks", self.memory.open_bulks(tenant)).await
+    }
+
+    async fn bulk_items(
+        &self,
+        tenant: TenantId,
+        id: BulkId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<BulkItem>, StoreError> {
+        self.call("bulk_items", self.memory.bulk_items(tenant, id, after, limit)).await
+    }
+
+    async fn change_bulk(
+        &self,
+        tenant: TenantId,
+        id: BulkId,
+        change: &BulkChange,
+        now: Timestamp,
+    ) -> Result<Option<BulkStep>, StoreError> {
+        self.call("change_bulk", self.memory.change_bulk(tenant, id, change, now)).await
+    }
+
+    async fn record_items(
+        &self,
+        tenant: TenantId,
+        id: BulkId,
+        outcomes: &[(u32, ItemOutcome)],
+        now: Timestamp,
+    ) -> Result<Option<BulkStep>, StoreError> {
+        self.call("record_items", self.memory.record_items(tenant, id, outcomes, now)).await
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, Format, column, cut, shown, wide};
 use super::page::at_least_one;
-use super::{Context, exact, page};
+use super::{Context, bulk, exact, page};
 
 const COLUMNS: [Column; 8] = [
     column("id", "/id"),
@@ -80,8 +80,13 @@ pub(super) struct One {
 
 #[derive(Debug, Args)]
 pub(super) struct Some {
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "where")]
     ids: Vec<String>,
+    /// All that a list with this filter shows, as a bulk; '' means all
+    #[arg(long, value_name = "FILTER", conflicts_with = "ids")]
+    r#where: Option<String>,
+    #[command(flatten)]
+    how: bulk::How,
 }
 
 pub(super) async fn run(cx: &Context, command: Execution) -> Result<Exit, CliError> {
@@ -89,7 +94,17 @@ pub(super) async fn run(cx: &Context, command: Execution) -> Result<Exit, CliErr
         Execution::List(args) => list(cx, args).await,
         Execution::Show(args) => show(cx, &args.id).await,
         Execution::Why(args) => why(cx, &args.id).await,
-        Execution::Cancel(args) => cancel(cx, &args.ids).await,
+        Execution::Cancel(args) => match args.r#where {
+            None if args.how.is_plain() => cancel(cx, &args.ids).await,
+            None => {
+                let (op, which) = (bulk::Operation::Cancel, ("ids", json!(args.ids)));
+                bulk::start(cx, &cx.client()?, op, which, &args.how).await
+            }
+            Some(filter) => {
+                let (op, which) = (bulk::Operation::Cancel, ("where", json!(filter)));
+                bulk::start(cx, &cx.client()?, op, which, &args.how).await
+            }
+        },
     }
 }
 

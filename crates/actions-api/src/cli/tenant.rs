@@ -30,6 +30,8 @@ pub(super) enum Tenant {
     Show(One),
     /// Print or change a tenant's limits
     Limits(Limits),
+    /// Print or change how long a tenant's history stays
+    Retention(Retention),
     /// Let nothing more of a tenant start for a while; what comes in waits
     Pause(Pause),
     /// Let a paused tenant go on
@@ -80,6 +82,19 @@ pub(super) struct Limits {
     weight: Option<Limit>,
 }
 
+/// What is not given stays as it is; `none` keeps as long as the installation.
+#[derive(Debug, Args)]
+pub(super) struct Retention {
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// Days of events, executions and dead letters; none keeps them as long as the installation
+    #[arg(long, value_name = "DAYS", value_parser = limit)]
+    keep_days: Option<Limit>,
+    /// Days after which a dead letter expires; none keeps it as long as its execution
+    #[arg(long, value_name = "DAYS", value_parser = limit)]
+    dead_letter_days: Option<Limit>,
+}
+
 /// A limit as it is given. `None`: there is to be none.
 #[derive(Debug, Clone, Copy)]
 struct Limit(Option<u32>);
@@ -104,36 +119,61 @@ const LIMITS: [Column; 7] = [
     column("reason", "/pause/reason"),
 ];
 
+const RETENTION: [Column; 2] = [
+    column("keep days", "/retention/keep_days"),
+    column("dead letter days", "/retention/dead_letter_days"),
+];
+
 /// The path of a tenant's controls, whatever tenant the command line is set to.
 fn controls<'a>(slug: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     [&["v1", "tenants", slug], rest].concat()
 }
 
 async fn limits(cx: &Context, args: Limits) -> Result<(), CliError> {
-    let client = cx.client()?;
-    let known = client.send(Call::get(&controls(&args.slug, &["controls"]))).await?.json()?;
     let given = [
         ("max_concurrent_executions", args.concurrency),
         ("rate_limit_per_minute", args.per_minute),
         ("rate_limit_per_hour", args.per_hour),
         ("weight", args.weight),
     ];
-    if given.iter().all(|(_, value)| value.is_none()) {
-        return print_limits(cx, &known);
+    print_limits(cx, &set(cx, &args.slug, "limits", &given).await?)
+}
+
+async fn retention(cx: &Context, args: Retention) -> Result<(), CliError> {
+    let given = [("keep_days", args.keep_days), ("dead_letter_days", args.dead_letter_days)];
+    let known = set(cx, &args.slug, "retention", &given).await?;
+    let is_set =
+        known.get("retention").and_then(Value::as_object).is_some_and(|set| !set.is_empty());
+    if !is_set && !cx.output.wants_data() {
+        return cx.output.print("history stays as long as in the installation");
     }
-    let mut wanted = known.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+    cx.output.one(&RETENTION, "/retention", &known)
+}
+
+/// Changes what is given of one part of a tenant's controls, and answers them.
+async fn set(
+    cx: &Context,
+    slug: &str,
+    part: &str,
+    given: &[(&str, Option<Limit>)],
+) -> Result<Value, CliError> {
+    let client = cx.client()?;
+    let known = client.send(Call::get(&controls(slug, &["controls"]))).await?.json()?;
+    if given.iter().all(|(_, value)| value.is_none()) {
+        return Ok(known);
+    }
+    let mut wanted = known.get(part).and_then(Value::as_object).cloned().unwrap_or_default();
     for (field, value) in given {
         match value {
             None => {}
-            Some(Limit(None)) => drop(wanted.remove(field)),
-            Some(Limit(Some(value))) => drop(wanted.insert(field.to_owned(), json!(value))),
+            Some(Limit(None)) => drop(wanted.remove(*field)),
+            Some(Limit(Some(value))) => drop(wanted.insert((*field).to_owned(), json!(value))),
         }
     }
-    let path = controls(&args.slug, &["controls", "limits"]);
+    let path = controls(slug, &["controls", part]);
     let call = Call::new(reqwest::Method::PUT, &path);
     let call = call.body("application/json", Value::Object(wanted).to_string());
-    let changed = client.send(call).await?.json()?;
-    print_limits(cx, &changed)
+    client.send(call).await?.json()
 }
 
 fn print_limits(cx: &Context, controls: &Value) -> Result<(), CliError> {
@@ -174,6 +214,7 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
             cx.output.text_or_data(&format!("tenant {} created", args.slug), "/slug", &tenant)?;
         }
         Tenant::Limits(args) => limits(cx, args).await?,
+        Tenant::Retention(args) => retention(cx, args).await?,
         Tenant::Pause(args) => {
             let path = controls(&args.slug, &["controls:pause"]);
             let call = Call::post(&path, &json!({ "reason": args.reason }));

@@ -2,6 +2,7 @@
 
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
+use actions_app::commands::change_bulk::ChangeBulkError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
 use actions_app::commands::claim_tasks::ClaimTasksError;
@@ -15,17 +16,20 @@ use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
 use actions_app::commands::save_action::SaveActionError;
 use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
+use actions_app::commands::start_bulk::StartBulkError;
 use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::commands::tell_of_task::TellOfTaskError;
 use actions_app::ingress::IngressError;
+use actions_app::queries::QueryError;
 use actions_domain::ports::definitions::DefinitionsError;
 
 use super::{
-    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID,
-    CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE,
-    EXISTS, FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED,
-    PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE,
-    STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
+    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, BULK_ENDED, CHAIN_TOO_DEEP, CLAIM_OVER,
+    CONDITION_INVALID, CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL,
+    EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH,
+    INPUT_INVALID, Kind, OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED,
+    SCHEDULE_INVALID, STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID,
+    VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -181,6 +185,41 @@ impl From<DiscardDeadLettersError> for Problem {
     }
 }
 
+impl From<StartBulkError> for Problem {
+    fn from(error: StartBulkError) -> Self {
+        let detail = error.to_string();
+        let at = |place: &str| {
+            Self::new(&PARAMETER_INVALID, &detail).with_error(FieldError::new(place, &detail))
+        };
+        match error {
+            StartBulkError::Forbidden(forbidden) => forbidden.into(),
+            StartBulkError::Number { field, .. } => at(&format!("/{field}")),
+            StartBulkError::Ids { .. } => at("/ids"),
+            StartBulkError::Group | StartBulkError::GroupOfExecutions => at("/group"),
+            StartBulkError::ReasonMissing | StartBulkError::Reason => at("/reason"),
+            StartBulkError::Filter(error)
+            | StartBulkError::Selection(QueryError::Filter(error)) => {
+                Self::from(error).below("/where")
+            }
+            StartBulkError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            StartBulkError::Selection(error) => error.into(),
+            StartBulkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeBulkError> for Problem {
+    fn from(error: ChangeBulkError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeBulkError::Forbidden(forbidden) => forbidden.into(),
+            ChangeBulkError::NotFound => Self::not_found("bulk"),
+            ChangeBulkError::Ended(_) => Self::new(&BULK_ENDED, detail),
+            ChangeBulkError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<SaveActionError> for Problem {
     fn from(error: SaveActionError) -> Self {
         match error {
@@ -292,7 +331,7 @@ impl From<ControlTenantError> for Problem {
         match error {
             ControlTenantError::Forbidden(forbidden) => forbidden.into(),
             ControlTenantError::NotFound { what } => Self::not_found(what),
-            ControlTenantError::Limit { field, .. } => {
+            ControlTenantError::Limit { field, .. } | ControlTenantError::Days { field, .. } => {
                 Self::new(&TENANT_INVALID, &detail).with_error(at(&format!("/{field}")))
             }
             ControlTenantError::Reason => {

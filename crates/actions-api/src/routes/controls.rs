@@ -1,9 +1,9 @@
 //! `/v1/tenants/{tenant}/controls`, pauses and limits
 
-use actions_app::commands::control_tenant::{Target, pause, resume, set_limits};
+use actions_app::commands::control_tenant::{Target, pause, resume, set_limits, set_retention};
 use actions_app::queries::controls::controls;
 use actions_domain::id::ActionId;
-use actions_domain::tenant::{Controls, Pause, TenantLimits};
+use actions_domain::tenant::{Controls, Pause, Retention, TenantLimits};
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(show))
         .routes(routes!(put_limits))
+        .routes(routes!(put_retention))
         .routes(routes!(pause_tenant))
         .routes(routes!(resume_tenant))
         .routes(routes!(pause_action))
@@ -48,6 +49,20 @@ pub(crate) struct LimitsBody {
     weight: Option<u32>,
 }
 
+/// How long a tenant's history stays. What is left out stays as long as in the installation.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"keep_days": 7, "dead_letter_days": 3}))]
+struct RetentionBody {
+    /// Days of events, executions and dead letters, 2 to 3650. The installation's days, if they
+    /// are fewer, hold all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_days: Option<u32>,
+    /// Days after which a dead letter expires, 1 to 3650. It goes with its execution at the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter_days: Option<u32>,
+}
+
 /// Why something is paused.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +75,7 @@ struct PauseBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ControlsView {
     limits: LimitsBody,
+    retention: RetentionBody,
     /// The whole tenant is paused: nothing starts, what comes in waits.
     pause: Option<PauseView>,
     /// Actions that are paused one by one.
@@ -111,6 +127,20 @@ impl From<LimitsBody> for TenantLimits {
     }
 }
 
+impl From<Retention> for RetentionBody {
+    fn from(retention: Retention) -> Self {
+        let Retention { keep_days, dead_letter_days } = retention;
+        Self { keep_days, dead_letter_days }
+    }
+}
+
+impl From<RetentionBody> for Retention {
+    fn from(body: RetentionBody) -> Self {
+        let RetentionBody { keep_days, dead_letter_days } = body;
+        Self { keep_days, dead_letter_days }
+    }
+}
+
 impl From<&Pause> for PauseView {
     fn from(pause: &Pause) -> Self {
         Self { at: pause.at.into(), by: pause.by.clone(), reason: pause.reason.clone() }
@@ -127,12 +157,13 @@ pub(crate) fn view(api: &Api, caller: &Caller, controls: &Controls) -> ControlsV
     paused.sort_by(|a, b| a.action.cmp(&b.action));
     ControlsView {
         limits: controls.limits.into(),
+        retention: controls.retention.into(),
         pause: controls.pause.as_ref().map(Into::into),
         paused_actions: paused,
     }
 }
 
-/// Shows the tenant's limits and pauses.
+/// Shows the tenant's limits, pauses and retention.
 #[utoipa::path(get, path = "/controls", tag = "controls", operation_id = "get_controls",
     responses((status = 200, body = ControlsView)))]
 async fn show(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
@@ -150,6 +181,21 @@ async fn put_limits(
 ) -> Result<Response, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let changed = set_limits(&api.app, authorization, tenant, body.into()).await?;
+    Ok(json(&view(&api, &caller, &changed)))
+}
+
+/// Replaces how long the tenant's history stays, for the platform's operators. What is older goes
+/// within an hour or so.
+#[utoipa::path(put, path = "/controls/retention", tag = "controls",
+    operation_id = "set_retention", request_body = RetentionBody,
+    responses((status = 200, body = ControlsView)))]
+async fn put_retention(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(body): JsonBody<RetentionBody>,
+) -> Result<Response, Problem> {
+    let (authorization, tenant) = (&caller.authorization, caller.tenant);
+    let changed = set_retention(&api.app, authorization, tenant, body.into()).await?;
     Ok(json(&view(&api, &caller, &changed)))
 }
 

@@ -144,6 +144,9 @@ pub(crate) struct LimitsView {
     paused_actions: usize,
     /// Of a pause.
     reason_bytes: usize,
+    keep_days_min: u32,
+    /// Days that a tenant may keep its history or its dead letters.
+    retention_days: u32,
     output_bytes: usize,
     /// Of a running attempt.
     checkpoint_bytes: usize,
@@ -182,6 +185,14 @@ pub(crate) struct LimitsView {
     body_bytes: usize,
     bulk_jobs: usize,
     bulk_bytes: usize,
+    /// Executions or dead letters of one bulk.
+    bulk_items: u32,
+    /// Of one bulk, named one by one.
+    bulk_ids: usize,
+    /// Items of a bulk in a second.
+    bulk_rate: u32,
+    /// Bulks of a tenant that have not ended.
+    bulks_open: usize,
     definitions_per_call: usize,
     definitions_bytes: usize,
     dead_letters_per_call: u32,
@@ -232,6 +243,8 @@ pub(crate) fn limits_view() -> LimitsView {
         weight: limits::WEIGHT_MAX,
         paused_actions: limits::PAUSED_ACTIONS_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,
+        keep_days_min: limits::KEEP_DAYS_MIN,
+        retention_days: limits::RETENTION_DAYS_MAX,
         output_bytes: limits::OUTPUT_BYTES_MAX,
         checkpoint_bytes: limits::CHECKPOINT_BYTES_MAX,
         progress_note_bytes: limits::PROGRESS_NOTE_BYTES_MAX,
@@ -266,6 +279,10 @@ pub(crate) fn limits_view() -> LimitsView {
         body_bytes: limits::BODY_BYTES_MAX,
         bulk_jobs: limits::BULK_JOBS_MAX,
         bulk_bytes: limits::BULK_BYTES_MAX,
+        bulk_items: limits::BULK_ITEMS_MAX,
+        bulk_ids: limits::BULK_IDS_MAX,
+        bulk_rate: limits::BULK_RATE_MAX,
+        bulks_open: limits::BULKS_OPEN_MAX,
         definitions_per_call: limits::DEFINITIONS_PER_CALL_MAX,
         definitions_bytes: limits::DEFINITIONS_BYTES_MAX,
         dead_letters_per_call: limits::DEAD_LETTERS_PER_CALL_MAX,

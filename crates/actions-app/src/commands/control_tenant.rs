@@ -1,13 +1,14 @@
-//! What operators set for a tenant beside its definitions: limits, weight, pauses. It holds at
-//! once, also for work that was accepted before.
+//! What operators set for a tenant beside its definitions: limits, weight, pauses, and how long its
+//! history stays. It holds at once, also for what was accepted before.
 
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::limits::{
-    CONCURRENCY_MAX, PAUSED_ACTIONS_MAX, RATE_MAX, REASON_BYTES_MAX, WEIGHT_MAX,
+    CONCURRENCY_MAX, KEEP_DAYS_MIN, PAUSED_ACTIONS_MAX, RATE_MAX, REASON_BYTES_MAX,
+    RETENTION_DAYS_MAX, WEIGHT_MAX,
 };
 use actions_domain::ports::definitions::DefinitionsError;
-use actions_domain::tenant::{ControlChange, Controls, Pause, TenantLimits};
+use actions_domain::tenant::{ControlChange, Controls, Pause, Retention, TenantLimits};
 use tracing::warn;
 
 use crate::app::App;
@@ -29,6 +30,8 @@ pub enum ControlTenantError {
     NotFound { what: &'static str },
     #[error("{field} is {given}, allowed are 1 to {max}")]
     Limit { field: &'static str, given: u32, max: u32 },
+    #[error("{field} is {given}, allowed are {min} to {RETENTION_DAYS_MAX}")]
+    Days { field: &'static str, given: u32, min: u32 },
     #[error("a reason has at most {REASON_BYTES_MAX} bytes")]
     Reason,
     #[error("at most {PAUSED_ACTIONS_MAX} actions of a tenant may be paused; pause the tenant")]
@@ -58,6 +61,27 @@ pub async fn set_limits(
         }
     }
     change(app, tenant, &ControlChange::SetLimits(limits)).await
+}
+
+/// Replaces how long a tenant's history stays. What is older goes within an hour or so.
+pub async fn set_retention(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    retention: Retention,
+) -> Result<Controls, ControlTenantError> {
+    // What is removed does not come back, so it is not for everybody in the tenant.
+    caller.require(Permission::ManageTenants, tenant)?;
+    let fields = [
+        ("keep_days", retention.keep_days, KEEP_DAYS_MIN),
+        ("dead_letter_days", retention.dead_letter_days, 1),
+    ];
+    for (field, given, min) in fields {
+        if let Some(given) = given.filter(|given| !(min..=RETENTION_DAYS_MAX).contains(given)) {
+            return Err(ControlTenantError::Days { field, given, min });
+        }
+    }
+    change(app, tenant, &ControlChange::SetRetention(retention)).await
 }
 
 /// Lets nothing more of the target start. What runs may end, and what comes in waits. Pausing

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actions_domain::action::Action;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::event::Event;
+use actions_domain::execution::Execution;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::DEAD_LETTERS_PER_CALL_MAX;
@@ -89,7 +90,7 @@ async fn requeue(
 ) -> Result<(), RequeueDeadLettersError> {
     let mut drafts = Vec::with_capacity(letters.len());
     for letter in letters {
-        match draft(app, tenant, letter).await? {
+        match draft(app, tenant, &letter.execution).await? {
             Ok(draft) => drafts.push((letter.execution.id, draft)),
             Err(reason) => done.refused.push((letter.execution.id, reason)),
         }
@@ -105,27 +106,30 @@ async fn requeue(
         return Ok(());
     };
     for ((dead, fresh), outcome) in dead.into_iter().zip(fresh).zip(ingested) {
-        match outcome {
-            Ingested::Stored => done.executions.push((dead, fresh)),
-            Ingested::Duplicate { subject } => {
-                done.executions.push((dead, ExecutionId(subject)));
-            }
-            Ingested::NotDead => {
-                done.refused.push((dead, "it is no dead letter any more".to_owned()));
-            }
+        match requeued(fresh, outcome) {
+            Ok(execution) => done.executions.push((dead, execution)),
+            Err(reason) => done.refused.push((dead, reason)),
         }
     }
     Ok(())
 }
 
+/// The execution that repeats a dead one, now or since an earlier request.
+pub(crate) fn requeued(fresh: ExecutionId, outcome: Ingested) -> Result<ExecutionId, String> {
+    match outcome {
+        Ingested::Stored => Ok(fresh),
+        Ingested::Duplicate { subject } => Ok(ExecutionId(subject)),
+        Ingested::NotDead => Err("it is no dead letter any more".to_owned()),
+    }
+}
+
 /// The work that repeats a dead letter, or why it would only die again. Then it stays what it is:
 /// an execution that is cancelled leaves no dead letter behind.
-async fn draft(
+pub(crate) async fn draft(
     app: &App,
     tenant: TenantId,
-    letter: &DeadLetter,
+    dead: &Execution,
 ) -> Result<Result<Ingest, String>, StoreError> {
-    let dead = &letter.execution;
     let definitions = app.catalogue.find(tenant);
     let Some((action, defs)) =
         definitions.and_then(|known| Some((known.action(dead.action)?, known.version())))

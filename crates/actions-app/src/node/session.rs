@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::bulk_runner::BulkRunner;
 use super::intake_mover::IntakeMover;
 use super::lease_keeper::LeaseKeeper;
 use super::live::Message;
@@ -102,6 +103,7 @@ fn start_loops(
     let (heard, hints) = mpsc::unbounded_channel();
     let listener = crate::hints::listen(app.ports.clone(), heard);
     let timekeeper = Timekeeper::new(app.clone());
+    let bulk_runner = BulkRunner::new(app.clone());
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -125,6 +127,7 @@ fn start_loops(
     loops.spawn(mover.run());
     loops.spawn(sampler.run());
     loops.spawn(timekeeper.run());
+    loops.spawn(bulk_runner.run());
     loops
 }
 

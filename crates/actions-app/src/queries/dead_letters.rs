@@ -46,9 +46,31 @@ pub async fn list_dead_letters(
 ) -> Result<Page<DeadLetter, ExecutionId>, QueryError> {
     caller.require(Permission::ReadExecutions, list.tenant)?;
     let plan = Plan::new(app, list.tenant, &list.filter)?;
-    let mut scan = Scan::new(list.limit, list.before, plan.rest.is_selective());
+    scan(app, list.tenant, &plan, list.before, list.limit).await
+}
+
+/// Lists the dead letters with a fingerprint, newest execution first.
+pub(crate) async fn list_group(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    fingerprint: &str,
+    (before, limit): (Option<ExecutionId>, u32),
+) -> Result<Page<DeadLetter, ExecutionId>, QueryError> {
+    caller.require(Permission::ReadExecutions, tenant)?;
+    scan(app, tenant, &Plan::of_group(fingerprint.to_owned()), before, limit).await
+}
+
+async fn scan(
+    app: &App,
+    tenant: TenantId,
+    plan: &Plan,
+    before: Option<ExecutionId>,
+    limit: u32,
+) -> Result<Page<DeadLetter, ExecutionId>, QueryError> {
+    let mut scan = Scan::new(limit, before, plan.rest.is_selective());
     loop {
-        let found = plan.read(app, list.tenant, scan.before(), scan.page()).await?;
+        let found = plan.read(app, tenant, scan.before(), scan.page()).await?;
         let keeps = |letter: &DeadLetter| plan.keeps(app, letter);
         match scan.take(found, |letter| letter.execution.id, |_| false, keeps) {
             Step::Read(next) => scan = next,

@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 14] = [
+const MIGRATIONS: [(&str, &str); 16] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -41,6 +41,8 @@ const MIGRATIONS: [(&str, &str); 14] = [
     ("create_pull_queue", include_str!("../../../../schema/sqlite/0012_create_pull_queue.sql")),
     ("count_by_key", include_str!("../../../../schema/sqlite/0013_count_by_key.sql")),
     ("claim_uniqueness", include_str!("../../../../schema/sqlite/0014_claim_uniqueness.sql")),
+    ("create_bulks", include_str!("../../../../schema/sqlite/0015_create_bulks.sql")),
+    ("add_retention", include_str!("../../../../schema/sqlite/0016_add_retention.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

@@ -110,7 +110,10 @@ fn attempts(row: &SqliteRow) -> Result<Vec<Attempt>, StoreError> {
     records.into_iter().map(attempt).collect()
 }
 
-fn from_text<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+pub(super) fn from_text<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<T, StoreError> {
     let text: &str = get(row, column)?;
     serde_json::from_str(text).map_err(|error| corrupt(column, error))
 }

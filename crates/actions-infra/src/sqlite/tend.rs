@@ -7,11 +7,13 @@ use std::time::Duration;
 use actions_domain::Timestamp;
 use actions_domain::id::{EventId, TenantId};
 use actions_domain::ports::store::StoreError;
+use actions_domain::tenant::Controls;
 use chrono::TimeDelta;
+use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::error::{commit_error, store_error};
-use super::record::{get, micros};
+use super::record::{from_text, get, micros};
 
 /// How often a process looks for what is over.
 const TENDED_EVERY: Duration = Duration::from_secs(3_600);
@@ -25,6 +27,9 @@ const PAGES_KEPT: i64 = 4_096;
 const SAMPLES_KEPT: TimeDelta = TimeDelta::days(30);
 /// Processes that are gone.
 const NODES_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// A tenant, and before when its history and its dead letters go.
+type Bounds = (TenantId, Option<Timestamp>, Option<Timestamp>);
 
 /// Whether somebody keeps house, and when it was done last.
 #[derive(Debug, Default)]
@@ -69,28 +74,47 @@ impl SqliteStore {
     pub async fn tend(&self) -> Result<u64, StoreError> {
         let now = self.clock.now();
         self.remove_small_things(now).await?;
-        let Some(days) = self.keep_days else { return Ok(0) };
+        let retentions = self.retentions(now).await?;
         // An event may be needed by what waits since before.
-        let Some(oldest) = now.checked_sub_signed(TimeDelta::days(i64::from(days))) else {
-            return Ok(0);
-        };
-        self.note_needed_events(oldest).await?;
+        if let Some(oldest) = retentions.iter().filter_map(|(_, oldest, _)| *oldest).max() {
+            self.note_needed_events(oldest).await?;
+        }
         let mut removed = 0;
-        for tenant in self.tenant_numbers().await? {
-            removed += self.remove_all(include_str!("tend/executions.sql"), tenant, oldest).await?;
-            self.remove_all(include_str!("tend/dead.sql"), tenant, oldest).await?;
-            removed += self.remove_all(include_str!("tend/events.sql"), tenant, oldest).await?;
+        for (tenant, oldest, dead_before) in retentions {
+            if let Some(oldest) = oldest {
+                for text in [
+                    include_str!("tend/executions.sql"),
+                    include_str!("tend/dead.sql"),
+                    include_str!("tend/events.sql"),
+                    include_str!("tend/bulk_items.sql"),
+                    include_str!("tend/bulks.sql"),
+                ] {
+                    removed += self.remove_all(text, tenant, oldest).await?;
+                }
+            }
+            if let Some(before) = dead_before {
+                let text = include_str!("tend/expired_dead.sql");
+                removed += self.remove_all(text, tenant, before).await?;
+            }
         }
         self.give_room_back().await?;
         Ok(removed)
     }
 
-    async fn tenant_numbers(&self) -> Result<Vec<TenantId>, StoreError> {
-        let rows = sqlx::query("select id from engine_tenant order by id")
+    /// For each tenant the instants before which history and dead letters go.
+    async fn retentions(&self, now: Timestamp) -> Result<Vec<Bounds>, StoreError> {
+        let rows = sqlx::query("select id, controls from engine_tenant order by id")
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        rows.iter().map(|row| get(row, "id").map(TenantId)).collect()
+        let before = |days: Option<u32>| now.checked_sub_signed(TimeDelta::days(i64::from(days?)));
+        let bounds = |row: &SqliteRow| {
+            let Controls { retention, .. } = from_text(row, "controls")?;
+            let keep_days = retention.keep_days_within(self.keep_days);
+            let dead_before = before(retention.dead_letter_days);
+            Ok((TenantId(get(row, "id")?), before(keep_days), dead_before))
+        };
+        rows.iter().map(bounds).collect()
     }
 
     /// What needs few rows, each in one statement.

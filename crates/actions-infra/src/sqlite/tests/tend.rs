@@ -1,5 +1,10 @@
 //! What becomes of old rows.
 
+use actions_domain::bulk::{Bulk, BulkChange, BulkSpec, Chosen, Operation};
+use actions_domain::id::BulkId;
+use actions_domain::ports::bulks::Bulks;
+use actions_domain::tenant::{ControlChange, Retention};
+
 use super::*;
 
 async fn open(folder: &Folder) -> SqliteStore {
@@ -122,4 +127,81 @@ async fn a_file_gets_smaller_when_much_was_removed() {
     while store.tend().await.unwrap() > 0 {}
     let after = pages().await;
     assert!(after < before - 1_000, "{before} pages before, {after} after");
+}
+
+async fn keep(store: &SqliteStore, retention: Retention) {
+    let change = ControlChange::SetRetention(retention);
+    store.change_controls(TenantId::ADMIN, &change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tenant_may_keep_less_than_the_installation_and_never_more() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let (fence, node) = given_history(&store).await;
+    store.note_low(node, &[(fence, Seq(3))]).await.unwrap();
+    keep(&store, Retention { keep_days: Some(2), dead_letter_days: None }).await;
+    // The ids of these events are of 1970-01-01T00:17:28Z.
+    folder.clock.set("1970-01-03T00:17:28Z".parse().unwrap());
+    assert_eq!(store.tend().await.unwrap(), 0);
+    folder.clock.set("1970-01-03T00:17:29Z".parse().unwrap());
+    assert!(store.tend().await.unwrap() > 0);
+    assert_eq!(counts(&store).await, [1, 0, 0], "what waits keeps its event");
+    keep(&store, Retention { keep_days: Some(3_650), dead_letter_days: None }).await;
+    given_more(&store, fence, node).await;
+    folder.clock.set("1970-02-01T00:17:29Z".parse().unwrap());
+    store.tend().await.unwrap();
+    assert_eq!(counts(&store).await[1], 0);
+}
+
+/// One more event of the same time, which is done.
+async fn given_more(store: &SqliteStore, fence: Fence, node: actions_domain::id::NodeId) {
+    let ingests = vec![event(7, "x".repeat(20))];
+    let finishes = vec![end(&ingests[0], fence, 4, None)];
+    let batch = Commit { node: Some(node), fences: vec![fence], finishes, ..submit(ingests) };
+    store.commit(batch).await.unwrap();
+    store.note_low(node, &[(fence, Seq(5))]).await.unwrap();
+    assert_eq!(counts(store).await[1], 1);
+}
+
+#[tokio::test]
+async fn dead_letters_expire_before_their_executions_where_a_tenant_says_so() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    given_history(&store).await;
+    keep(&store, Retention { keep_days: None, dead_letter_days: Some(1) }).await;
+    folder.clock.set("1970-01-02T00:17:28Z".parse().unwrap());
+    store.tend().await.unwrap();
+    assert_eq!(counts(&store).await, [3, 2, 1]);
+    folder.clock.set("1970-01-02T00:17:29Z".parse().unwrap());
+    store.tend().await.unwrap();
+    assert_eq!(counts(&store).await, [3, 2, 0]);
+}
+
+#[tokio::test]
+async fn bulks_go_with_the_history_once_they_have_ended() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let at = "1970-01-01T00:20:00Z".parse().unwrap();
+    let spec = BulkSpec {
+        operation: Operation::Requeue,
+        chosen: Chosen::Ids,
+        canary: None,
+        rate: None,
+        reason: None,
+    };
+    let targets: Vec<ExecutionId> = (0..1_200).map(|_| ExecutionId(uuid::Uuid::nil())).collect();
+    let ids = [1, 2].map(|n| BulkId::mint(at, [n; 10]));
+    for id in ids {
+        let bulk =
+            Bulk::new(id, TenantId::ADMIN, spec.clone(), "me".to_owned(), (1_200, false), at);
+        store.create_bulk(&bulk, &targets).await.unwrap();
+    }
+    let cancel = BulkChange::Cancel { by: "me".to_owned() };
+    store.change_bulk(TenantId::ADMIN, ids[0], &cancel, at).await.unwrap();
+    folder.clock.set("1970-02-01T00:00:00Z".parse().unwrap());
+    store.tend().await.unwrap();
+    let left = store.list_bulks(TenantId::ADMIN, None, 10).await.unwrap();
+    assert_eq!(left.iter().map(|bulk| bulk.id).collect::<Vec<_>>(), [ids[1]]);
+    assert_eq!(count(&store, "select count(*) from engine_bulk_item").await, 1_200);
 }

@@ -1,0 +1,7 @@
+select number, target, handled_at, execution, refusal
+from engine_bulk_item
+where bulk = ?2 and number > ?3 and exists (
+    select 1 from engine_bulk where tenant = ?1 and id = ?2
+)
+order by number
+limit ?4

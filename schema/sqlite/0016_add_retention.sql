@@ -1,0 +1,2 @@
+-- Nothing to do: SQLite has no stored functions, and history is removed tenant by tenant anyway.
+-- The number keeps pace with PostgreSQL's.
