@@ -29,26 +29,35 @@ as $$
     select count(*) from kept
 $$;
 
--- Forgets the terms of executions that end in the same commit. Before the leases are locked, as
--- whoever looks for the holder of a claim does.
+-- Forgets the terms of executions that end in the same commit. They are locked already, in order.
 create function engine.drop_terms_v1(after int8, ids uuid[]) returns int8
     language plpgsql
 as $$
 begin
-    perform from engine.terms where id = any (ids) order by id for update;
     delete from engine.terms where id = any (ids);
     return after;
 end
 $$;
 
--- A node of the version before ends executions without a look at their terms.
-create function engine.sweep_terms_v1() returns void
+-- A node of the version before ends executions without a look at their terms. Answers how many
+-- went. Each one is asked for by itself: joined, all of the history might be read.
+create function engine.sweep_terms_v1() returns int8
     language sql
 as $$
-    delete from engine.terms
-    where exists (
-        select from engine.execution
-        where execution.tenant = terms.tenant and execution.id = terms.id)
+    with gone as (
+        delete from engine.terms
+        where id = any (array(
+            select terms.id
+            from engine.terms
+            where (
+                select true
+                from engine.execution
+                where execution.tenant = terms.tenant and execution.id = terms.id
+            ) is not null
+            limit 5000))
+        returning 1
+    )
+    select count(*) from gone
 $$;
 
 -- A subscription's rate is known by 63 bits of its id.

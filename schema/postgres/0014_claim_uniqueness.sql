@@ -37,15 +37,16 @@ create function engine.is_unfinished_v1(given_tenant int4, given uuid) returns b
 -- Decides who holds which claim. A work that yields to another one gets ingest 0, for which there
 -- is no verdict. `after` is there to be evaluated first.
 --
--- Locks: the claims, in the order of their keys, each with the terms of its former holder; after the
--- keys of events and jobs, before the leases. The claim's row is the lock: of two flushes with
--- one key, the second waits for the first and then sees its work.
+-- Locks, after the keys of events and jobs and before the leases: the claims, in the order of their
+-- keys; then, in the order of their ids, the terms of their holders and of what ends in this flush
+-- (`x_ids`). The claim's row is the lock: of two flushes with one key, the second waits for the
+-- first and then sees its work. The decision is that of `Claim::judge`.
 create function engine.admit_claims_v1(
     after int8, verdicts int2[], sub_keys bytea[], in_subs int4[], in_keys bytea[],
     w_ingests int4[], w_ids uuid[], w_tenants int4[], w_actions int4[], w_events uuid[],
     w_delays int8[], w_terms text[],
     c_works int4[], c_keys bytea[], c_finished bool[], c_periods int8[], c_conflicts int2[],
-    c_waits bool[], c_max_waits int8[],
+    c_waits bool[], c_max_waits int8[], x_ids uuid[],
     out ingests int4[], out delays int8[],
     out yielded uuid[], out yielded_to uuid[], out conflicts int2[],
     out superseded uuid[], out superseded_by uuid[]
@@ -62,9 +63,27 @@ declare
     is_open bool;
     first timestamptz;
     pause int8;
+    stored uuid[];
 begin
     ingests := w_ingests;
     delays := w_delays;
+    stored := array(
+        select w_ids[work]
+        from generate_subscripts(w_ids, 1) as work
+        where verdicts[w_ingests[work]] = 0);
+    -- All at once and each kind in its order, so that no two flushes wait for each other.
+    perform from engine.claim
+    where (tenant, key) in (
+        select w_tenants[work], key from unnest(c_works, c_keys) as claimed (work, key))
+    order by tenant, key
+    for update;
+    perform from engine.terms
+    where id = any (x_ids || array(
+        select claim.execution
+        from unnest(c_works, c_keys) as claimed (work, key)
+        join engine.claim on claim.tenant = w_tenants[work] and claim.key = claimed.key))
+    order by id
+    for update;
     -- So that one that is superseded in its own flush has a row.
     insert into engine.terms (id, tenant, body)
     select w_ids[work], w_tenants[work], w_terms[work]
@@ -97,7 +116,7 @@ begin
             -- It was swept away just now.
             raise exception 'a claim is gone' using errcode = 'AX003';
         end if;
-        is_open := known.execution = any (w_ids)
+        is_open := known.execution = any (stored)
             or engine.is_unfinished_v1(given.tenant, known.execution);
 
         if given.conflict <> 2 and (known.until_finished and is_open or known.until > at) then
@@ -128,7 +147,9 @@ begin
             continue;
         end if;
 
-        if is_open and (known.until_finished or known.until > at) then
+        -- One of a burst that is due has its turn, or else the burst might never run.
+        if is_open and (known.until_finished or known.until > at)
+            and (known.due > at or not given.waits) then
             update engine.terms set superseded_by = given.id where id = known.execution;
             superseded := superseded || known.execution;
             superseded_by := superseded_by || given.id;
@@ -153,17 +174,31 @@ begin
 end
 $$;
 
--- Forgets claims that nobody holds any more. Called once an hour.
-create function engine.sweep_claims_v1() returns void
-    language sql
+-- Forgets claims that nobody holds any more, and answers how many that were. What is deleted is
+-- asked again once it is locked: in one statement, a holder that came meanwhile would not be seen.
+create function engine.sweep_claims_v1() returns int8
+    language plpgsql
 as $$
-    delete from engine.claim
-    where (tenant, key) in (
+declare
+    tenants int4[];
+    keys bytea[];
+    gone int8;
+begin
+    select array_agg(tenant), array_agg(key) into tenants, keys
+    from (
         select tenant, key
         from engine.claim
         where coalesce(until, '-infinity') < clock_timestamp()
           and not engine.is_unfinished_v1(tenant, execution)
         order by tenant, key
-        limit 50000
-        for update skip locked)
+        limit 20000
+        for update skip locked
+    ) as locked;
+    delete from engine.claim
+    where (tenant, key) in (select * from unnest(tenants, keys))
+      and coalesce(until, '-infinity') < clock_timestamp()
+      and not engine.is_unfinished_v1(tenant, execution);
+    get diagnostics gone = row_count;
+    return gone;
+end
 $$;

@@ -91,8 +91,10 @@ impl Claim {
             if self.on_conflict != Conflict::Replace {
                 return ClaimVerdict::Yields { to: known.execution };
             }
-            supersedes = Some(known.execution).filter(|_| is_open);
-            if is_open && self.waits && known.due.is_some_and(|due| due > now) {
+            let is_waiting = known.due.is_some_and(|due| due > now);
+            // One of a burst that is due has its turn, or else the burst might never run.
+            supersedes = Some(known.execution).filter(|_| is_open && (is_waiting || !self.waits));
+            if is_open && self.waits && is_waiting {
                 first_at = known.first_at;
             }
         }

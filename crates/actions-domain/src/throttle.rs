@@ -195,6 +195,12 @@ impl Rate {
         self.per_minute.is_some() || self.per_hour.is_some()
     }
 
+    /// How long one start takes to come, by the slower window.
+    pub fn period(&self) -> Duration {
+        let costs = self.minute().into_iter().chain(self.hour()).map(|pace| pace.cost);
+        Duration::from_micros(u64::try_from(costs.max().unwrap_or(0)).unwrap_or(0))
+    }
+
     /// What may start at once after a pause.
     pub fn burst(&self) -> u32 {
         let paces = self.minute().into_iter().chain(self.hour());

@@ -25,7 +25,7 @@ pub(super) const ONCE: ActionId = ActionId(3);
 pub(super) const LIMITED_TENANT: TenantId = TenantId(3);
 pub(super) const TENANT_LIMIT: usize = 2;
 /// The action that may run two at a time with each of its keys.
-pub(super) const COUNTED: ActionId = ActionId(3);
+pub(super) const COUNTED: ActionId = ActionId(4);
 pub(super) const KEY_LIMIT: usize = 2;
 /// Attempts after the first.
 pub(super) const RETRIES: u32 = 2;

@@ -1,10 +1,10 @@
 //! The loop around the [`Dispatcher`]: hands it what happened and does what it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use actions_domain::dispatch::{Dispatcher, Effect, Input, Settings, Start, Token};
-use actions_domain::id::NodeId;
+use actions_domain::id::{ExecutionId, NodeId};
 use actions_domain::work::{Fence, Seq};
 use metrics::{counter, gauge};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -130,9 +130,13 @@ impl Scheduler {
             Effect::LoadDue { part, ahead, limit } => self.load(Load::Due { part, ahead, limit }),
             Effect::Finish(finish) => {
                 let fence = Fence { part: finish.item.part, epoch: finish.epoch };
-                self.write(Write::Finish { fence, finish });
+                let has_run = running.holding.remove(&finish.item.work.id);
+                self.write(Write::Finish { fence, finish, has_run });
             }
-            Effect::Retry { fence, later } => self.write(Write::Retry { fence, later }),
+            Effect::Retry { fence, later } => {
+                let has_run = running.holding.remove(&later.item.work.id);
+                self.write(Write::Retry { fence, later, has_run });
+            }
             // The session ends with its lease keeper.
             Effect::GiveBack { fence, low } => drop(self.gives.send((fence, low))),
             Effect::Exchange(asks) => self.need(Need::Shares(asks)),
@@ -143,6 +147,7 @@ impl Scheduler {
     fn start(&self, running: &mut Running, start: Start) {
         counter!("actions_attempts_total").increment(1);
         let token = start.token;
+        running.holding.insert(start.item.work.id);
         let (app, node) = (self.app.clone(), self.node);
         let (messages, writes) = (self.own.clone(), self.writes.clone());
         let results = self.results.clone();
@@ -192,6 +197,8 @@ impl Scheduler {
 #[derive(Default)]
 struct Running {
     attempts: HashMap<Token, AbortHandle>,
+    /// Executions whose results have a place until they are committed.
+    holding: HashSet<ExecutionId>,
     is_draining: bool,
 }
 

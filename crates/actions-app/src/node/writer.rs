@@ -31,10 +31,25 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Something the scheduler wants to have written.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
-    Mark { fence: Fence, items: Vec<(Token, Item)> },
-    Finish { fence: Fence, finish: Box<Finish> },
-    Retry { fence: Fence, later: Box<Later> },
-    Report { fence: Fence, report: Box<ReportOf> },
+    Mark {
+        fence: Fence,
+        items: Vec<(Token, Item)>,
+    },
+    /// `has_run`: its result has a place among those that may wait.
+    Finish {
+        fence: Fence,
+        finish: Box<Finish>,
+        has_run: bool,
+    },
+    Retry {
+        fence: Fence,
+        later: Box<Later>,
+        has_run: bool,
+    },
+    Report {
+        fence: Fence,
+        report: Box<ReportOf>,
+    },
 }
 
 /// Why a session cannot go on.
@@ -163,7 +178,7 @@ impl Writer {
             warn!(reason, execution = %report.execution, "the store refuses a report");
             return Ok(());
         }
-        let Some(Write::Finish { fence, finish }) = last else {
+        let Some(Write::Finish { fence, finish, has_run }) = last else {
             error!(reason, "the store refuses a retry or a mark");
             return Err(Lost::Unknown);
         };
@@ -180,7 +195,7 @@ impl Writer {
         for attempt in &mut bare.item.attempts {
             attempt.error = None;
         }
-        self.flush(vec![Write::Finish { fence, finish: Box::new(bare) }]).await
+        self.flush(vec![Write::Finish { fence, finish: Box::new(bare), has_run }]).await
     }
 
     fn engine_events(&self, writes: &[Write]) -> Vec<Submission> {
@@ -188,7 +203,7 @@ impl Writer {
         let mut submissions = Vec::new();
         for write in writes {
             match write {
-                Write::Finish { fence, finish }
+                Write::Finish { fence, finish, .. }
                     if engine_events::wanted(&self.app, &finish.item) =>
                 {
                     submissions.extend(engine_events::about_finish(&self.app, fence.part, finish));
@@ -218,11 +233,11 @@ impl Writer {
                     fences.insert(*fence);
                     commit.marks.extend(items.iter().map(|(_, item)| item.clone()));
                 }
-                Write::Finish { fence, finish } => {
+                Write::Finish { fence, finish, .. } => {
                     fences.insert(*fence);
                     commit.finishes.push(finish.as_ref().clone());
                 }
-                Write::Retry { fence, later } => {
+                Write::Retry { fence, later, .. } => {
                     fences.insert(*fence);
                     commit.retries.push(later.as_ref().clone());
                 }
@@ -246,13 +261,15 @@ impl Writer {
         let mut committed = Vec::with_capacity(writes.len());
         let mut ended = Vec::with_capacity(writes.len());
         let mut gone_actions = Vec::new();
+        let mut places = 0;
         for write in writes {
             match write {
                 Write::Mark { items, .. } => {
                     let tokens = items.into_iter().map(|(token, _)| token).collect();
                     self.send(Input::Marked(tokens));
                 }
-                Write::Finish { finish, .. } => {
+                Write::Finish { finish, has_run, .. } => {
+                    places += usize::from(has_run);
                     count(&finish);
                     self.trace(&finish);
                     if finish.error.as_ref().is_some_and(|fault| fault.disables) {
@@ -262,12 +279,15 @@ impl Writer {
                     committed.push(finish.item.work.id);
                     ended.push(finish.item.work.id);
                 }
-                Write::Retry { later, .. } => committed.push(later.item.work.id),
+                Write::Retry { later, has_run, .. } => {
+                    places += usize::from(has_run);
+                    committed.push(later.item.work.id);
+                }
                 // It is known as written since it was sent.
                 Write::Report { .. } => {}
             }
         }
-        self.results.add_permits(committed.len());
+        self.results.add_permits(places);
         self.send(Input::Committed(committed));
         self.announce(ended);
         tell_of_work(&self.app.hints, &self.app.live, receipt);

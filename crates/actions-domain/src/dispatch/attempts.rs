@@ -393,8 +393,9 @@ impl Dispatcher {
     /// Ends an item for a newer one. One that has started is left alone.
     pub(super) fn supersede(&mut self, id: ExecutionId, by: ExecutionId, now: Timestamp) {
         let Some(slot) = self.entries.find(id) else {
-            if !self.done.contains(id) && self.cancels.insert(id, Some(by)) {
-                self.partitions.values_mut().for_each(|partition| partition.horizon.want());
+            // Whatever brings it later brings its terms, which say it too: nobody has to look for it.
+            if !self.done.contains(id) {
+                self.cancels.insert(id, Some(by));
             }
             return;
         };

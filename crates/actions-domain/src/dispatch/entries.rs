@@ -120,14 +120,14 @@ pub(super) struct Try {
 }
 
 impl Entry {
-    /// Whether an attempt was made, or is about to be.
+    /// Whether an attempt was made, may have been made by a former owner, or is about to be.
     pub(super) fn has_started(&self) -> bool {
         match self.stage {
             Stage::ForTime { .. }
             | Stage::ForKey
             | Stage::ForAction
             | Stage::Ready
-            | Stage::ForSolitude => !self.item.attempts.is_empty(),
+            | Stage::ForSolitude => self.suspect || !self.item.attempts.is_empty(),
             Stage::Marking(_) | Stage::Running(_) | Stage::Finishing | Stage::Retrying { .. } => {
                 true
             }

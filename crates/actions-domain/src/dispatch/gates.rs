@@ -21,7 +21,8 @@ const HUNGRY_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(20);
 /// After this long without use, a share is given up.
 const UNUSED_MAX: Duration = Duration::from_secs(10);
-/// Starts that were drawn and not used for so long are forgotten.
+/// Starts that were drawn and not used for so long are forgotten, but not before the next one
+/// comes: who waits for two rates needs a start of both at one time.
 const STOCK_MAX: Duration = Duration::from_secs(2);
 
 /// Where an item stands among those that wait for one action: urgent lanes first, then order of
@@ -310,7 +311,7 @@ impl Gate {
 
     fn stock_ends_at(&self) -> Option<Timestamp> {
         let drawn_at = self.stock.drawn_at.filter(|_| self.stock.count > 0)?;
-        Some(after(drawn_at, STOCK_MAX))
+        Some(after(drawn_at, STOCK_MAX.max(self.limits.rate.period())))
     }
 
     fn has_starts(&self) -> bool {

@@ -1,4 +1,7 @@
 //! Where spans go: what happened from when to when, as part of which trace.
+//!
+//! A trace is an event's, so executions without one (jobs) have no spans. Nor have the engine's own
+//! events and what they lead to.
 
 use uuid::Uuid;
 
@@ -6,7 +9,7 @@ use crate::trace::Span;
 
 /// A receiver of spans.
 pub trait Traces: Send + Sync {
-    /// Whether a trace that begins with this event or execution is kept. Always the same answer
+    /// Whether a trace that begins with this event is kept. Always the same answer
     /// for one id, on every node.
     fn begins_with(&self, id: Uuid) -> bool;
 

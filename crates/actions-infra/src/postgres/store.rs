@@ -14,7 +14,7 @@ use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{
-    Cancel, Commit, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
+    Cancel, Commit, Ingest, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
 };
 
 use super::Postgres;
@@ -254,6 +254,7 @@ impl ReceiptRecord {
             .collect::<Result<_, StoreError>>()?;
         let mut start = 0;
         let mut submitted = Vec::with_capacity(submissions.len());
+        let mut yielded = self.yielded()?;
         for (index, submission) in submissions.iter().enumerate() {
             let ingests = start..start + submission.ingests.len();
             start = ingests.end;
@@ -265,13 +266,17 @@ impl ReceiptRecord {
                 {
                     Submitted::Mismatch
                 }
-                None => Submitted::Accepted(
-                    ingests.map(|ingest| self.ingested(ingest)).collect::<Result<_, _>>()?,
-                ),
+                None => {
+                    let mut all = Vec::with_capacity(submission.ingests.len());
+                    for (given, ingest) in submission.ingests.iter().zip(ingests) {
+                        all.push(repeated(given, self.ingested(ingest)?, &mut yielded));
+                    }
+                    Submitted::Accepted(all)
+                }
             });
         }
         let discarded = u64::try_from(self.discarded).unwrap_or(0);
-        let (yielded, superseded) = (self.yielded()?, self.superseded(submissions));
+        let superseded = self.superseded(submissions);
         Ok(Receipt { submissions: submitted, first, discarded, yielded, superseded })
     }
 
@@ -308,5 +313,21 @@ impl ReceiptRecord {
             Some(2) => Ok(Ingested::NotDead),
             verdict => Err(corrupt("verdict", &format!("{verdict:?}"))),
         }
+    }
+}
+
+/// What became of an ingest. Repetitions are recognised before it is known who yields: one that
+/// repeats what yielded in this very batch is answered like it.
+fn repeated(given: &Ingest, ingested: Ingested, yielded: &mut Vec<Yielded>) -> Ingested {
+    let Ingested::Duplicate { subject } = ingested else { return ingested };
+    let Some(first) = yielded.iter().find(|one| one.execution.0 == subject).copied() else {
+        return ingested;
+    };
+    match (first.on_conflict, given.works.first()) {
+        (Conflict::Reject, Some((_, work))) => {
+            yielded.push(Yielded { execution: work.id, ..first });
+            Ingested::Stored
+        }
+        _ => Ingested::Duplicate { subject: first.to.0 },
     }
 }

@@ -58,14 +58,24 @@ impl Bulks for SqliteStore {
         before: Option<BulkId>,
         limit: u32,
     ) -> Result<Vec<Bulk>, StoreError> {
-        let rows = sqlx::query(include_str!("bulks/list_bulks.sql"))
-            .bind(tenant.0)
-            .bind(before.map(|id| id.0))
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(store_error)?;
-        bulks(&rows)
+        let (mut found, mut before) = (Vec::new(), before.map(|id| id.0));
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        // One that cannot be read neither hides another one nor ends the list.
+        loop {
+            let rows = sqlx::query(include_str!("bulks/list_bulks.sql"))
+                .bind(tenant.0)
+                .bind(before)
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(store_error)?;
+            found.extend(bulks(&rows)?);
+            found.truncate(wanted);
+            if rows.len() < wanted || found.len() == wanted {
+                return Ok(found);
+            }
+            before = rows.last().map(|row| get(row, "id")).transpose()?;
+        }
     }
 
     async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {
@@ -138,9 +148,10 @@ impl Bulks for SqliteStore {
     }
 }
 
-/// One that cannot be read hides no other one.
+/// Those that can be read.
 fn bulks(rows: &[SqliteRow]) -> Result<Vec<Bulk>, StoreError> {
-    let bulks = rows.iter().map(|row| Ok(unreadable::bulk(get(row, "record")?)));
+    let bulks =
+        rows.iter().map(|row| Ok(unreadable::bulk(BulkId(get(row, "id")?), get(row, "record")?)));
     bulks.filter_map(Result::transpose).collect()
 }
 

