@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A worker that takes tasks from Actions, with nothing but Python's standard library."""
 
+import http.client
 import json
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +12,9 @@ import urllib.request
 URL = os.environ.get("ACTIONS_URL", "http://127.0.0.1:7070")
 TOKEN = os.environ["ACTIONS_TOKEN"]
 TENANT = os.environ["ACTIONS_TENANT"]
+
+# What a server that is away or stops looks like from here.
+AWAY = (OSError, http.client.HTTPException)
 
 
 class ClaimOver(Exception):
@@ -28,6 +33,8 @@ def call(verb, **body):
     except urllib.error.HTTPError as error:
         if error.code == 409:
             raise ClaimOver from error
+        if error.code in (401, 403):
+            sys.exit(f"The server refuses ACTIONS_TOKEN for tenant {TENANT}: {error}")
         raise
 
 
@@ -43,22 +50,32 @@ def work(token, task, checkpoint):
     return {"total": state["total"]}
 
 
+def handle(item):
+    token, task = item["token"], item["task"]
+    try:
+        output = work(token, task, item["checkpoint"] or task["checkpoint"])
+    except (KeyError, TypeError) as error:
+        call("fail", token=token, code="sums.input", message=repr(error), retryable=False)
+    else:
+        call("complete", token=token, output=output)
+
+
 def main():
     while True:
         try:
             claimed = call("claim", queues=["sums"], worker=f"python-{os.getpid()}", wait=20)
-        except (urllib.error.URLError, ClaimOver):
-            time.sleep(1)  # The server is away or stops: another try does no harm.
+        except AWAY as error:
+            print(f"No task could be claimed: {error!r}", file=sys.stderr)
+            time.sleep(1)  # Another try does no harm.
             continue
         for item in claimed["items"]:
-            token, task = item["token"], item["task"]
             try:
-                output = work(token, task, item["checkpoint"] or task["checkpoint"])
-                call("complete", token=token, output=output)
+                handle(item)
             except ClaimOver:
-                continue  # Somebody else goes on with it, from the last checkpoint.
-            except (KeyError, TypeError) as error:
-                call("fail", token=token, code="sums.input", message=repr(error), retryable=False)
+                pass  # Somebody else goes on with it, from the last checkpoint.
+            except AWAY as error:
+                # Its lease runs out, and whoever gets it then goes on from the last checkpoint.
+                print(f"A task is left to its lease: {error!r}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,21 @@
 //! the queue has lost it. When the attempt is over, nobody visits the task, and it goes by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 
 use actions_domain::execution::{ErrorClass, Fault, Outcome, Output};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, Handler, REPEATS};
 use actions_domain::ports::pull_queue::{Answer, PullQueue, QueueName, Seen, Task};
+use actions_domain::ports::store::StoreError;
 
 use crate::config::{About, checked, descriptor, parse_config, reject, to_value};
 
@@ -43,6 +45,8 @@ pub struct WorkerPull {
     descriptor: Descriptor,
     queue: Arc<dyn PullQueue>,
     clock: Arc<dyn Clock>,
+    /// As the last attempt found it, whichever that was.
+    is_away: AtomicBool,
 }
 
 impl WorkerPull {
@@ -56,7 +60,7 @@ impl WorkerPull {
             action_types: &[],
             delivery: Delivery::AtLeastOnce,
         });
-        Self { descriptor, queue, clock }
+        Self { descriptor, queue, clock, is_away: AtomicBool::new(false) }
     }
 
     /// Waits for a worker's answer, and passes on what it says meanwhile.
@@ -65,30 +69,44 @@ impl WorkerPull {
         loop {
             let visit = self.queue.visit(call.execution, call.attempt, WANTED_FOR);
             let seen = match visit.await {
-                Ok(Some(seen)) => seen,
+                Ok(Some(seen)) => {
+                    self.note(None);
+                    seen
+                }
                 Ok(None) => {
                     heard = 0;
-                    let task = task(call, queue, settings);
-                    if let Err(error) = self.queue.put(&task, WANTED_FOR).await {
-                        warn!(%error, execution = %call.execution, "a task cannot be left yet");
-                    }
+                    let put = self.queue.put(&task(call, queue, settings), WANTED_FOR).await;
+                    self.note(put.as_ref().err());
                     Seen::default()
                 }
-                // The task is wanted for longer than a short outage.
+                // The task is wanted for longer than a short outage, which is no worker's silence.
                 Err(error) => {
-                    warn!(%error, execution = %call.execution, "a task cannot be visited yet");
+                    self.note(Some(&error));
+                    call.reporter.beat();
                     Seen { words: heard, ..Seen::default() }
                 }
             };
             if seen.words != heard {
                 (heard, pause) = (seen.words, PAUSE_MIN);
                 pass_on(call, &seen);
+            } else if heard == 0 {
+                // No worker has it yet: waiting is no silence either.
+                call.reporter.beat();
             }
             if let Some(answer) = seen.answer {
                 return outcome(answer);
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// One line per change of state, not one per task and visit.
+    fn note(&self, error: Option<&StoreError>) {
+        match (error, self.is_away.swap(error.is_some(), Ordering::Relaxed)) {
+            (Some(error), false) => warn!(%error, "the queue of tasks for workers is away"),
+            (None, true) => info!("the queue of tasks for workers is back"),
+            (Some(_), true) | (None, false) => {}
         }
     }
 }

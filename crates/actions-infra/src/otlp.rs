@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-/// Spans that wait to be sent.
+/// Spans that wait to be sent, or are being sent: some ten megabytes.
 const QUEUE_MAX: usize = 16_384;
 /// Spans of one request.
 const BATCH_MAX: usize = 512;
@@ -54,6 +54,8 @@ pub struct OtlpOptions {
 /// A collector.
 pub struct OtlpTraces {
     queue: mpsc::Sender<Vec<Span>>,
+    /// Spans in the queue and on their way.
+    waiting: Arc<AtomicUsize>,
     /// Ids below it begin a trace.
     bound: u64,
     lost: Arc<AtomicU64>,
@@ -82,14 +84,21 @@ impl OtlpTraces {
             KeyValue::new("service.instance.id", options.node),
         ]);
         exporter.set_resource(&resource.build());
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        // Spans are what is counted, so there are never more places needed than that.
+        let (queue, arriving) = mpsc::channel(QUEUE_MAX);
         let (end, ended) = oneshot::channel();
-        let lost = Arc::new(AtomicU64::new(0));
-        let (clock, lost_here) = (options.clock, lost.clone());
-        let sender = Sender { exporter, waiting, clock, lost: lost_here, is_away: false };
+        let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        let sender = Sender {
+            exporter,
+            arriving,
+            waiting: waiting.clone(),
+            clock: options.clock,
+            lost: lost.clone(),
+            is_away: false,
+        };
         let running = tokio::spawn(sender.run(ended));
         let ending = Mutex::new(Some((end, running)));
-        Ok(Self { queue, bound: bound(options.ratio), lost, ending })
+        Ok(Self { queue, waiting, bound: bound(options.ratio), lost, ending })
     }
 
     /// Sends what waits, for two seconds at most.
@@ -110,9 +119,14 @@ impl Traces for OtlpTraces {
     }
 
     fn record(&self, spans: Vec<Span>) {
-        let count = spans.len() as u64;
-        if self.queue.try_send(spans).is_err() {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+        let count = spans.len();
+        if count == 0 {
+            return;
+        }
+        let before = self.waiting.fetch_add(count, Ordering::Relaxed);
+        if before + count > QUEUE_MAX || self.queue.try_send(spans).is_err() {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            self.lost.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }
@@ -124,7 +138,8 @@ fn bound(ratio: f64) -> u64 {
 
 struct Sender {
     exporter: opentelemetry_otlp::SpanExporter,
-    waiting: mpsc::Receiver<Vec<Span>>,
+    arriving: mpsc::Receiver<Vec<Span>>,
+    waiting: Arc<AtomicUsize>,
     clock: Arc<dyn Clock>,
     lost: Arc<AtomicU64>,
     is_away: bool,
@@ -135,7 +150,7 @@ impl Sender {
         let mut gathered = Vec::new();
         loop {
             let is_over = tokio::select! {
-                more = self.waiting.recv() => match more {
+                more = self.arriving.recv() => match more {
                     Some(spans) => {
                         gathered.extend(spans);
                         self.gather(&mut gathered, &mut ended).await
@@ -145,7 +160,7 @@ impl Sender {
                 _ = &mut ended => true,
             };
             if is_over {
-                gathered.extend(std::iter::from_fn(|| self.waiting.try_recv().ok()).flatten());
+                gathered.extend(std::iter::from_fn(|| self.arriving.try_recv().ok()).flatten());
             }
             while !gathered.is_empty() {
                 let rest = gathered.split_off(gathered.len().min(BATCH_MAX));
@@ -167,7 +182,7 @@ impl Sender {
         let mut pause = clock.sleep(GATHER);
         while gathered.len() < BATCH_MAX {
             tokio::select! {
-                more = self.waiting.recv() => match more {
+                more = self.arriving.recv() => match more {
                     Some(spans) => gathered.extend(spans),
                     None => return true,
                 },
@@ -179,8 +194,9 @@ impl Sender {
     }
 
     async fn send(&mut self, spans: Vec<Span>) {
-        let count = spans.len() as u64;
+        let count = spans.len();
         let sent = self.exporter.export(spans.into_iter().map(data).collect()).await;
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
         match (&sent, self.is_away) {
             (Ok(()), true) => info!("traces are sent again"),
             (Err(error), false) => warn!(%error, "traces are lost: their collector is away"),
@@ -188,9 +204,9 @@ impl Sender {
         }
         self.is_away = sent.is_err();
         if self.is_away {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+            self.lost.fetch_add(count as u64, Ordering::Relaxed);
         } else if let lost @ 1.. = self.lost.swap(0, Ordering::Relaxed) {
-            warn!(spans = lost, "traces were lost: they came faster than they could be sent");
+            warn!(spans = lost, "traces were lost: their collector was slow or away");
         }
     }
 }

@@ -116,6 +116,10 @@ const DROP_BULKS: &str =
     "select engine.drop_old_bulks_v1(clock_timestamp() - make_interval(days => $2), $1)";
 const EXPIRE_HISTORY: &str = "select engine.expire_history_v1($1, $2)";
 const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
+/// Tasks for workers whose attempt is long gone: they hold what a tenant sent. New tasks clear them
+/// away as well, where there are any.
+const DROP_TASKS: &str = "delete from engine.pull
+    where put_at < now() - interval '1 hour' and wanted_until < now() - interval '1 hour'";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -301,14 +305,14 @@ impl Postgres {
         // A step that fails must not keep the others from being done.
         let swept = sqlx::query("select engine.sweep_v1()").execute(&self.pool).await;
         let permits = sqlx::query("select engine.sweep_permits_v1()").execute(&self.pool).await;
-        let terms = sqlx::query("select engine.sweep_terms_v1()").execute(&self.pool).await;
-        let claims = sqlx::query("select engine.sweep_claims_v1()").execute(&self.pool).await;
+        let terms = self.sweep("select engine.sweep_terms_v1()").await;
+        let claims = self.sweep("select engine.sweep_claims_v1()").await;
         let mut outcomes = vec![
             self.ensure_partitions().await.map_err(error::read_error),
             swept.map(drop).map_err(error::read_error),
             permits.map(drop).map_err(error::read_error),
-            terms.map(drop).map_err(error::read_error),
-            claims.map(drop).map_err(error::read_error),
+            terms,
+            claims,
         ];
         for part in 0..self.part_count().await? {
             outcomes.push(self.carry_old_work(part).await);
@@ -320,6 +324,8 @@ impl Postgres {
         if let Some(days) = self.options.keep_days {
             outcomes.push(self.drop_old_history(days).await);
         }
+        let tasks = sqlx::query(DROP_TASKS).execute(&self.pool).await;
+        outcomes.push(tasks.map(drop).map_err(error::read_error));
         outcomes.push(self.expire_by_tenant().await);
         outcomes.into_iter().collect()
     }
@@ -345,6 +351,16 @@ impl Postgres {
             }
         }
         Ok(())
+    }
+
+    /// Runs a step until it finds nothing more to remove.
+    async fn sweep(&self, step: &'static str) -> Result<(), StoreError> {
+        loop {
+            let gone = sqlx::query_scalar::<_, i64>(step).fetch_one(&self.pool).await;
+            if gone.map_err(error::read_error)? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Runs a step for a tenant, or for all, until it finds nothing more to remove.

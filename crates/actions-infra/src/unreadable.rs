@@ -3,8 +3,12 @@
 //! One of them must not hide all the others, and executions of it must not get lost: an action
 //! stays as one that cannot run, with the reason; a subscription or schedule is left out.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use actions_domain::action::{ActionName, ActionSpec, Health};
 use actions_domain::bulk::Bulk;
+use actions_domain::id::BulkId;
 use actions_domain::schedule::ScheduleSpec;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::{Value, json};
@@ -40,10 +44,16 @@ pub(crate) fn schedule(name: &str, spec: &str) -> Option<ScheduleSpec> {
         .ok()
 }
 
-/// A bulk's record. `None`: it cannot be read.
-pub(crate) fn bulk(record: &str) -> Option<Bulk> {
+/// A bulk's record. `None`: it cannot be read, which is logged once: it is looked at every second.
+pub(crate) fn bulk(id: BulkId, record: &str) -> Option<Bulk> {
+    static TOLD: Mutex<BTreeSet<BulkId>> = Mutex::new(BTreeSet::new());
+    let is_news = || TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
     serde_json::from_str(record)
-        .inspect_err(|error| warn!(%error, "a bulk cannot be read and does not go on"))
+        .inspect_err(|error| {
+            if is_news() {
+                warn!(bulk = %id, %error, "a bulk cannot be read and does not go on");
+            }
+        })
         .ok()
 }
 

@@ -132,6 +132,22 @@ async fn a_worker_is_told_that_its_attempt_is_over() {
 }
 
 #[tokio::test]
+async fn waiting_for_a_worker_is_no_silence() {
+    let (app, id) =
+        waiting(json!({ "heartbeat_timeout_seconds": 5, "timeout_seconds": 600 })).await;
+    app.advance(60 * SECOND).await;
+    let claimed = claim(&app).await;
+    assert_eq!(
+        (&claimed["task"]["execution_id"], &claimed["task"]["attempt"]),
+        (&json!(id), &json!(1))
+    );
+    // A worker that has the task is heard by its own words alone.
+    app.advance(10 * SECOND).await;
+    let attempts = execution(&app, &id).await["attempts"].clone();
+    assert_eq!(attempts[0]["error"]["code"], "execution.heartbeat_timeout", "{attempts}");
+}
+
+#[tokio::test]
 async fn what_the_queue_has_lost_is_put_in_again() {
     let (app, id) = waiting(json!({})).await;
     let token = claim(&app).await["token"].clone();

@@ -52,6 +52,7 @@ macro_rules! contract {
 
 contract! {
     tasks_are_claimed_in_order_and_once,
+    tasks_of_several_queues_are_claimed_oldest_first,
     workers_that_ask_at_once_get_different_tasks,
     a_worker_gets_tasks_of_its_own_tenant_and_queues,
     a_silent_worker_loses_its_task_and_its_word,
@@ -108,6 +109,21 @@ async fn tasks_are_claimed_in_order_and_once(queue: &dyn PullQueue) {
     assert_eq!(ids(&rest), [tasks[2].execution]);
     assert_eq!((first[0].queue.as_str(), &first[0].body), ("images", &tasks[0].body));
     assert!(claim(queue, 10).await.is_empty());
+}
+
+async fn tasks_of_several_queues_are_claimed_oldest_first(queue: &dyn PullQueue) {
+    let mut tasks = Vec::new();
+    for (number, name) in (0..).zip(["mails", "images", "images", "mails", "images"]) {
+        tasks.push(task(number, name));
+        queue.put(&tasks[tasks.len() - 1], LONG).await.unwrap();
+    }
+    // The queue that is named first is not served first, and one that is named twice not twice.
+    let queues = ["images", "mails", "images"].map(str::to_owned).to_vec();
+    let wish = |max| Wish { queues: queues.clone(), ..wish(max, LONG) };
+    let first = queue.claim(&wish(3)).await.unwrap();
+    let rest = queue.claim(&wish(3)).await.unwrap();
+    let expected: Vec<ExecutionId> = tasks.iter().map(|task| task.execution).collect();
+    assert_eq!([ids(&first), ids(&rest)], [expected[..3].to_vec(), expected[3..].to_vec()]);
 }
 
 async fn workers_that_ask_at_once_get_different_tasks(queue: &dyn PullQueue) {
@@ -252,4 +268,50 @@ async fn the_task_of_the_next_attempt_replaces_the_one_before(queue: &dyn PullQu
     assert!(claim(queue, 1).await.is_empty(), "it waits elsewhere");
     let mails = Wish { queues: vec!["mails".to_owned()], ..wish(1, LONG) };
     assert_eq!(queue.claim(&mails).await.unwrap().len(), 1);
+}
+
+/// A server that is short of memory drops whole keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_puts_a_task_back_into_a_queue_that_redis_has_dropped() {
+    let (url, prefix) = (server::url(), server::name("pull"));
+    let queue = RedisPullQueue::named(&Redis::new(&url).unwrap(), &prefix);
+    let (worked_on, waiting) = (put(&queue, 1).await, put(&queue, 2).await);
+    assert_eq!(ids(&claim(&queue, 1).await), [worked_on.execution]);
+    let name = format!("{{{prefix}}}:pull:queue:{ADMIN}:images");
+    let dropped: i64 = server::ask(&url, ::redis::cmd("DEL").arg(name)).await;
+    assert_eq!(dropped, 1);
+
+    seen(&queue, &worked_on).await.expect("it is there");
+    seen(&queue, &waiting).await.expect("it is there");
+
+    // Whoever works on the other one goes on.
+    assert_eq!(ids(&claim(&queue, 9).await), [waiting.execution]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_behind_thousands_that_are_over_are_found_in_redis() {
+    let (url, prefix) = (server::url(), server::name("pull"));
+    let queue = RedisPullQueue::named(&Redis::new(&url).unwrap(), &prefix);
+    let name = format!("{{{prefix}}}:pull:queue:{ADMIN}:images");
+    let left = put(&queue, 1).await;
+    // Older than it, and nobody wants them any more.
+    let now: (i64, i64) = server::ask(&url, &::redis::cmd("TIME")).await;
+    let mut add = ::redis::cmd("ZADD");
+    add.arg(&name);
+    for number in 0..2_500 {
+        add.arg((now.0 - 60) * 1_000_000 + number).arg(given::execution_id(0).to_string());
+    }
+    let added: i64 = server::ask(&url, &add).await;
+    assert_eq!(added, 2_500);
+    let mut claims = 0;
+    let claimed = loop {
+        claims += 1;
+        let claimed = claim(&queue, 1).await;
+        if !claimed.is_empty() {
+            break claimed;
+        }
+        assert!(claims < 10, "no claim gets through");
+    };
+    assert_eq!(ids(&claimed), [left.execution]);
+    assert!(claims > 1, "one claim removes only so many");
 }

@@ -71,6 +71,30 @@ async fn nobody_waits_for_a_collector_that_is_away() {
     tokio::time::timeout(Duration::from_secs(20), recorded).await.unwrap();
 }
 
+#[test]
+fn what_waits_is_bounded_in_spans() {
+    let sink = Sink::default();
+    let (_collector, url) = sink.start();
+    // One thread: nothing is sent before everything is recorded.
+    let own = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    own.block_on(async {
+        let traces = traces(&url, 1.0);
+        for _ in 0..20 {
+            traces.record(vec![span(1); 1_000]);
+        }
+        // The first 16 of them have room.
+        let arriving = sink.clone();
+        let wait = move || arriving.spans_of(&hex(&[7; 16]), 16_000).len();
+        assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 16_000);
+        // What has been sent has made room.
+        traces.record(vec![span(2); 1_000]);
+        let arriving = sink.clone();
+        let wait = move || arriving.spans_of(&hex(&[7; 16]), 17_000).len();
+        assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 17_000);
+        traces.close().await;
+    });
+}
+
 #[tokio::test]
 async fn every_node_keeps_the_same_share_of_the_traces() {
     let (one, other) = (traces("http://127.0.0.1:9", 0.25), traces("http://127.0.0.1:9", 0.25));

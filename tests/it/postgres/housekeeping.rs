@@ -270,6 +270,21 @@ async fn the_hourly_work_is_claimed_once() {
     assert_eq!((database.count(claim).await, database.count(claim).await), (1, 0));
 }
 
+#[tokio::test]
+async fn tasks_that_no_attempt_wants_any_more_do_not_stay() {
+    let database = open().await;
+    run(
+        &database,
+        "insert into engine.pull (execution, tenant, attempt, queue, body, put_at, wanted_until)
+         select gen_random_uuid(), 1, 1, 'images', '{}', now() - interval '2 hours',
+             now() + wanted
+         from unnest(array['-61 minutes', '-59 minutes', '10 seconds']::interval[]) as wanted",
+    )
+    .await;
+    database.store.tend().await.unwrap();
+    assert_eq!(database.count("select count(*) from engine.pull").await, 2);
+}
+
 /// Moves what is finished into a day of long ago.
 async fn age_history(database: &Database) {
     run(database, "create table engine.execution_20200101 (like engine.execution including all)")

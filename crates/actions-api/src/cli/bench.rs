@@ -91,7 +91,7 @@ enum Name {
     Match,
     /// Batches of events, matched, executed by a handler that does nothing, and recorded
     Noop,
-    /// The same with an affinity key for each action, and a rate for each of four tenants
+    /// The same with an affinity key for each execution, and a rate for each of four tenants
     Keyed,
     /// Executions that have gathered while their tenant was paused, from its resumption
     Drain,

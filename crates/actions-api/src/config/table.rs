@@ -74,7 +74,7 @@ pub(crate) const ENGINE: &[Setting] = &[
         Some(("redis-url", "URL")),
         "ACTIONS_REDIS_URL",
         None,
-        "a Redis server that makes things quicker and takes events in; nothing is kept there alone",
+        "a Redis server that makes things quicker and takes events in; events wait there until they are stored",
     )
     .secret(),
     Setting::engine(

@@ -165,7 +165,13 @@ pub async fn submit_events(
             Submitted::Stale { defs } => app.catalogue.refresh(request.tenant, defs).await?,
             Submitted::Mismatch => return Err(SubmitEventsError::IdempotencyMismatch),
             Submitted::Accepted(ingested) => {
-                trace(app, &definitions, &events, &drafts.executions, matched, &ingested);
+                let (began, ended) = matched;
+                let stored = events.iter().zip(&drafts.executions).zip(&ingested);
+                let stored = stored.filter(|(_, ingested)| matches!(ingested, Ingested::Stored));
+                let stored = stored.map(|(((_, event), executions), _)| {
+                    (&**event, MatchedAt { began, ended, actions: executions.len() })
+                });
+                trace(app, definitions.tenant.slug.as_str(), stored);
                 // An earlier round may have been written all the same, with other executions.
                 let own = (round == 0).then_some(drafts.executions);
                 return answers(app, request.tenant, &events, own, &ingested, &yielded).await;
@@ -243,11 +249,7 @@ fn event_of(
 ) -> Event {
     let id = EventId::mint(now, app.ports.dice.bytes());
     let mut attributes = new.attributes;
-    if attributes.traceparent.is_none()
-        && app.ports.traces.as_ref().is_some_and(|traces| traces.begins_with(id.0))
-    {
-        attributes.traceparent = Some(TraceParent::begin(id.0));
-    }
+    begin_trace(app, id, &mut attributes);
     Event {
         id,
         tenant,
@@ -260,25 +262,25 @@ fn event_of(
     }
 }
 
+/// Begins a trace with an event, unless it is part of one or its trace is not kept.
+pub(crate) fn begin_trace(app: &App, id: EventId, attributes: &mut Attributes) {
+    if attributes.traceparent.is_none()
+        && app.ports.traces.as_ref().is_some_and(|traces| traces.begins_with(id.0))
+    {
+        attributes.traceparent = Some(TraceParent::begin(id.0));
+    }
+}
+
 /// Tells who keeps traces what was stored just now.
-fn trace(
+pub(crate) fn trace<'a>(
     app: &App,
-    definitions: &TenantDefinitions,
-    events: &[(Option<Duration>, Arc<Event>)],
-    executions: &[Vec<Drafted>],
-    (began, ended): (Timestamp, Timestamp),
-    ingested: &[Ingested],
+    tenant: &str,
+    stored: impl Iterator<Item = (&'a Event, MatchedAt)>,
 ) {
     let Some(traces) = &app.ports.traces else { return };
     let stored_at = app.ports.clock.now();
-    let tenant = definitions.tenant.slug.as_str();
-    let stored = events.iter().zip(executions).zip(ingested);
-    let stored = stored.filter(|(_, ingested)| matches!(ingested, Ingested::Stored));
-    let spans = stored.flat_map(|(((_, event), executions), _)| {
-        let matched = MatchedAt { began, ended, actions: executions.len() };
-        of_event(event, tenant, matched, stored_at)
-    });
-    let spans: Vec<Span> = spans.collect();
+    let spans: Vec<Span> =
+        stored.flat_map(|(event, matched)| of_event(event, tenant, matched, stored_at)).collect();
     if !spans.is_empty() {
         traces.record(spans);
     }

@@ -35,8 +35,16 @@ const READS: usize = 4;
 
 pub(crate) struct BulkRunner {
     app: App,
-    /// When those that have a rate go on.
-    next_at: HashMap<BulkId, Timestamp>,
+    /// Of those that run.
+    paces: HashMap<BulkId, Pace>,
+}
+
+/// How a bulk gets on.
+#[derive(Default)]
+struct Pace {
+    /// When it goes on, where it has a rate or could not go on.
+    next_at: Option<Timestamp>,
+    is_stuck: bool,
 }
 
 /// Why an item has to be done again.
@@ -58,11 +66,11 @@ enum Found {
 
 impl BulkRunner {
     pub(crate) fn new(app: App) -> Self {
-        Self { app, next_at: HashMap::new() }
+        Self { app, paces: HashMap::new() }
     }
 
     pub(crate) async fn run(mut self) -> Lost {
-        let mut health = Health::new("bulks cannot go on", LOOK_EVERY, LOOK_EVERY);
+        let mut health = Health::new("bulks cannot be read", LOOK_EVERY, LOOK_EVERY);
         loop {
             let turn = self.turn().await;
             let pause = health.note(&turn).or_else(|| turn.ok()).unwrap_or(LOOK_EVERY);
@@ -74,39 +82,46 @@ impl BulkRunner {
     }
 
     /// Does a piece of each bulk that may go on, and answers when to look again.
-    async fn turn(&mut self) -> Result<Duration, Failed> {
+    async fn turn(&mut self) -> Result<Duration, StoreError> {
         if !self.app.live.parts().contains(&Part(0)) {
-            self.next_at.clear();
+            self.paces.clear();
             return Ok(LOOK_EVERY);
         }
         let mut open = self.app.ports.bulks.open_bulks(None).await?;
         open.retain(|bulk| bulk.state == BulkState::Running);
-        self.next_at.retain(|id, _| open.iter().any(|bulk| bulk.id == *id));
-        let mut outcome = Ok(LOOK_EVERY);
+        self.paces.retain(|id, _| open.iter().any(|bulk| bulk.id == *id));
+        let mut pause = LOOK_EVERY;
         for bulk in open {
-            // One that cannot go on holds up no other.
-            outcome = match (self.go_on(&bulk).await, outcome) {
-                (Ok(pause), Ok(other)) => Ok(pause.min(other)),
-                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
-            };
+            pause = pause.min(self.go_on(&bulk).await);
         }
-        outcome
+        Ok(pause)
     }
 
-    /// Does the next piece of a bulk unless its rate says later, and answers when it goes on.
-    async fn go_on(&mut self, bulk: &Bulk) -> Result<Duration, Failed> {
+    /// Does the next piece of a bulk unless it is due later, and answers when it goes on. One that
+    /// cannot go on waits by itself, and holds up no other.
+    async fn go_on(&mut self, bulk: &Bulk) -> Duration {
         let now = self.app.ports.clock.now();
-        let wait = self.next_at.get(&bulk.id).map(|at| (*at - now).to_std().unwrap_or_default());
+        let pace = self.paces.entry(bulk.id).or_default();
+        let wait = pace.next_at.map(|at| (at - now).to_std().unwrap_or_default());
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-            return Ok(wait);
+            return wait;
         }
-        let count = do_piece(&self.app, bulk).await?;
-        let Some(rate) = bulk.spec.rate else {
-            return Ok(if count == 0 { LOOK_EVERY } else { Duration::ZERO });
+        let outcome = do_piece(&self.app, bulk).await;
+        // One line per change of state, not one per try.
+        match (&outcome, pace.is_stuck) {
+            (Err(error), false) => warn!(bulk = %bulk.id, %error, "a bulk cannot go on"),
+            (Ok(_), true) => info!(bulk = %bulk.id, "a bulk goes on"),
+            (Ok(_), false) | (Err(_), true) => {}
+        }
+        pace.is_stuck = outcome.is_err();
+        let (pause, is_fixed) = match (outcome, bulk.spec.rate) {
+            (Err(_), _) => (LOOK_EVERY, true),
+            (Ok(0), _) => (LOOK_EVERY, false),
+            (Ok(_), None) => (Duration::ZERO, false),
+            (Ok(count), Some(rate)) => (Duration::from_secs(count.into()) / rate.max(1), true),
         };
-        let pause = Duration::from_secs(count.into()) / rate.max(1);
-        self.next_at.insert(bulk.id, now + TimeDelta::from_std(pause).unwrap_or_default());
-        Ok(pause)
+        pace.next_at = is_fixed.then(|| now + TimeDelta::from_std(pause).unwrap_or_default());
+        pause
     }
 }
 
@@ -230,7 +245,7 @@ async fn carry_out(
     let discarded = if discards.is_empty() { Ok(0) } else { app.ingress.discard(discards).await };
     let discarded = &discarded;
     join_all(found.into_iter().map(|found| async move {
-        let answer = match found? {
+        let answer = match or_unusable(found)? {
             Found::Outcome(outcome) => return Ok(outcome),
             Found::Cancel(cancel) => app.ingress.cancel(cancel).await.map(|()| Ok(None)),
             Found::Requeue(ingest) => submit(app, tenant, *ingest).await,
@@ -262,6 +277,22 @@ async fn submit(
     })
 }
 
+/// What cannot be read, or is refused for its data, is so every time: it is this item's outcome,
+/// and stops no other.
+fn or_unusable(found: Result<Found, StoreError>) -> Result<Found, StoreError> {
+    match found {
+        Err(error @ (StoreError::Corrupt { .. } | StoreError::Refused { .. })) => {
+            Ok(refused(&error.to_string()))
+        }
+        Ok(_)
+        | Err(
+            StoreError::Fenced { .. }
+            | StoreError::Conflict { .. }
+            | StoreError::Unavailable { .. },
+        ) => found,
+    }
+}
+
 /// What was refused for good is an outcome; everything else is tried again.
 fn or_refused(
     answer: Result<Result<Option<ExecutionId>, String>, IngressError>,
@@ -287,5 +318,22 @@ fn shortened(outcome: ItemOutcome) -> ItemOutcome {
             ItemOutcome::Refused(reason)
         }
         done @ ItemOutcome::Done(_) => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actions_domain::bulk::ItemOutcome;
+    use actions_domain::ports::store::StoreError;
+
+    use super::{Found, or_unusable};
+
+    #[test]
+    fn an_item_that_cannot_be_read_is_refused_with_the_reason() {
+        let found = or_unusable(Err(StoreError::Corrupt { what: "a status".to_owned() }));
+        let Ok(Found::Outcome(ItemOutcome::Refused(reason))) = found else { panic!("no outcome") };
+        assert!(reason.contains("a status"), "{reason}");
+        // An outage says nothing about the item.
+        assert!(or_unusable(Err(StoreError::unavailable("away"))).is_err());
     }
 }

@@ -9,7 +9,8 @@ use actions_domain::event::{Attributes, Event, EventType};
 use actions_domain::id::EventId;
 use actions_domain::json::Json;
 use actions_domain::ports::store::{IntakeRow, StoreError};
-use actions_domain::work::{Fence, Ingest, IntakeRefusal, Part, Submission, Submitted};
+use actions_domain::trace::MatchedAt;
+use actions_domain::work::{Fence, Ingest, Ingested, IntakeRefusal, Part, Submission, Submitted};
 use metrics::counter;
 use serde::Deserialize;
 use tracing::warn;
@@ -18,7 +19,7 @@ use super::NodeConfig;
 use super::writer::Lost;
 use crate::app::App;
 use crate::commands::submit_event::{
-    NewEvent, SubmitEventsError, check, check_fan_out, dedupe_of, works_of,
+    NewEvent, SubmitEventsError, begin_trace, check, check_fan_out, dedupe_of, trace, works_of,
 };
 use crate::ingress::IngressError;
 
@@ -84,23 +85,34 @@ async fn move_rows(app: &App, fence: Fence, rows: &[IntakeRow]) -> Result<usize,
     if rows.is_empty() {
         return Ok(0);
     }
-    let (mut submissions, mut refusals) = (Vec::new(), Vec::new());
+    let (mut submissions, mut matches, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         match submission(app, row) {
-            Ok(submission) => submissions.push(submission),
+            Ok((submission, matched)) => {
+                submissions.push(submission);
+                matches.push(matched);
+            }
             Err(reason) => refusals.push(IntakeRefusal { row: row.id, reason }),
         }
     }
-    let tenants: Vec<_> = submissions.iter().map(|submission| submission.tenant).collect();
     let refused = refusals.len();
     match app.ingress.move_intake(fence, submissions, refusals.clone()).await {
         Ok(submitted) => {
             tell(&refusals);
             let mut moved = refused;
-            for (tenant, outcome) in tenants.into_iter().zip(submitted) {
+            for (matched, outcome) in matches.into_iter().zip(submitted) {
                 match outcome {
-                    Submitted::Stale { defs } => app.catalogue.refresh(tenant, defs).await?,
-                    Submitted::Accepted(_) | Submitted::Mismatch => moved += 1,
+                    Submitted::Stale { defs } => {
+                        app.catalogue.refresh(matched.event.tenant, defs).await?;
+                    }
+                    Submitted::Accepted(ingested) => {
+                        moved += 1;
+                        if matches!(ingested.as_slice(), [Ingested::Stored]) {
+                            let stored = std::iter::once((&*matched.event, matched.at));
+                            trace(app, &matched.tenant, stored);
+                        }
+                    }
+                    Submitted::Mismatch => moved += 1,
                 }
             }
             Ok(moved)
@@ -144,8 +156,16 @@ fn tell(refusals: &[IntakeRefusal]) {
     }
 }
 
+/// What a trace tells of a row, once that is stored.
+struct MatchedRow {
+    event: Arc<Event>,
+    /// The tenant's slug.
+    tenant: String,
+    at: MatchedAt,
+}
+
 /// A row as a submission, or why it can never be one.
-fn submission(app: &App, row: &IntakeRow) -> Result<Submission, String> {
+fn submission(app: &App, row: &IntakeRow) -> Result<(Submission, MatchedRow), String> {
     let body: Body = row.body.to().map_err(|error| format!("it is unreadable: {error}"))?;
     let known = app.catalogue.find(row.tenant);
     let definitions = known.ok_or_else(|| format!("there is no tenant {}", row.tenant))?;
@@ -160,6 +180,8 @@ fn submission(app: &App, row: &IntakeRow) -> Result<Submission, String> {
     };
     let refused = |error: SubmitEventsError| error.to_string();
     check(0, &new).map_err(refused)?;
+    let mut attributes = new.attributes;
+    begin_trace(app, body.id, &mut attributes);
     let event = Event {
         id: body.id,
         tenant: row.tenant,
@@ -168,13 +190,17 @@ fn submission(app: &App, row: &IntakeRow) -> Result<Submission, String> {
         external_id: new.external_id,
         accepted_at: app.ports.clock.now(),
         data: new.data,
-        attributes: new.attributes,
+        attributes,
     };
     let matched = definitions.matches(&event);
     check_fan_out(0, &matched).map_err(refused)?;
     let works = works_of(app, &event, &matched, None);
-    let dedupe = dedupe_of(&event);
-    let ingest = Ingest { event: Some(Arc::new(event)), dedupe, works, requeue_of: None };
+    let (dedupe, event) = (dedupe_of(&event), Arc::new(event));
+    let at =
+        MatchedAt { began: event.accepted_at, ended: app.ports.clock.now(), actions: works.len() };
+    let tenant = definitions.tenant.slug.as_str().to_owned();
+    let matched_row = MatchedRow { event: event.clone(), tenant, at };
+    let ingest = Ingest { event: Some(event), dedupe, works, requeue_of: None };
     let submission = Submission::new(row.tenant, Some(matched.defs), vec![ingest]);
-    Ok(Submission { intake: Some(row.id), ..submission })
+    Ok((Submission { intake: Some(row.id), ..submission }, matched_row))
 }

@@ -47,23 +47,33 @@ impl Bulks for Postgres {
         before: Option<BulkId>,
         limit: u32,
     ) -> Result<Vec<Bulk>, StoreError> {
-        let found: Vec<String> = sqlx::query_scalar(include_str!("bulks/list_bulks.sql"))
-            .bind(tenant.0)
-            .bind(before.map(|id| id.0))
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_error)?;
-        Ok(found.iter().filter_map(|text| unreadable::bulk(text)).collect())
+        let (mut bulks, mut before) = (Vec::new(), before.map(|id| id.0));
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        // One that cannot be read neither hides another one nor ends the list.
+        loop {
+            let found: Vec<(Uuid, String)> = sqlx::query_as(include_str!("bulks/list_bulks.sql"))
+                .bind(tenant.0)
+                .bind(before)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(read_error)?;
+            bulks.extend(readable(&found));
+            bulks.truncate(wanted);
+            if found.len() < wanted || bulks.len() == wanted {
+                return Ok(bulks);
+            }
+            before = found.last().map(|(id, _)| *id);
+        }
     }
 
     async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {
-        let found: Vec<String> = sqlx::query_scalar(include_str!("bulks/open_bulks.sql"))
+        let found: Vec<(Uuid, String)> = sqlx::query_as(include_str!("bulks/open_bulks.sql"))
             .bind(tenant.map(|tenant| tenant.0))
             .fetch_all(&self.pool)
             .await
             .map_err(read_error)?;
-        Ok(found.iter().filter_map(|text| unreadable::bulk(text)).collect())
+        Ok(readable(&found).collect())
     }
 
     async fn bulk_items(
@@ -130,6 +140,10 @@ impl Bulks for Postgres {
         tx.commit().await.map_err(write_error)?;
         Ok(step)
     }
+}
+
+fn readable(found: &[(Uuid, String)]) -> impl Iterator<Item = Bulk> {
+    found.iter().filter_map(|(id, text)| unreadable::bulk(BulkId(*id), text))
 }
 
 /// Changes a bulk under its lock.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::limits::TIMEOUT_MAX;
 use actions_domain::ports::pull_queue::{
     Answer, ClaimToken, Claimed, PullQueue, Seen, Task, Wish, Word,
 };
@@ -66,6 +67,8 @@ impl PullQueue for RedisPullQueue {
         call.key(format!("{}{}", self.queues(task.tenant), task.queue));
         call.arg(task.execution.to_string()).arg(task.attempt).arg(task.tenant.0);
         call.arg(&task.queue).arg(task.body.as_str()).arg(millis(wanted_for));
+        // No attempt lasts that long.
+        call.arg(micros(TIMEOUT_MAX * 2));
         let _: i64 = self.run(&call).await?;
         Ok(())
     }
@@ -78,7 +81,8 @@ impl PullQueue for RedisPullQueue {
     ) -> Result<Option<Seen>, StoreError> {
         let mut call = self.visit.prepare_invoke();
         call.key(format!("{}{execution}", self.tasks()));
-        call.arg(attempt).arg(millis(wanted_for));
+        call.arg(execution.to_string()).arg(attempt).arg(millis(wanted_for));
+        call.arg(format!("{}queue:", self.prefix));
         let told: Vec<Option<String>> = self.run(&call).await?;
         let Ok([words, worker, progress, note, checkpoint, answer]) = <[_; 6]>::try_from(told)
         else {

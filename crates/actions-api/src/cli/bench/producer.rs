@@ -21,8 +21,8 @@ const SENDERS: usize = 4;
 pub(super) const REST: Duration = Duration::from_millis(2);
 /// How often it is asked whether everything is recorded.
 const ASK: Duration = Duration::from_millis(25);
-/// How long the rest may take after the last batch.
-const DRAIN_MAX: Duration = Duration::from_secs(180);
+/// How long nothing may happen before the rest is given up.
+const STALL_MAX: Duration = Duration::from_secs(180);
 
 /// What an event of a measurement leads to.
 #[derive(Debug, Clone, Copy)]
@@ -138,21 +138,25 @@ impl Producer {
     /// Waits until the history has the end of every execution, and answers what it has.
     pub(super) async fn recorded(&self, expected: u64) -> Result<Ends, CliError> {
         let clock = &self.app.ports.clock;
-        let deadline = clock.now() + DRAIN_MAX;
+        let (mut most, mut moved_at) = ((0, 0), clock.now());
         loop {
             // Counting is work too: it is done once nothing is left to be called.
-            let is_called = self.handled.load(Ordering::Relaxed) >= expected;
-            if is_called {
+            let handled = self.handled.load(Ordering::Relaxed);
+            let mut recorded = 0;
+            if handled >= expected {
                 let ends = self.ends().await?;
                 if ends.all >= expected {
                     return Ok(ends);
                 }
+                recorded = ends.all;
             }
-            if clock.now() > deadline {
+            if (handled, recorded) > most {
+                (most, moved_at) = ((handled, recorded), clock.now());
+            } else if clock.now() > moved_at + STALL_MAX {
                 let ended = self.ends().await?.all;
                 return Err(CliError::failed(format!(
-                    "{ended} of {expected} executions were recorded {} s after the last event",
-                    DRAIN_MAX.as_secs()
+                    "{ended} of {expected} executions were recorded, and nothing more for {} s",
+                    STALL_MAX.as_secs()
                 )));
             }
             clock.sleep(ASK).await;
