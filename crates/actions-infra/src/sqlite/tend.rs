@@ -35,6 +35,8 @@ type Bounds = (TenantId, Option<Timestamp>, Option<Timestamp>);
 #[derive(Debug, Default)]
 pub(super) struct Chores {
     is_tending: AtomicBool,
+    /// Held while house is kept: what is needed is noted in one table of the writer's connection.
+    alone: tokio::sync::Mutex<()>,
     /// Microseconds since 1970; zero: not yet.
     tended_at: AtomicI64,
 }
@@ -72,6 +74,7 @@ impl SqliteStore {
     /// # Errors
     /// `Unavailable`: the next hour tries again.
     pub async fn tend(&self) -> Result<u64, StoreError> {
+        let _alone = self.chores.alone.lock().await;
         let now = self.clock.now();
         self.remove_small_things(now).await?;
         self.remove_claims(now).await?;
