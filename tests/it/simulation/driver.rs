@@ -482,6 +482,8 @@ impl World {
         let is_called = found == Found::Nothing;
         match found {
             Found::Nothing if is_once && !start.is_marked => {
+                // A cancel that comes before the answer leaves the record of this.
+                self.ledger.call(work.id, not_made(start.epoch, now));
                 let input = Box::new(Input::MarkFirst(start.token));
                 return self.tell(node, Duration::ZERO, Word::Answer(input));
             }
