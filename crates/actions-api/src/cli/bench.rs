@@ -23,6 +23,7 @@ use crate::config::{Database, Durability, EngineConfig, PullQueue, RateLedger, R
 use crate::wiring::{self, Engine};
 
 mod baseline;
+mod callers;
 mod drain;
 mod emit;
 mod histogram;

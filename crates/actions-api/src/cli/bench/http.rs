@@ -2,17 +2,15 @@
 //! are worked off. Callers and server are one process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use actions_domain::Timestamp;
-use actions_domain::ports::clock::Clock;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::super::error::CliError;
-use super::histogram::Histogram;
-use super::noop::{Noop, event_type, spec};
-use super::producer::{Producer, verify};
+use super::callers::call_for;
+use super::noop::{Noop, spec};
+use super::producer::Producer;
 use super::{Measured, Running};
 use crate::Access;
 
@@ -34,78 +32,28 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
 
     let client = reqwest::Client::builder().no_proxy().build();
     let client = client.map_err(|error| CliError::failed(error.to_string()))?;
-    let (acks, accepted) = (Arc::new(Histogram::new()), Arc::new(AtomicU64::new(0)));
-    let time = bench.seconds(SECONDS);
-    let progress = bench.sending(time);
-    let begun = clock.now();
-    let callers: Vec<_> = (0..bench.args.callers)
-        .map(|_| {
-            let caller = Caller {
-                client: client.clone(),
-                url: url.clone(),
-                clock: clock.clone(),
-                acks: acks.clone(),
-                accepted: accepted.clone(),
-            };
-            tokio::spawn(async move { caller.call_until(begun + time).await })
-        })
-        .collect();
-    for caller in callers {
-        caller.await.map_err(|error| CliError::failed(error.to_string()))??;
-    }
-    let ended = clock.now();
-    drop(progress);
-    let sent = accepted.load(Ordering::Relaxed);
-    let producer = Producer {
-        app: app.clone(),
-        targets: [target].into(),
-        event_type: event_type()?,
-        batch: 1,
-        backlog_max: u64::MAX,
-        handled: handler.handled.clone(),
+    let send = move || {
+        let (client, url, now) = (client.clone(), url.clone(), clock.now());
+        async move { post(&client, &url, now).await }
     };
-    let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
-    let ends = producer.recorded(sent).await?;
-    drop(progress);
-    verify(&ends, sent)?;
+    let called = call_for(bench, bench.seconds(SECONDS), send).await?;
+    let producer = Producer::of_single_events(app, target, &handler.handled)?;
+    let measured = called.recorded(bench, &producer).await?;
     node.stop().await.map_err(|error| CliError::failed(error.to_string()))?;
-    Ok(Measured {
-        count: sent,
-        seconds: (ended - begun).as_seconds_f64(),
-        p50_ms: acks.quantile_ms(0.5),
-        p99_ms: acks.quantile_ms(0.99),
-        extra: json!({ "recorded": ends.completed, "callers": bench.args.callers }),
-    })
+    Ok(measured)
 }
 
-struct Caller {
-    client: reqwest::Client,
-    url: String,
-    clock: Arc<dyn Clock>,
-    acks: Arc<Histogram>,
-    accepted: Arc<AtomicU64>,
-}
-
-impl Caller {
-    async fn call_until(self, until: Timestamp) -> Result<(), CliError> {
-        loop {
-            let begun = self.clock.now();
-            if begun >= until {
-                return Ok(());
-            }
-            let at = begun.timestamp_micros();
-            let body = json!({ "type": "bench.tick", "data": { "number": 1, "at": at } });
-            let request = self.client.post(&self.url).header("content-type", "application/json");
-            let answer = request.body(body.to_string()).send().await;
-            let answer = answer.map_err(|error| CliError::failed(error.to_string()))?;
-            if answer.status() != reqwest::StatusCode::ACCEPTED {
-                let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-                return Err(CliError::failed(format!("the server answered {status}: {text}")));
-            }
-            // The connection is free for the next call once the answer was read.
-            let _ = answer.bytes().await;
-            self.acks.record((self.clock.now() - begun).to_std().unwrap_or_default());
-            self.accepted.fetch_add(1, Ordering::Relaxed);
-        }
+async fn post(client: &reqwest::Client, url: &str, now: Timestamp) -> Result<(), CliError> {
+    let data = json!({ "number": 0, "at": now.timestamp_micros() });
+    let body = json!({ "type": "bench.tick", "data": data });
+    let request = client.post(url).header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await;
+    let answer = answer.map_err(|error| CliError::failed(error.to_string()))?;
+    let status = answer.status();
+    // The connection is free for the next call once the answer was read.
+    let text = answer.text().await.unwrap_or_default();
+    if status == reqwest::StatusCode::ACCEPTED {
+        return Ok(());
     }
+    Err(CliError::failed(format!("the server answered {status}: {text}")))
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::error::CliError;
 use super::histogram::Histogram;
-use super::noop::{Noop, event_type, spec};
+use super::noop::{Noop, spec};
 use super::producer::{Producer, verify};
 use super::{Measured, Running};
 
@@ -22,14 +22,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let target = bench.target(spec()).await?;
     let node = bench.start().await?;
 
-    let producer = Producer {
-        app: app.clone(),
-        targets: [target].into(),
-        event_type: event_type()?,
-        batch: 1,
-        backlog_max: u64::MAX,
-        handled: handler.handled.clone(),
-    };
+    let producer = Producer::of_single_events(app, target, &handler.handled)?;
     let acks = Arc::new(Histogram::new());
     let rate = f64::from(bench.args.rate);
     let time = bench.seconds(SECONDS);

@@ -32,22 +32,27 @@ pub(super) struct Noop {
 
 impl Noop {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let anything = json!({});
-        let descriptor = Descriptor {
-            id: "bench.noop",
-            aliases: &[],
-            version: env!("CARGO_PKG_VERSION"),
-            title: "Do nothing",
-            handler_type: "native",
-            capabilities: &["async"],
-            action_types: &[ActionType::Custom],
-            delivery: Delivery::OnceRecorded,
-            config_schema: anything.clone(),
-            input_schema: anything.clone(),
-            output_schema: anything,
-        };
+        let descriptor = descriptor("bench.noop", "Do nothing");
         let (delays, handled) = (Arc::new(Histogram::new()), Arc::new(AtomicU64::new(0)));
         Self { descriptor, clock, delays, handled }
+    }
+}
+
+/// What a handler of a measurement says of itself.
+pub(super) fn descriptor(id: &'static str, title: &'static str) -> Descriptor {
+    let anything = json!({});
+    Descriptor {
+        id,
+        aliases: &[],
+        version: env!("CARGO_PKG_VERSION"),
+        title,
+        handler_type: "native",
+        capabilities: &["async"],
+        action_types: &[ActionType::Custom],
+        delivery: Delivery::OnceRecorded,
+        config_schema: anything.clone(),
+        input_schema: anything.clone(),
+        output_schema: anything,
     }
 }
 

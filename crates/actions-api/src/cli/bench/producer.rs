@@ -14,6 +14,7 @@ use actions_domain::json::Json;
 use super::super::error::CliError;
 use super::super::seed::operator;
 use super::super::server::chain;
+use super::noop::event_type;
 
 /// Batches that are sent at once.
 const SENDERS: usize = 4;
@@ -54,6 +55,22 @@ pub(super) struct Producer {
 }
 
 impl Producer {
+    /// Sends one event at a time, however many wait.
+    pub(super) fn of_single_events(
+        app: &App,
+        target: Target,
+        handled: &Arc<AtomicU64>,
+    ) -> Result<Self, CliError> {
+        Ok(Self {
+            app: app.clone(),
+            targets: [target].into(),
+            event_type: event_type()?,
+            batch: 1,
+            backlog_max: u64::MAX,
+            handled: handled.clone(),
+        })
+    }
+
     /// Sends until the time is over, and answers how many events were accepted.
     pub(super) async fn send_for(&self, time: Duration) -> Result<u64, CliError> {
         self.send(Some(self.app.ports.clock.now() + time), u64::MAX).await

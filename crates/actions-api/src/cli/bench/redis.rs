@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::error::CliError;
 use super::super::server::chain;
-use super::noop::{BACKLOG_MAX, Noop, event_type, spec};
+use super::noop::{BACKLOG_MAX, Noop, spec};
 use super::producer::{Producer, REST, verify};
 use super::{Measured, Running};
 
@@ -54,14 +54,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         sent += BATCH;
     }
     drop(progress);
-    let producer = Producer {
-        app: app.clone(),
-        targets: [target].into(),
-        event_type: event_type()?,
-        batch: 1,
-        backlog_max: u64::MAX,
-        handled: handler.handled.clone(),
-    };
+    let producer = Producer::of_single_events(app, target, &handler.handled)?;
     let progress = bench.step(format!("{sent} events sent; waiting until all are recorded"));
     let counts = producer.recorded(sent).await?;
     drop(progress);

@@ -7,17 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actions_domain::Timestamp;
-use actions_domain::action::ActionType;
 use actions_domain::execution::{Fault, Outcome, Output};
 use actions_domain::id::ExecutionId;
 use actions_domain::ports::clock::Clock;
-use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler};
+use actions_domain::ports::handler::{Call, Descriptor, Handler};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::error::CliError;
 use super::histogram::Histogram;
-use super::noop::event_type;
+use super::noop::descriptor;
 use super::producer::{Producer, verify};
 use super::{Measured, Running};
 
@@ -36,22 +35,8 @@ struct FailOnce {
 
 impl FailOnce {
     fn new(clock: Arc<dyn Clock>) -> Self {
-        let anything = json!({});
-        let descriptor = Descriptor {
-            id: "bench.fail_once",
-            aliases: &[],
-            version: env!("CARGO_PKG_VERSION"),
-            title: "Fail once",
-            handler_type: "native",
-            capabilities: &["async"],
-            action_types: &[ActionType::Custom],
-            delivery: Delivery::OnceRecorded,
-            config_schema: anything.clone(),
-            input_schema: anything.clone(),
-            output_schema: anything,
-        };
         Self {
-            descriptor,
+            descriptor: descriptor("bench.fail_once", "Fail once"),
             clock,
             failed_at: Mutex::default(),
             lateness: Histogram::new(),
@@ -98,14 +83,7 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
         }))
         .await?;
     let node = bench.start().await?;
-    let producer = Producer {
-        app: app.clone(),
-        targets: [target].into(),
-        event_type: event_type()?,
-        batch: 1,
-        backlog_max: u64::MAX,
-        handled: handler.handled.clone(),
-    };
+    let producer = Producer::of_single_events(app, target, &handler.handled)?;
     let rate = f64::from(bench.args.rate);
     let time = bench.seconds(SECONDS);
     let progress = bench.sending(time);
