@@ -111,6 +111,37 @@ async fn history_is_kept_while_a_log_may_still_hold_its_items() {
     assert_eq!(database.count("select count(*) from engine.execution").await, 0);
 }
 
+/// However many there are: each step removes a part, and they are repeated.
+#[tokio::test]
+async fn claims_go_when_nobody_holds_them_any_more() {
+    let database = open().await;
+    let (ended, open_item) = (database.accept(Part(0)).await, database.accept(Part(0)).await);
+    let claim = "insert into engine.claim (tenant, key, execution, first_at, until, until_finished)
+        select $1, int8send(n), $2, now(), $3, true from generate_series($4, $5) as n";
+    let hour = chrono::TimeDelta::hours(1);
+    for (item, until, from, to) in [
+        (&ended, None, 1, 30_000),
+        (&ended, Some(super::fixture::now() + hour), 30_001, 30_003),
+        (&open_item, None, 30_004, 30_005),
+    ] {
+        sqlx::query(claim)
+            .bind(TenantId::ADMIN.0)
+            .bind(item.work.id.0)
+            .bind(until)
+            .bind(from)
+            .bind(to)
+            .execute(database.store.pool())
+            .await
+            .unwrap();
+    }
+    database.store.commit(database.finish(ended, 1)).await.unwrap();
+
+    database.store.tend().await.unwrap();
+
+    let left = "select count(*) from engine.claim";
+    assert_eq!(database.count(left).await, 5, "those of a period, and those of what waits");
+}
+
 /// A scheduled execution may wait for a year, and reads its event when it runs.
 #[tokio::test]
 async fn an_event_stays_while_something_waits_that_needs_it() {
