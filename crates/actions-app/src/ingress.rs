@@ -4,7 +4,7 @@
 //! others costs nothing: a flush takes whatever came while the one before was under way, so a
 //! lone event is committed at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -292,14 +292,13 @@ impl Flusher {
             }
             submissions.extend_from_slice(request.submissions());
         }
+        let yielded: HashSet<_> = receipt.yielded.iter().map(|one| one.execution).collect();
         let works = submissions.iter().flat_map(|submission| &submission.ingests);
-        for (part, work) in works.flat_map(|ingest| &ingest.works) {
-            if work.delay.is_some() {
-                self.live.look_for_due(*part);
-                if !own.contains(part) {
-                    self.hints.tell(Hint::Later(*part));
-                }
-            }
+        let works = works.flat_map(|ingest| &ingest.works);
+        let delayed = works.filter(|(_, work)| work.delay.is_some() && !yielded.contains(&work.id));
+        let parts: BTreeSet<Part> = delayed.map(|(part, _)| *part).collect();
+        for part in parts {
+            tell_of_later(&self.hints, &self.live, &own, part);
         }
         tell_of_work(&self.hints, &self.live, receipt);
         for input in arrivals(&submissions, receipt) {
@@ -373,14 +372,25 @@ impl Request {
     }
 }
 
-/// Tells the owners of other partitions that their logs have grown, and everybody whose places
-/// were taken.
+/// Tells the owner of a partition to look at its later items.
+fn tell_of_later(hints: &Teller, live: &Live, own: &[Part], part: Part) {
+    live.look_for_due(part);
+    if !own.contains(&part) {
+        hints.tell(Hint::Later(part));
+    }
+}
+
+/// Tells the owners of other partitions that their logs have grown or that batches are due, and
+/// everybody whose places were taken.
 pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
     for cancel in &receipt.superseded {
         live.tell(Input::from(cancel));
         hints.tell(Hint::Cancels);
     }
     let own = live.parts();
+    for part in &receipt.closed {
+        tell_of_later(hints, live, &own, *part);
+    }
     for (part, _) in receipt.first.iter().filter(|(part, _)| !own.contains(part)) {
         hints.tell(Hint::Work(*part));
     }
