@@ -57,7 +57,7 @@ declare
     work int4;
     more int8;
     is_full bool;
-    due uuid[] := '{}';
+    full_heads uuid[] := '{}';
     heads uuid[] := '{}';
     places int4[] := '{}';
     members int4[] := '{}';
@@ -109,7 +109,7 @@ begin
             if is_full then
                 closed := closed || known.part;
                 if begun is null then
-                    due := due || known.head;
+                    full_heads := full_heads || known.head;
                 else
                     delays[begun] := 0;
                 end if;
@@ -141,7 +141,7 @@ begin
             if known.size >= g_sizes[gathering] or known.bytes >= bytes_max then
                 closed := closed || known.part;
                 if begun is null then
-                    due := due || known.head;
+                    full_heads := full_heads || known.head;
                 else
                     delays[begun] := 0;
                 end if;
@@ -166,8 +166,8 @@ begin
             w_events[g_works[member]], g_bodies[member]
         from unnest(heads, places, members) as new (head, place, member);
     end if;
-    if cardinality(due) > 0 then
-        update engine.later set due = at where id = any (due) and later.due > at;
+    if cardinality(full_heads) > 0 then
+        update engine.later set due = at where id = any (full_heads) and due > at;
     end if;
     -- What repeats a dead batch has its members.
     if cardinality(r_works) > 0 then
