@@ -284,7 +284,7 @@ impl Flusher {
     /// Tells the node of this process what it may start at once, and others where to look.
     /// Hints: lost ones are found by reading the log.
     fn hand_over(&self, waiting: &[Waiting], receipt: &Receipt) {
-        let (own, mut submissions) = (self.live.parts(), Vec::new());
+        let mut submissions = Vec::new();
         for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::from(cancel));
@@ -292,15 +292,7 @@ impl Flusher {
             }
             submissions.extend_from_slice(request.submissions());
         }
-        let yielded: HashSet<_> = receipt.yielded.iter().map(|one| one.execution).collect();
-        let works = submissions.iter().flat_map(|submission| &submission.ingests);
-        let works = works.flat_map(|ingest| &ingest.works);
-        let delayed = works.filter(|(_, work)| work.delay.is_some() && !yielded.contains(&work.id));
-        let parts: BTreeSet<Part> = delayed.map(|(part, _)| *part).collect();
-        for part in parts {
-            tell_of_later(&self.hints, &self.live, &own, part);
-        }
-        tell_of_work(&self.hints, &self.live, receipt);
+        tell_of_work(&self.hints, &self.live, &submissions, receipt);
         for input in arrivals(&submissions, receipt) {
             self.live.tell(input);
         }
@@ -372,24 +364,29 @@ impl Request {
     }
 }
 
-/// Tells the owner of a partition to look at its later items.
-fn tell_of_later(hints: &Teller, live: &Live, own: &[Part], part: Part) {
-    live.look_for_due(part);
-    if !own.contains(&part) {
-        hints.tell(Hint::Later(part));
-    }
-}
-
-/// Tells the owners of other partitions that their logs have grown or that batches are due, and
-/// everybody whose places were taken.
-pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
+/// Tells the owners of partitions that their logs have grown, that there are new later items or that
+/// batches are due, and everybody whose places were taken.
+pub(crate) fn tell_of_work(
+    hints: &Teller,
+    live: &Live,
+    submissions: &[Submission],
+    receipt: &Receipt,
+) {
     for cancel in &receipt.superseded {
         live.tell(Input::from(cancel));
         hints.tell(Hint::Cancels);
     }
     let own = live.parts();
-    for part in &receipt.closed {
-        tell_of_later(hints, live, &own, *part);
+    let yielded: HashSet<_> = receipt.yielded.iter().map(|one| one.execution).collect();
+    let works = submissions.iter().flat_map(|submission| &submission.ingests);
+    let works = works.flat_map(|ingest| &ingest.works);
+    let delayed = works.filter(|(_, work)| work.delay.is_some() && !yielded.contains(&work.id));
+    let parts = delayed.map(|(part, _)| *part).chain(receipt.closed.iter().copied());
+    for part in parts.collect::<BTreeSet<Part>>() {
+        live.look_for_due(part);
+        if !own.contains(&part) {
+            hints.tell(Hint::Later(part));
+        }
     }
     for (part, _) in receipt.first.iter().filter(|(part, _)| !own.contains(part)) {
         hints.tell(Hint::Work(*part));

@@ -79,7 +79,7 @@ fn claim_of(action: &Action, data: &Value) -> Option<Claim> {
 pub(crate) fn delay_of(action: &Action, asked: Option<Duration>) -> Option<Duration> {
     let asked = asked.filter(|delay| !delay.is_zero());
     if let Some(batch) = &action.spec.batch {
-        return asked.or(Some(batch.max_wait()));
+        return asked.or_else(|| Some(batch.max_wait()));
     }
     let wait = action.spec.debounce.as_ref();
     let wait = wait.map(|debounce| Duration::from_secs(debounce.wait_seconds.into()));

@@ -48,10 +48,10 @@ pub async fn why(
         return Ok(ended(execution));
     }
     if let Some(waiting) = app.live.waiting(execution.id).await {
-        return match waiting {
-            Waiting::ForTime(until) => for_time(app, caller, execution, until).await,
-            waiting => Ok(here(app, execution, waiting)),
-        };
+        if let Waiting::ForTime(until) = waiting {
+            return for_time(app, caller, execution, until).await;
+        }
+        return Ok(here(app, execution, waiting));
     }
     let now = app.ports.clock.now();
     if let Some(due_at) = execution.due_at.filter(|due_at| *due_at > now) {

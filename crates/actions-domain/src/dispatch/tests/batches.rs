@@ -17,10 +17,8 @@ fn waiting(work: Work, delay: Duration) -> Later {
 
 fn marked(node: &mut Node) -> Vec<Token> {
     let marks = node.effects.extract_if(.., |effect| matches!(effect, Effect::Mark { .. }));
-    let items = marks.flat_map(|effect| match effect {
-        Effect::Mark { items, .. } => items,
-        _ => vec![],
-    });
+    let items = marks
+        .flat_map(|effect| if let Effect::Mark { items, .. } = effect { items } else { vec![] });
     items.map(|(token, _)| token).collect()
 }
 
