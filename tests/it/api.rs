@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod batches;
 mod bulk;
 mod connections;
 mod controls;

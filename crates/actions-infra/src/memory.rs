@@ -13,6 +13,7 @@ use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
 use actions_domain::execution::report::ReportOf;
+use actions_domain::gathering::{Member, OpenBatch};
 use actions_domain::id::{
     ActionId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
 };
@@ -29,6 +30,7 @@ use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod batches;
 mod bulks;
 mod claims;
 mod definitions;
@@ -109,6 +111,10 @@ struct Tables {
     superseded: BTreeMap<ExecutionId, ExecutionId>,
     claims: HashMap<(TenantId, [u8; 16]), ClaimHolder>,
     yields_of_event: HashMap<EventId, Vec<YieldNote>>,
+    /// Batches that others may join.
+    batches: HashMap<(TenantId, [u8; 16]), OpenBatch>,
+    /// What joined, by the heads.
+    members: HashMap<ExecutionId, Vec<MemberRow>>,
     /// Fingerprints of dead letters.
     dead: BTreeMap<ExecutionId, String>,
     dedupe: HashMap<(TenantId, [u8; 16]), DedupeRow>,
@@ -169,6 +175,13 @@ struct LaterRow {
     losses: u8,
 }
 
+#[derive(Clone)]
+struct MemberRow {
+    tenant: TenantId,
+    action: ActionId,
+    member: Member,
+}
+
 struct DedupeRow {
     /// Of a request.
     body: Option<[u8; 16]>,
@@ -201,6 +214,8 @@ impl Tables {
             superseded: BTreeMap::new(),
             claims: HashMap::new(),
             yields_of_event: HashMap::new(),
+            batches: HashMap::new(),
+            members: HashMap::new(),
             dead: BTreeMap::new(),
             dedupe: HashMap::new(),
             dedupe_order: VecDeque::new(),

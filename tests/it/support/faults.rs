@@ -8,6 +8,7 @@ use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
 use actions_domain::id::{BulkId, EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::ports::bulks::{BulkStep, Bulks};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
@@ -107,6 +108,10 @@ impl Store for Faults {
 
     async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
         self.call("report", self.memory.report(id)).await
+    }
+
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError> {
+        self.call("members", self.memory.members(head)).await
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
