@@ -5,13 +5,17 @@
 //! then the rules are checked against what was called and what was recorded.
 //! `ACTIONS_SIM_SEEDS` says how many seeds are tried, `ACTIONS_SIM_SEED` names a single one.
 
+mod attempts;
 mod checks;
 mod dice;
-mod driver;
 mod forger;
 mod ledger;
+mod membership;
+mod node;
+mod reader;
 mod workload;
 mod world;
+mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

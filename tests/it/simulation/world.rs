@@ -16,9 +16,9 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::dice::{Dice, Micros, SimClock, micros};
-use super::driver::{Node, Word};
 use super::forger::{Owners, commit_without_fence};
 use super::ledger::Ledger;
+use super::node::{Node, Word};
 use super::workload::{Order, TENANTS, order, submission};
 
 const SECOND: Micros = 1_000_000;
