@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::dispatch::{Input, Start, Token};
-use actions_domain::execution::AttemptOutcome;
+use actions_domain::execution::{AttemptOutcome, Cause};
 use actions_domain::id::{ActionId, ExecutionId, TenantId};
-use actions_domain::work::Epoch;
+use actions_domain::work::{Epoch, Item};
 
 use super::dice::{Micros, instant};
 use super::ledger::Call;
@@ -45,6 +45,21 @@ fn not_made(epoch: Epoch, at: Micros) -> Call {
 }
 
 impl World {
+    /// Notes when the dispatcher let an attempt start, for what it counts it by.
+    pub(super) fn is_let(&mut self, node: usize, token: Token, item: &Item) {
+        let now = self.now();
+        let Some(live) = &mut self.nodes[node].live else { return };
+        let is_known = live.let_at.contains_key(&token);
+        live.let_at.entry(token).or_insert(now);
+        if is_known || item.work.action != LIMITED {
+            return;
+        }
+        if live.limited_drawn == 0 {
+            self.ledger.wrong.push(format!("{} starts, and no start was drawn", item.work.id));
+        }
+        live.limited_drawn = live.limited_drawn.saturating_sub(1);
+    }
+
     pub(super) fn start(&mut self, node: usize, start: &Start) {
         let now = self.now();
         let work = &start.item.work;
@@ -90,6 +105,8 @@ impl World {
             is_poison,
         };
         live.running.insert(start.token, running);
+        let let_at = live.let_at.get(&start.token).copied().unwrap_or(now);
+        let heard_at = live.polled_at;
         let count = live.running.len();
         let is_alone = live.running.values().any(|other| other.is_alone);
         if count > self.settings.slots {
@@ -97,6 +114,16 @@ impl World {
         }
         if work.action == LIMITED {
             self.ledger.limited_starts.push(now);
+        }
+        if let Some(key) = work.terms.as_ref().and_then(|terms| terms.throttle_key.clone()) {
+            let key = (work.tenant, start.item.part, key);
+            self.ledger.paced_starts.entry(key).or_default().push(let_at);
+        }
+        // What a former owner may have started is left alone.
+        let is_first = start.cause == Cause::First;
+        let superseded_at = self.ledger.claims.superseded_at(work.id);
+        if is_first && superseded_at.is_some_and(|at| at <= heard_at && heard_at < let_at) {
+            self.ledger.wrong.push(format!("{} starts after it lost its place", work.id));
         }
         self.check_limits();
         if is_alone && count > 1 {
@@ -128,24 +155,24 @@ impl World {
             .iter()
             .filter_map(|node| node.live.as_ref())
             .filter(|live| !live.is_doomed && now - live.heard_at < TRUSTED);
-        let running: Vec<Running> =
-            trusted.flat_map(|live| live.running.values().cloned()).collect();
+        let running: Vec<&Running> = trusted.flat_map(|live| live.running.values()).collect();
         let of_action = running.iter().filter(|running| running.action == LIMITED).count();
         let of_tenant = running.iter().filter(|running| running.tenant == LIMITED_TENANT).count();
         if of_action > LIMIT || of_tenant > TENANT_LIMIT {
             let text = format!("{of_action} of the action run, {of_tenant} of the tenant");
             self.ledger.wrong.push(text);
         }
-        let mut of_keys: BTreeMap<(TenantId, Arc<str>), usize> = BTreeMap::new();
-        for running in running {
-            if let Some(key) = running.counted {
+        let mut of_keys: BTreeMap<(TenantId, &str), usize> = BTreeMap::new();
+        for running in &running {
+            if let Some(key) = &running.counted {
                 *of_keys.entry((running.tenant, key)).or_default() += 1;
             }
         }
-        self.ledger.met.full_keys += u32::from(of_keys.values().any(|count| *count == KEY_LIMIT));
-        if let Some((key, count)) = of_keys.iter().find(|(_, count)| **count > KEY_LIMIT) {
-            self.ledger.wrong.push(format!("{count} with the key {key:?} run at once"));
+        let most = of_keys.values().max().copied().unwrap_or(0);
+        if most > KEY_LIMIT {
+            self.ledger.wrong.push(format!("{most} with one key run at once: {of_keys:?}"));
         }
+        self.ledger.met.full_keys += u32::from(most == KEY_LIMIT);
     }
 
     pub(super) fn ended(&mut self, node: usize, token: Token) {

@@ -6,9 +6,10 @@ use actions_domain::execution::{Attempt, AttemptOutcome, Cause, Status};
 use actions_domain::ports::history::History;
 use actions_domain::work::{Finish, Key, KeyMode, Part, Seq};
 
-use super::dice::micros;
+use super::claims;
 use super::ledger::Call;
-use super::workload::{ONCE, Order, RATE, RETRIES, backoff};
+use super::rates;
+use super::workload::{ONCE, Order, RETRIES, backoff};
 use super::world::{World, at_once};
 
 pub(super) fn violations(world: &World) -> Vec<String> {
@@ -35,25 +36,19 @@ pub(super) fn violations(world: &World) -> Vec<String> {
     for (order, finish) in &ended {
         let calls = world.ledger.calls.get(&order.work.id).map_or(&[][..], Vec::as_slice);
         wrong.extend(life(order, finish, calls));
+        let due_at = world.ledger.claims.due_at(order);
+        if calls.iter().any(|call| call.was_made && call.at < due_at) {
+            wrong.push(format!("{} was called before it was due", order.work.id));
+        }
     }
     wrong.extend(numbers(&ended));
     wrong.extend(keys(&ended));
-    wrong.extend(rate(world));
+    wrong.extend(rates::violations(world));
+    wrong.extend(claims::violations(&world.ledger, &ended));
     if !wrong.is_empty() {
         wrong.extend(world.nodes.iter().map(|node| format!("node holds {:?}", node.depths())));
     }
     wrong
-}
-
-/// In no stretch of ten seconds did more start than the rate, its burst, and what each node had
-/// drawn before.
-fn rate(world: &World) -> Option<String> {
-    let starts = &world.ledger.limited_starts;
-    let burst = usize::try_from(RATE.burst()).unwrap();
-    let most = 10 + burst + burst * world.nodes.len();
-    let stretches = starts.windows(most + 1);
-    let too_many = stretches.filter(|stretch| stretch[most] - stretch[0] < 10_000_000).count();
-    (too_many > 0).then(|| format!("the limited action was started too often: {starts:?}"))
 }
 
 /// The store agrees: what was accepted is finished there, and nowhere else.
@@ -108,11 +103,6 @@ fn life(order: &Order, finish: &Finish, calls: &[Call]) -> Vec<String> {
         if attempt.cause == Cause::LeaseLost && attempt.lost_epoch.is_none() {
             say("does not say which epoch was lost");
         }
-    }
-    if order.work.delay.is_some_and(|delay| {
-        calls.iter().any(|call| call.was_made && call.at < order.accepted_at + micros(delay))
-    }) {
-        say("was called too early");
     }
     let mut failed = 0;
     for pair in attempts.windows(2) {

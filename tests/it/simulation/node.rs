@@ -9,12 +9,13 @@ use actions_domain::id::NodeId;
 use actions_domain::placement::{Judge, SILENT_BEATS_MIN};
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::Store;
-use actions_domain::throttle::Limits;
+use actions_domain::throttle::{Limits, Scope};
 use actions_domain::work::{Epoch, Fence, Part, Seq};
 
 use super::attempts::Running;
 use super::dice::{Micros, instant};
-use super::workload::limits;
+use super::faults::Planted;
+use super::workload::{LIMITED, limits};
 use super::world::{World, at_once};
 use super::writer::{Failure, Write};
 
@@ -46,6 +47,14 @@ pub(super) struct Session {
     pub(super) is_draining: bool,
     /// It has noticed that it was not heard for too long.
     pub(super) is_doomed: bool,
+    /// Until then it does not ask the accelerator for rates.
+    pub(super) shuns_until: Micros,
+    /// When it last heard from the store who is to end.
+    pub(super) polled_at: Micros,
+    /// Starts of the limited action that it has drawn and not used.
+    pub(super) limited_drawn: u32,
+    /// When the dispatcher let an attempt start, which may have to be written down first.
+    pub(super) let_at: BTreeMap<Token, Micros>,
 }
 
 /// What a node hears, or the store does for it.
@@ -128,12 +137,7 @@ impl World {
             Word::Join => self.join(node),
             Word::Beat => self.beat(node),
             Word::Poll => self.poll(node),
-            Word::Tick => {
-                if let Some(live) = &mut self.nodes[node].live {
-                    live.tick_at = None;
-                }
-                self.step(node, Input::Tick);
-            }
+            Word::Tick => self.tick(node),
             Word::DrainTimeout => self.end_session(node),
             Word::Ended(token) => self.ended(node, token),
             Word::Hint(input) | Word::Answer(input) => self.step(node, *input),
@@ -177,8 +181,12 @@ impl World {
             tick_at: None,
             is_draining: false,
             is_doomed: false,
+            shuns_until: 0,
+            polled_at: -1,
+            limited_drawn: 0,
+            let_at: BTreeMap::new(),
         });
-        for (scope, limits) in limits() {
+        for (scope, limits) in limits(self.planted) {
             self.step(node, Input::Limits { scope, limits });
         }
         self.tell(node, Duration::ZERO, Word::Beat);
@@ -186,17 +194,22 @@ impl World {
     }
 
     fn poll(&mut self, node: usize) {
-        let session = self.nodes[node].session;
+        let (session, at) = (self.nodes[node].session, self.now());
         if !self.is_down() {
             for (part, tail) in at_once(self.memory.tails()).unwrap() {
                 self.step(node, Input::TailSeen { part, tail });
             }
             // Somebody pauses and resumes the limited action, as long as there is trouble.
             let is_paused = self.is_troubled() && self.dice.chance(15);
-            let (scope, limits) = limits()[0];
+            let (scope, limits) = limits(self.planted)[0];
             self.step(node, Input::Limits { scope, limits: Limits { is_paused, ..limits } });
-            for cancel in at_once(self.memory.cancels()).unwrap() {
-                self.step(node, Input::from(&cancel));
+            let is_deaf = self.planted == Planted::DeafToSuperseding;
+            let cancels = at_once(self.memory.cancels()).unwrap();
+            for cancel in cancels.iter().filter(|cancel| cancel.by.is_none() || !is_deaf) {
+                self.step(node, Input::from(cancel));
+            }
+            if let Some(live) = &mut self.nodes[node].live {
+                live.polled_at = at;
             }
             if let Some(live) = &self.nodes[node].live {
                 at_once(self.memory.note_low(live.id, &live.dispatcher.lows())).unwrap();
@@ -233,8 +246,18 @@ impl World {
     }
 
     pub(super) fn step(&mut self, node: usize, input: Input) {
-        let now = instant(self.now());
+        let (at, now) = (self.now(), instant(self.now()));
         let Some(live) = &mut self.nodes[node].live else { return };
+        match &input {
+            Input::Drawn(drawn) => {
+                let limited = drawn.iter().filter(|drawn| drawn.scope == Scope::Action(LIMITED));
+                limited.for_each(|drawn| live.limited_drawn = drawn.count);
+            }
+            Input::Claimed(lease) => {
+                self.ledger.takeovers.entry(lease.part).or_default().push(at);
+            }
+            _ => {}
+        }
         let leaving = live.dispatcher.leaving().count();
         let is_lost = matches!(input, Input::Lost(_) | Input::Claimed(_));
         let effects = live.dispatcher.step(input, now);
@@ -245,6 +268,15 @@ impl World {
         }
         self.plan_tick(node);
         self.hand_over(node);
+    }
+
+    /// An earlier one was planned since, where this one is not the next any more.
+    fn tick(&mut self, node: usize) {
+        let now = self.now();
+        let Some(live) = &mut self.nodes[node].live else { return };
+        if live.tick_at.take_if(|at| *at <= now).is_some() {
+            self.step(node, Input::Tick);
+        }
     }
 
     fn plan_tick(&mut self, node: usize) {
@@ -262,13 +294,19 @@ impl World {
 
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
-            Effect::Start(start) => self.start(node, &start),
+            Effect::Start(start) => {
+                self.is_let(node, start.token, &start.item);
+                self.start(node, &start);
+            }
             Effect::Abort(token) => {
                 if let Some(live) = &mut self.nodes[node].live {
                     live.running.remove(&token);
                 }
             }
-            Effect::Mark { fence, items } => self.queue(node, Write::Mark { fence, items }),
+            Effect::Mark { fence, items } => {
+                items.iter().for_each(|(token, item)| self.is_let(node, *token, item));
+                self.queue(node, Write::Mark { fence, items });
+            }
             Effect::Finish(finish) => self.queue(node, Write::Finish(finish)),
             Effect::Retry { fence, later } => self.queue(node, Write::Retry { fence, later }),
             Effect::Load { from, .. } => {

@@ -1,11 +1,14 @@
 //! What a simulated node reads and asks of the store, each answer a while after its question.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::dispatch::{Effect, Input};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::store::{DueQuery, Store};
+use actions_domain::work::{Item, Work};
 
+use super::faults::Planted;
 use super::node::Word;
 use super::world::{World, at_once};
 use super::writer::Failure;
@@ -18,14 +21,20 @@ impl World {
         }
         let answer = match effect {
             Effect::Load { part, from, limit } => {
-                let window = at_once(self.memory.window(part, from, limit)).unwrap();
+                let mut window = at_once(self.memory.window(part, from, limit)).unwrap();
+                if self.planted == Planted::DeafToSuperseding {
+                    window.items.iter_mut().for_each(forget_superseding);
+                }
                 let tail = at_once(self.memory.tails()).unwrap()[usize::from(part.0)].1;
                 let next = window.next.unwrap_or(from);
                 self.ledger.met.refills += u32::from(next < tail);
                 Input::Loaded { part, from, next, items: window.items }
             }
             Effect::LoadDue { part, ahead, limit } => {
-                let laters = at_once(self.memory.due(DueQuery { part, ahead, limit })).unwrap();
+                let mut laters = at_once(self.memory.due(DueQuery { part, ahead, limit })).unwrap();
+                if self.planted == Planted::DeafToSuperseding {
+                    laters.iter_mut().for_each(|later| forget_superseding(&mut later.item));
+                }
                 let complete = laters.len() < usize::try_from(limit).unwrap();
                 Input::Due { part, laters, complete }
             }
@@ -39,7 +48,7 @@ impl World {
                 Input::Shares(shares)
             }
             Effect::Draw(draws) => {
-                let drawn = at_once(self.memory.draw(&draws)).unwrap();
+                let drawn = self.draw(node, &draws);
                 let is_short = drawn.iter().any(|drawn| !drawn.again_in.is_zero());
                 self.ledger.met.paced += u32::from(is_short);
                 Input::Drawn(drawn)
@@ -54,4 +63,8 @@ impl World {
         let pause = self.latency();
         self.tell(node, pause, Word::Answer(Box::new(answer)));
     }
+}
+
+fn forget_superseding(item: &mut Item) {
+    item.work = Arc::new(Work { terms: None, ..(*item.work).clone() });
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actions_domain::dispatch::{Input, Token};
+use actions_domain::execution::Status;
 use actions_domain::id::NodeId;
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Commit, Fence, Finish, Item, Later};
 
+use super::faults::Planted;
 use super::node::Word;
 use super::world::World;
 
@@ -58,8 +60,14 @@ impl World {
         }
         let is_unknown = self.is_troubled() && self.dice.chance(1);
         let is_written = !is_unknown || self.dice.chance(50);
-        let outcome =
-            if is_written { self.commit(&commit_of(by, &writes)) } else { Ok(<_>::default()) };
+        let mut commit = commit_of(by, &writes);
+        if self.planted == Planted::SkipsWhatStarted {
+            let claims = &self.ledger.claims;
+            let ends = commit.finishes.iter_mut();
+            ends.filter(|end| claims.superseded_at(end.item.work.id).is_some())
+                .for_each(|end| end.status = Status::Skipped);
+        }
+        let outcome = if is_written { self.commit(&commit) } else { Ok(<_>::default()) };
         let outcome = match outcome {
             Err(StoreError::Fenced { .. }) => {
                 self.ledger.met.fenced += 1;
