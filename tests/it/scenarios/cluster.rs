@@ -3,6 +3,9 @@
 mod database;
 mod frozen;
 mod handover;
+mod interrupted;
+mod lease;
 mod order;
+mod redis;
 mod roles;
 mod storm;

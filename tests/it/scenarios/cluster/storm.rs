@@ -11,10 +11,15 @@ use crate::support::audit::{
 };
 use crate::support::cluster::Cluster;
 use crate::support::process::pause;
+use crate::support::pulse::Pulse;
 use crate::support::receiver::Call;
 
 /// Work of a dead node runs again within this, for 99 of 100.
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
+
+/// A node ends its session after five seconds without a beat, and beats every two: one that loses
+/// its lease had to wait for this long.
+const STARVED: Duration = Duration::from_secs(3);
 
 /// How hard the cluster is tried. `ACTIONS_TEST_CLUSTER=full` asks for the full length.
 struct Storm {
@@ -33,6 +38,7 @@ async fn nodes_that_are_killed_under_load_lose_nothing() {
     };
     let mut cluster = Cluster::start(3).await;
     cluster.create_action("deliver", json!({})).await;
+    let pulse = Pulse::over(cluster.database_url()).await;
     let producer = cluster.produce("deliver", storm.per_second);
     pause(Duration::from_secs(2)).await;
     for kill in 0..storm.kills {
@@ -57,15 +63,20 @@ async fn nodes_that_are_killed_under_load_lose_nothing() {
     let sessions = nodes.iter().filter_map(|node| node["id"].as_u64()).max().unwrap();
     let starts = (cluster.nodes.len() + storm.kills) as u64;
     let p99 = late_by(&cluster.receiver.calls());
-    // A node that lost its lease without being killed got no time from its machine for seconds,
-    // and then neither did the others: how long they took says nothing.
-    let is_starved = sessions > starts;
-    assert!(is_starved || p99 < RECOVERY_MAX, "p99 of what a death delayed is {p99:?}");
+    // A node that loses its lease without being killed was not heard for seconds. That is only
+    // forgiven, with how long the others took, when nobody was: neither machine nor database had
+    // time for a write of ours, which none of the program under test takes part in.
+    let longest = pulse.longest();
+    let is_starved = longest >= STARVED;
+    let told = format!("{starts} starts, {sessions} sessions, a write took {longest:?} at most");
+    eprintln!("{told}");
+    assert!(is_starved || sessions <= starts, "a node lost its lease for nothing: {told}");
+    assert!(is_starved || p99 < RECOVERY_MAX, "p99 of what a death delayed is {p99:?}: {told}");
 }
 
 /// How late 99 of 100 of the calls were that were late at all: events that waited for a new owner,
 /// and calls that a kill cut off.
-fn late_by(calls: &[Call]) -> Duration {
+pub(super) fn late_by(calls: &[Call]) -> Duration {
     let mut first: HashMap<&str, &Call> = HashMap::new();
     let mut late = Vec::new();
     for call in calls {
