@@ -8,4 +8,5 @@ mod lease;
 mod order;
 mod redis;
 mod roles;
+mod rolling;
 mod storm;
