@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::postgres::fresh_database;
@@ -117,6 +117,26 @@ impl Cluster {
         parts.fetch_all(&mut connection).await.unwrap()
     }
 
+    /// Watches the partitions of a node that is about to die, and answers how long it took until
+    /// others had claimed all of them.
+    pub async fn watch_takeover(&self, node: usize) -> JoinHandle<Duration> {
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
+        let id = sqlx::query_scalar("select id from engine.node where alive and name = $1");
+        let id: i32 = id.bind(format!("node-{node}")).fetch_one(&mut connection).await.unwrap();
+        let began = Instant::now();
+        tokio::spawn(async move {
+            let owned = "select exists (select from engine.lease where owner = $1)";
+            loop {
+                let is_owned = sqlx::query_scalar(owned).bind(id).fetch_one(&mut connection);
+                let is_owned: bool = is_owned.await.unwrap();
+                if !is_owned {
+                    return began.elapsed();
+                }
+                pause(Duration::from_millis(20)).await;
+            }
+        })
+    }
+
     /// Waits until somebody else has claimed one of these partitions, and answers who.
     pub async fn next_owner_of(&self, parts: &[i16], former: usize) -> usize {
         let text = "select node.name from engine.lease join engine.node on node.id = lease.owner
@@ -186,7 +206,7 @@ pub const PARTS: u32 = 16;
 pub struct Producer {
     sent: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Vec<Instant>>,
+    task: JoinHandle<Vec<Instant>>,
 }
 
 impl Producer {

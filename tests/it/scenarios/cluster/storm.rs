@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::audit::{
     every_call_is_explained, nothing_is_lost_or_doubled, wait_until_quiet,
@@ -20,6 +21,9 @@ const RECOVERY_MAX: Duration = Duration::from_secs(10);
 /// A node ends its session after five seconds without a beat, and beats every two: one that loses
 /// its lease had to wait for this long.
 const STARVED: Duration = Duration::from_secs(3);
+
+/// Whoever needs so long after the last event has fallen behind.
+const BEHIND: Duration = Duration::from_secs(2);
 
 /// How hard the cluster is tried. `ACTIONS_TEST_CLUSTER=full` asks for the full length.
 struct Storm {
@@ -41,8 +45,10 @@ async fn nodes_that_are_killed_under_load_lose_nothing() {
     let pulse = Pulse::over(cluster.database_url()).await;
     let producer = cluster.produce("deliver", storm.per_second);
     pause(Duration::from_secs(2)).await;
+    let mut takeovers = Vec::new();
     for kill in 0..storm.kills {
         let node = kill % cluster.nodes.len();
+        takeovers.push(cluster.watch_takeover(node).await);
         cluster.nodes[node].kill();
         // Some come back at once and take back what they owned, others stay away until they
         // were missed.
@@ -53,7 +59,9 @@ async fn nodes_that_are_killed_under_load_lose_nothing() {
     }
     let event_count = producer.stop().await;
 
+    let stopped_at = Instant::now();
     wait_until_quiet(&cluster.nodes[0], "deliver", event_count).await;
+    let drained_in = stopped_at.elapsed();
     let executions = cluster.nodes[0].read_all("/v1/tenants/acme/executions").await;
     nothing_is_lost_or_doubled(&executions, event_count);
     let calls = cluster.receiver.calls_by_execution();
@@ -63,15 +71,25 @@ async fn nodes_that_are_killed_under_load_lose_nothing() {
     let sessions = nodes.iter().filter_map(|node| node["id"].as_u64()).max().unwrap();
     let starts = (cluster.nodes.len() + storm.kills) as u64;
     let p99 = late_by(&cluster.receiver.calls());
-    // A node that loses its lease without being killed was not heard for seconds. That is only
-    // forgiven, with how long the others took, when nobody was: neither machine nor database had
-    // time for a write of ours, which none of the program under test takes part in.
-    let longest = pulse.longest();
-    let is_starved = longest >= STARVED;
-    let told = format!("{starts} starts, {sessions} sessions, a write took {longest:?} at most");
+    let mut takeover = Duration::ZERO;
+    for watched in takeovers {
+        takeover = takeover.max(watched.await.unwrap());
+    }
+    let write = pulse.longest();
+    let told = format!(
+        "{starts} starts, {sessions} sessions; longest takeover {takeover:?}, longest write {write:?}; \
+         quiet {drained_in:?} after the last event"
+    );
     eprintln!("{told}");
-    assert!(is_starved || sessions <= starts, "a node lost its lease for nothing: {told}");
-    assert!(is_starved || p99 < RECOVERY_MAX, "p99 of what a death delayed is {p99:?}: {told}");
+    // Who waits for a claim waits for nothing but beats. That is forgiven only when nobody could
+    // write: neither machine nor database had time for a write of ours, in which the program
+    // under test has no part.
+    assert!(write >= STARVED || takeover < RECOVERY_MAX, "a takeover took too long: {told}");
+    // Long after the last kill, all nodes together do their work as it comes. If they do not, the
+    // machine is too slow for this load, and what piles up says nothing of deaths.
+    let is_behind = write >= STARVED || drained_in >= BEHIND;
+    assert!(is_behind || sessions <= starts, "a node lost its lease for nothing: {told}");
+    assert!(is_behind || p99 < RECOVERY_MAX, "p99 of what a death delayed is {p99:?}: {told}");
 }
 
 /// How late 99 of 100 of the calls were that were late at all: events that waited for a new owner,
