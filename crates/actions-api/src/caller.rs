@@ -83,7 +83,7 @@ impl FromRequestParts<Api> for Operator {
 }
 
 fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
-    let actor = match api.access.as_ref() {
+    let actor = match &api.access {
         Access::Token(token) => {
             check_token(&parts.headers, token)?;
             "token:bootstrap"

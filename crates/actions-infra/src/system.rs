@@ -27,7 +27,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's source of randomness.
+/// Randomness that nobody can foresee: a generator of this process, seeded by the system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDice;
 
