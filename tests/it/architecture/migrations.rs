@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Steps that change something that is there, and why the version before can live with it.
-const CHANGES: [(&str, &str, &str); 2] = [
+const CHANGES: [(&str, &str, &str); 4] = [
     (
         "0008_keep_needed_events",
         "create or replace function engine.drop_old_history_v1",
@@ -13,6 +13,16 @@ const CHANGES: [(&str, &str, &str); 2] = [
         "0013_count_by_key",
         "alter table engine.rate alter column id type int8",
         "wider, in a table without a record of anything; the function of before casts",
+    ),
+    (
+        "0019_inline_days_and_segments",
+        "create or replace function engine.day_of",
+        "same argument and answer, only quicker",
+    ),
+    (
+        "0019_inline_days_and_segments",
+        "create or replace function engine.segment_of",
+        "same argument and answer, only quicker",
     ),
 ];
 
