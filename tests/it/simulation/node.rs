@@ -248,15 +248,12 @@ impl World {
     pub(super) fn step(&mut self, node: usize, input: Input) {
         let (at, now) = (self.now(), instant(self.now()));
         let Some(live) = &mut self.nodes[node].live else { return };
-        match &input {
-            Input::Drawn(drawn) => {
-                let limited = drawn.iter().filter(|drawn| drawn.scope == Scope::Action(LIMITED));
-                limited.for_each(|drawn| live.limited_drawn = drawn.count);
-            }
-            Input::Claimed(lease) => {
-                self.ledger.takeovers.entry(lease.part).or_default().push(at);
-            }
-            _ => {}
+        if let Input::Drawn(drawn) = &input {
+            let limited = drawn.iter().filter(|drawn| drawn.scope == Scope::Action(LIMITED));
+            limited.for_each(|drawn| live.limited_drawn = drawn.count);
+        }
+        if let Input::Claimed(lease) = &input {
+            self.ledger.takeovers.entry(lease.part).or_default().push(at);
         }
         let leaving = live.dispatcher.leaving().count();
         let is_lost = matches!(input, Input::Lost(_) | Input::Claimed(_));
