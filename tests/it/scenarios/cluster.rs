@@ -3,6 +3,10 @@
 mod database;
 mod frozen;
 mod handover;
+mod interrupted;
+mod lease;
 mod order;
+mod redis;
 mod roles;
+mod rolling;
 mod storm;
