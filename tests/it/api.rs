@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod api_keys;
 mod bulk;
 mod connections;
 mod controls;
@@ -17,6 +18,7 @@ mod nodes;
 mod openapi;
 mod process;
 mod pull;
+mod roles;
 mod schedules;
 mod subscriptions;
 mod tenants;

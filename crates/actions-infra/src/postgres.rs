@@ -26,6 +26,7 @@ use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::Controls;
 
+mod api_keys;
 mod batch;
 mod bulks;
 mod definitions;
@@ -79,7 +80,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 16] = [
+const MIGRATIONS: [(&str, &str); 17] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -108,6 +109,7 @@ const MIGRATIONS: [(&str, &str); 16] = [
     ("claim uniqueness", include_str!("../../../schema/postgres/0014_claim_uniqueness.sql")),
     ("create bulks", include_str!("../../../schema/postgres/0015_create_bulks.sql")),
     ("add retention", include_str!("../../../schema/postgres/0016_add_retention.sql")),
+    ("create api keys", include_str!("../../../schema/postgres/0018_create_api_keys.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

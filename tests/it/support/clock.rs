@@ -91,4 +91,10 @@ impl Dice for CountingDice {
         bytes[2..].copy_from_slice(&count.to_be_bytes());
         bytes
     }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(10) {
+            chunk.copy_from_slice(&self.bytes()[10 - chunk.len()..]);
+        }
+    }
 }
