@@ -16,7 +16,7 @@ create table engine.api_key (
     lookup text collate "C" not null
 ) with (fillfactor = 70);
 create index api_key_tenant on engine.api_key (tenant, id);
-create index api_key_version on engine.api_key (version) where version > 0;
+create index api_key_changed on engine.api_key (version) where version > 0;
 
 create table engine.api_key_token (
     created_at timestamptz not null,

@@ -120,7 +120,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /keys", &[ManageApiKeys]),
     ("GET /keys/{key}", &[ManageApiKeys]),
     ("POST /keys/{key}:rotate", &[ManageApiKeys]),
-    ("GET /limits", &[ReadMetrics]),
+    ("GET /limits", &[ReadDefinitions]),
     ("GET /metrics/summary", &[ReadMetrics]),
     ("GET /queues", &[ReadMetrics]),
     ("GET /schedules", &[ReadDefinitions]),
@@ -179,9 +179,9 @@ fn body(path: &str) -> Value {
         }
         "subscriptions" | "{subscription}" => json!({ "action": "a", "event_pattern": "a.b" }),
         "tenants" => json!({ "slug": "again" }),
-        "{execution}:discard" | "{fingerprint}:discard" | "dead-letters:discard" => {
-            json!({ "reason": "none" })
-        }
+        "{execution}:discard" | "{fingerprint}:discard" => json!({ "reason": "none" }),
+        "dead-letters:discard" => json!({ "where": "action:nothing", "reason": "none" }),
+        "dead-letters:requeue" => json!({ "where": "action:nothing" }),
         _ => json!({}),
     }
 }
@@ -221,7 +221,7 @@ impl Things {
         let subscription = post("/subscriptions", subscription).await;
         let schedule = json!({ "name": "s", "action": "a", "every_seconds": 3600 });
         post("/schedules", schedule).await;
-        let waiting = text(&waiting["execution_id"]);
+        let waiting = text(&waiting["id"]);
         let bulk = json!({ "op": "cancel", "ids": [waiting], "rate": 1, "canary": 1 });
         let bulk = post("/bulk", bulk).await;
         let groups = format!("{base}/dead-letters/groups");

@@ -93,8 +93,9 @@ impl Dice for CountingDice {
     }
 
     fn fill(&self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(10) {
-            chunk.copy_from_slice(&self.bytes()[10 - chunk.len()..]);
+        for chunk in bytes.chunks_mut(8) {
+            let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+            chunk.copy_from_slice(&count.to_le_bytes()[..chunk.len()]);
         }
     }
 }

@@ -319,6 +319,7 @@ impl From<ApiKeysError> for Problem {
     fn from(error: ApiKeysError) -> Self {
         match error {
             ApiKeysError::Exists { .. } => Self::new(&EXISTS, error.to_string()),
+            ApiKeysError::Taken => Self::new(&CONFLICT, error.to_string()),
             ApiKeysError::NotFound { what } => Self::not_found(what),
             ApiKeysError::TooManyTokens => Self::new(
                 &QUOTA_EXCEEDED,

@@ -4,6 +4,7 @@
 use actions_app::commands::execute_action::{ExecuteAction, execute_action};
 use actions_app::commands::submit_event::Idempotency;
 use actions_app::queries::metrics::summary;
+use actions_domain::authorization::Permission;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
 use actions_domain::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX};
@@ -205,6 +206,8 @@ async fn execute_bulk(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
+    // Else each job would be refused by itself, in an answer that says 200.
+    caller.authorization.require(Permission::Execute, caller.tenant)?;
     require_json(request.headers())?;
     let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;

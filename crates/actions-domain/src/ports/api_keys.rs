@@ -11,9 +11,12 @@ use crate::ports::store::StoreError;
 /// Why a key was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeysError {
-    /// A living key has the name, or another token the lookup.
+    /// A living key has the name.
     #[error("an API key {name} exists already")]
     Exists { name: String },
+    /// Another token has the lookup: of random ones, nobody will ever see this.
+    #[error("another token begins like this one")]
+    Taken,
     #[error("there is no {what}")]
     NotFound { what: &'static str },
     /// It has [`crate::limits::API_KEY_TOKENS_MAX`] tokens that hold.

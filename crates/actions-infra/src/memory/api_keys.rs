@@ -31,8 +31,11 @@ impl ApiKeys for Memory {
         let has_name = |row: &ApiKeyRow| {
             row.key.tenant == key.tenant && row.key.name == key.name && row.key.is_living(now)
         };
-        if tables.api_keys.values().any(has_name) || tables.has_token(&token.lookup) {
+        if tables.api_keys.values().any(has_name) {
             return Err(ApiKeysError::Exists { name: key.name.to_string() });
+        }
+        if tables.has_token(&token.lookup) {
+            return Err(ApiKeysError::Taken);
         }
         let row = ApiKeyRow { key: key.clone(), tokens: vec![*token], version: 0 };
         tables.api_keys.insert(key.id, row);
@@ -104,7 +107,7 @@ impl ApiKeys for Memory {
             return Err(ApiKeysError::TooManyTokens);
         }
         if is_taken {
-            return Err(ApiKeysError::Exists { name: row.key.name.to_string() });
+            return Err(ApiKeysError::Taken);
         }
         for old in &mut row.tokens {
             old.ends_at = Some(end(old));

@@ -22,7 +22,6 @@ type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 impl ApiKeys for Postgres {
     async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
         let mut tx = self.lock_owner(key.tenant).await?;
-        let taken = || ApiKeysError::Exists { name: key.name.to_string() };
         let inserted = sqlx::query(include_str!("api_keys/insert_key.sql"))
             .bind(key.tenant.0)
             .bind(key.id.0)
@@ -36,11 +35,9 @@ impl ApiKeys for Postgres {
             .await
             .map_err(write_error)?;
         if inserted.rows_affected() == 0 {
-            return Err(taken());
+            return Err(ApiKeysError::Exists { name: key.name.to_string() });
         }
-        if !insert_token(&mut tx, key.id, token, key.created_at).await? {
-            return Err(taken());
-        }
+        insert_token(&mut tx, key.id, token, key.created_at).await?;
         sqlx::query(include_str!("api_keys/forget_ended.sql"))
             .bind(key.tenant.0)
             .bind(key.created_at)
@@ -137,9 +134,7 @@ impl ApiKeys for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
-        if !insert_token(&mut tx, key, token, now).await? {
-            return Err(ApiKeysError::Exists { name: found.name.to_string() });
-        }
+        insert_token(&mut tx, key, token, now).await?;
         sqlx::query(include_str!("api_keys/rotate_api_key.sql"))
             .bind(key.0)
             .bind(token.lookup.as_str())
@@ -216,13 +211,12 @@ async fn next_version(tx: &mut PgConnection) -> Result<i64, StoreError> {
         .map_err(write_error)
 }
 
-/// Answers whether the lookup was free.
 async fn insert_token(
     tx: &mut PgConnection,
     key: ApiKeyId,
     token: &StoredToken,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<(), ApiKeysError> {
     let inserted = sqlx::query(include_str!("api_keys/insert_token.sql"))
         .bind(token.lookup.as_str())
         .bind(key.0)
@@ -232,7 +226,7 @@ async fn insert_token(
         .execute(tx)
         .await
         .map_err(write_error)?;
-    Ok(inserted.rows_affected() > 0)
+    if inserted.rows_affected() == 0 { Err(ApiKeysError::Taken) } else { Ok(()) }
 }
 
 #[derive(Debug, FromRow)]

@@ -27,7 +27,6 @@ impl ApiKeys for SqliteStore {
         if known.is_none() {
             return Err(ApiKeysError::NotFound { what: "tenant" });
         }
-        let taken = || ApiKeysError::Exists { name: key.name.to_string() };
         let inserted = sqlx::query(include_str!("api_keys/insert_key.sql"))
             .bind(key.tenant.0)
             .bind(key.id.0)
@@ -41,11 +40,9 @@ impl ApiKeys for SqliteStore {
             .await
             .map_err(store_error)?;
         if inserted.rows_affected() == 0 {
-            return Err(taken());
+            return Err(ApiKeysError::Exists { name: key.name.to_string() });
         }
-        if !insert_token(&mut tx, key.id, token, key.created_at).await? {
-            return Err(taken());
-        }
+        insert_token(&mut tx, key.id, token, key.created_at).await?;
         sqlx::query(include_str!("api_keys/forget_ended.sql"))
             .bind(key.tenant.0)
             .bind(micros(key.created_at))
@@ -144,9 +141,7 @@ impl ApiKeys for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
-        if !insert_token(&mut tx, key, token, now).await? {
-            return Err(ApiKeysError::Exists { name: found.name.to_string() });
-        }
+        insert_token(&mut tx, key, token, now).await?;
         sqlx::query(
             "update engine_api_key set lookup = ?2, others_end_at = ?3, version = ?4 where id = ?1",
         )
@@ -214,13 +209,12 @@ async fn next_version(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
         .map_err(store_error)
 }
 
-/// Answers whether the lookup was free.
 async fn insert_token(
     tx: &mut SqliteConnection,
     key: ApiKeyId,
     token: &StoredToken,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<(), ApiKeysError> {
     let inserted = sqlx::query(include_str!("api_keys/insert_token.sql"))
         .bind(token.lookup.as_str())
         .bind(key.0)
@@ -230,7 +224,7 @@ async fn insert_token(
         .execute(tx)
         .await
         .map_err(store_error)?;
-    Ok(inserted.rows_affected() > 0)
+    if inserted.rows_affected() == 0 { Err(ApiKeysError::Taken) } else { Ok(()) }
 }
 
 /// A role or name that this program does not know lets nobody in.
