@@ -93,7 +93,7 @@ impl FromRequestParts<Api> for Operator {
 async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
     let context = parts.extensions.get::<Arc<RequestContext>>();
     let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
-    let authorization = match api.access.as_ref() {
+    let authorization = match &api.access {
         Access::Token(expected) => {
             let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token");
             let sent = sent_token(&parts.headers).ok_or_else(missing)?;

@@ -73,11 +73,21 @@ pub fn recorder() -> PrometheusHandle {
     HANDLE.get_or_init(install).clone()
 }
 
-/// What every route may use.
+/// What every route may use. One pointer, because each request copies it several times.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct Api(Arc<Shared>);
+
+impl std::ops::Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+pub(crate) struct Shared {
     pub(crate) app: App,
-    pub(crate) access: Arc<Access>,
+    pub(crate) access: Access,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) has_node: bool,
     pub(crate) draining: CancellationToken,
@@ -91,14 +101,14 @@ pub fn router(app: App, serving: impl Into<Serving>) -> Router {
     let about_process = || OpenApiRouter::with_openapi(openapi::frame()).merge(process::routes());
     let routes = if has_api { all() } else { about_process() };
     let (routes, description) = routes.split_for_parts();
-    let api = Api {
+    let api = Api(Arc::new(Shared {
         app,
-        access: Arc::new(access),
+        access,
         metrics,
         has_node,
         draining,
         openapi: openapi::text(description).into(),
-    };
+    }));
     let routes = routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

@@ -29,6 +29,8 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 /// Tokens, and lookups that do not exist, in memory.
 const KNOWN_MAX: usize = 50_000;
 const UNKNOWN_MAX: usize = 10_000;
+/// How often the log is told that one token is refused.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How often the use of one key is written down, and how long others are waited for that go along.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 const NOTE_AFTER: Duration = Duration::from_secs(1);
@@ -73,6 +75,8 @@ struct State {
     noted: HashMap<ApiKeyId, Timestamp>,
     uses: HashMap<ApiKeyId, Timestamp>,
     is_writing: bool,
+    /// When the log was told of a refused token.
+    told: HashMap<Lookup, Timestamp>,
 }
 
 #[derive(Clone)]
@@ -131,6 +135,7 @@ impl ApiKeyRing {
             noted: HashMap::new(),
             uses: HashMap::new(),
             is_writing: false,
+            told: HashMap::new(),
         };
         Self { store, clock, state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }
     }
@@ -182,8 +187,10 @@ impl ApiKeyRing {
                 return Ok(key);
             }
         };
-        let (id, name, tenant) = (key.id, &key.name, key.tenant);
-        info!(%id, %name, %tenant, reason, "an API key was refused");
+        if self.is_news(&stored.lookup, now) {
+            let (id, name, tenant) = (key.id, &key.name, key.tenant);
+            info!(%id, %name, %tenant, reason, "an API key was refused");
+        }
         Err(Refusal::Unknown)
     }
 
@@ -307,6 +314,20 @@ impl ApiKeyRing {
             state.known.insert(*lookup, known.clone());
         }
         Ok(Some(known))
+    }
+
+    /// Whether a refusal is worth a line: a program that was forgotten asks all day.
+    fn is_news(&self, lookup: &Lookup, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        let last = state.told.get(lookup).copied();
+        if last.is_some_and(|last| (now - last).to_std().is_ok_and(|age| age < TELL_EVERY)) {
+            return false;
+        }
+        if state.told.len() >= UNKNOWN_MAX {
+            state.told.clear();
+        }
+        state.told.insert(*lookup, now);
+        true
     }
 
     async fn answer<T>(

@@ -29,7 +29,6 @@ use crate::ingress::Ingress;
 use crate::node::live::Live;
 
 /// What the outside world gives the engine.
-#[derive(Clone)]
 pub struct Ports {
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
@@ -52,7 +51,7 @@ pub struct Ports {
 /// Everything a command or a query needs. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub ports: Ports,
+    pub ports: Arc<Ports>,
     pub handlers: Arc<Handlers>,
     /// The definitions of all tenants, in memory.
     pub catalogue: Arc<Catalogue>,
@@ -80,6 +79,7 @@ impl App {
     /// When the store cannot say how many partitions there are: without that, nobody knows where
     /// a key belongs.
     pub async fn start(ports: Ports, handlers: Arc<Handlers>) -> Result<Self, StoreError> {
+        let ports = Arc::new(ports);
         let part_count = ports.leases.part_count().await?;
         let hints = Teller::start(&ports);
         let (definitions, matchers) = (ports.definitions.clone(), ports.matchers.clone());

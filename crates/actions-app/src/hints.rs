@@ -52,7 +52,7 @@ impl Teller {
 }
 
 /// Listens to hints, and hands them on until nobody takes them.
-pub(crate) async fn listen(ports: Ports, heard: mpsc::UnboundedSender<Hint>) {
+pub(crate) async fn listen(ports: Arc<Ports>, heard: mpsc::UnboundedSender<Hint>) {
     let hints = Arc::clone(&ports.hints);
     let what = "hints are not heard; polling finds what is new";
     let mut health = Health::new(what, PAUSE_MIN, PAUSE_MAX);

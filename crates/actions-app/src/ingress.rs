@@ -19,7 +19,7 @@ use actions_domain::work::{
     Cancel, Commit, Discard, Fence, Home, Ingested, IntakeRefusal, Item, Part, Receipt, Seq,
     Submission, Submitted, Work,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use crate::app::Ports;
@@ -112,9 +112,9 @@ enum Answer {
 
 impl Ingress {
     /// Starts the loop. It ends when the last handle is dropped.
-    pub fn start(ports: Ports, live: Arc<Live>, hints: Teller) -> Self {
+    pub fn start(ports: Arc<Ports>, live: Arc<Live>, hints: Teller) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(Flusher { ports, live, hints, next_part: 0 }.run(waiting));
+        tokio::spawn(gather(Flusher { ports, live, hints }, waiting));
         Self { queue, admitted: Arc::default() }
     }
 
@@ -175,45 +175,53 @@ impl Ingress {
     }
 }
 
+/// Gathers what waits into flushes: as many at once as the store works on.
+async fn gather(flusher: Flusher, mut waiting: mpsc::Receiver<Waiting>) {
+    let flusher = Arc::new(flusher);
+    let free = Arc::new(Semaphore::new(flusher.ports.store.commits_at_once().max(1)));
+    let mut first = None;
+    for turn in 0_usize.. {
+        // What comes while nothing can be committed goes together.
+        let Ok(permit) = free.clone().acquire_owned().await else { return };
+        let Some(next) = (match first.take() {
+            Some(left_over) => Some(left_over),
+            None => waiting.recv().await,
+        }) else {
+            return;
+        };
+        let mut batch = vec![next];
+        let mut works = batch[0].request.work_count();
+        let mut bytes = batch[0].room.bytes;
+        while works < FLUSH_WORKS_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            works += next.request.work_count();
+            bytes += next.room.bytes;
+            // The intake is moved under a fence that must not endanger its neighbours.
+            let is_alone = next.request.needs_own_flush() || batch[0].request.needs_own_flush();
+            if is_alone || bytes > FLUSH_BYTES_MAX {
+                first = Some(next);
+                break;
+            }
+            batch.push(next);
+        }
+        let flusher = flusher.clone();
+        tokio::spawn(async move {
+            flusher.flush(batch, turn).await;
+            drop(permit);
+        });
+    }
+}
+
 struct Flusher {
-    ports: Ports,
+    ports: Arc<Ports>,
     live: Arc<Live>,
     hints: Teller,
-    next_part: usize,
 }
 
 impl Flusher {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        let mut first = None;
-        loop {
-            let Some(next) = (match first.take() {
-                Some(left_over) => Some(left_over),
-                None => waiting.recv().await,
-            }) else {
-                return;
-            };
-            let mut batch = vec![next];
-            let mut works = batch[0].request.work_count();
-            let mut bytes = batch[0].room.bytes;
-            while works < FLUSH_WORKS_MAX
-                && let Ok(next) = waiting.try_recv()
-            {
-                works += next.request.work_count();
-                bytes += next.room.bytes;
-                // The intake is moved under a fence that must not endanger its neighbours.
-                let is_alone = next.request.needs_own_flush() || batch[0].request.needs_own_flush();
-                if is_alone || bytes > FLUSH_BYTES_MAX {
-                    first = Some(next);
-                    break;
-                }
-                batch.push(next);
-            }
-            self.flush(batch).await;
-        }
-    }
-
-    async fn flush(&mut self, mut batch: Vec<Waiting>) {
-        let part = self.choose_part();
+    async fn flush(&self, mut batch: Vec<Waiting>, turn: usize) {
+        let part = self.choose_part(turn);
         for waiting in &mut batch {
             waiting.request.place_keyless(part);
         }
@@ -238,8 +246,8 @@ impl Flusher {
             // One of them is bad: it is searched for by halves, and the others do not suffer.
             Err(StoreError::Refused { .. }) if batch.len() > 1 => {
                 let second = batch.split_off(batch.len() / 2);
-                Box::pin(self.flush(batch)).await;
-                Box::pin(self.flush(second)).await;
+                Box::pin(self.flush(batch, turn)).await;
+                Box::pin(self.flush(second, turn)).await;
             }
             Err(error) => {
                 let reply = match error {
@@ -284,15 +292,15 @@ impl Flusher {
     /// Tells the node of this process what it may start at once, and others where to look.
     /// Hints: lost ones are found by reading the log.
     fn hand_over(&self, waiting: &[Waiting], receipt: &Receipt) {
-        let (own, mut submissions) = (self.live.parts(), Vec::new());
+        let own = self.live.parts();
         for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::from(cancel));
                 self.hints.tell(Hint::Cancels);
             }
-            submissions.extend_from_slice(request.submissions());
         }
-        let works = submissions.iter().flat_map(|submission| &submission.ingests);
+        let submissions = || waiting.iter().flat_map(|waiting| waiting.request.submissions());
+        let works = submissions().flat_map(|submission| &submission.ingests);
         for (part, work) in works.flat_map(|ingest| &ingest.works) {
             if work.delay.is_some() {
                 self.live.look_for_due(*part);
@@ -302,21 +310,20 @@ impl Flusher {
             }
         }
         tell_of_work(&self.hints, &self.live, receipt);
-        for input in arrivals(&submissions, receipt) {
+        for input in arrivals(submissions(), receipt) {
             self.live.tell(input);
         }
     }
 
     /// A whole flush goes to one partition: touching many costs more than it spreads.
-    fn choose_part(&mut self) -> Part {
+    fn choose_part(&self, turn: usize) -> Part {
         let own = self.live.homes();
-        self.next_part = self.next_part.wrapping_add(1);
         match own.len() {
             0 => {
                 let all = usize::from(self.live.part_count());
-                Part(u16::try_from(self.next_part % all).unwrap_or(0))
+                Part(u16::try_from(turn % all).unwrap_or(0))
             }
-            count => own[self.next_part % count],
+            count => own[turn % count],
         }
     }
 }
@@ -388,11 +395,14 @@ pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
 
 /// What a receipt means for the owners of the partitions: the stored works without a delay, with
 /// the numbers that they got.
-pub(crate) fn arrivals(submissions: &[Submission], receipt: &Receipt) -> Vec<Input> {
+pub(crate) fn arrivals<'a>(
+    submissions: impl Iterator<Item = &'a Submission>,
+    receipt: &Receipt,
+) -> Vec<Input> {
     let first: BTreeMap<Part, Seq> = receipt.first.iter().copied().collect();
     let yielded: HashSet<_> = receipt.yielded.iter().map(|yielded| yielded.execution).collect();
     let mut arrived: BTreeMap<Part, Vec<Item>> = BTreeMap::new();
-    for (submission, submitted) in submissions.iter().zip(&receipt.submissions) {
+    for (submission, submitted) in submissions.zip(&receipt.submissions) {
         let Submitted::Accepted(ingested) = submitted else { continue };
         let stored = submission.ingests.iter().zip(ingested);
         for (ingest, _) in stored.filter(|(_, outcome)| **outcome == Ingested::Stored) {

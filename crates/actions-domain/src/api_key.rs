@@ -152,7 +152,9 @@ pub struct StoredToken {
 pub enum TokenError {
     #[error("an API key's token begins with {TOKEN_PREFIX}")]
     Prefix,
-    #[error("an API key's token has {TOKEN_LENGTH} characters, not {length}; a part is missing, or something was added")]
+    #[error(
+        "an API key's token has {TOKEN_LENGTH} characters, not {length}; a part is missing, or something was added"
+    )]
     Length { length: usize },
     #[error("after {TOKEN_PREFIX}, an API key's token has letters and digits only")]
     Character,

@@ -87,7 +87,10 @@ async fn a_key_is_created_used_and_revoked() {
     // The name is free again, the key is still there.
     insta::assert_snapshot!(app.send(Method::GET, &path, &[], "").await.problem(), @"404 not_found");
     let found = app.send(Method::GET, &format!("{KEYS}/{id}"), &[], "").await.body();
-    assert_eq!((&found["status"], &found["revoked_at"]), (&json!("revoked"), &json!("2026-01-01T00:00:00.000000Z")));
+    assert_eq!(
+        (&found["status"], &found["revoked_at"]),
+        (&json!("revoked"), &json!("2026-01-01T00:00:00.000000Z"))
+    );
     let again = app.send(Method::DELETE, &format!("{KEYS}/{id}"), &[], "").await;
     assert_eq!(again.status, 204, "once is as good as twice");
     let rotated = app.json(Method::POST, &format!("{KEYS}/{id}:rotate"), &[], json!({})).await;
@@ -193,14 +196,14 @@ async fn nobody_hands_out_takes_back_or_renews_more_than_they_have() {
     let admins = "/v1/admin/keys";
     given_key(&app, "admin", root.clone()).await;
     let clerk = given_key(&app, "admin", json!({ "name": "c", "role": "tenant_admin" })).await;
-    for (method, path) in [
-        (Method::POST, "/v1/admin/keys/root:rotate"),
-        (Method::DELETE, "/v1/admin/keys/root"),
-    ] {
+    for (method, path) in
+        [(Method::POST, "/v1/admin/keys/root:rotate"), (Method::DELETE, "/v1/admin/keys/root")]
+    {
         let answer = app.send(method, path, &[("authorization", &with(&clerk))], "").await;
         assert_eq!(answer.problem(), "403 auth.role", "{path}");
     }
-    let refused = post(&app, admins, &clerk, json!({ "name": "r", "role": "platform_admin" })).await;
+    let refused =
+        post(&app, admins, &clerk, json!({ "name": "r", "role": "platform_admin" })).await;
     insta::assert_snapshot!(refused.problem(), @"403 auth.role");
     // A platform administrator belongs to the platform.
     let misplaced = app.json(Method::POST, KEYS, &[], root).await;
@@ -288,9 +291,8 @@ async fn another_tenant_is_answered_like_an_unknown_one() {
 async fn development_sees_who_sends_a_key() {
     let app = TestApp::serving(Access::LocalDev).await;
     let local = ("host", "localhost:7070");
-    let created = app
-        .json(Method::POST, KEYS, &[local], json!({ "name": "reader", "role": "viewer" }))
-        .await;
+    let created =
+        app.json(Method::POST, KEYS, &[local], json!({ "name": "reader", "role": "viewer" })).await;
     let token = created.body()["token"].as_str().unwrap().to_owned();
     let ask = async |token: &str| {
         let bearer = with(token);

@@ -158,7 +158,8 @@ const ROLES: [Role; 7] = [
 /// A body that the route can read, so that only the credential decides.
 fn body(path: &str) -> Value {
     let action = json!({ "name": "a", "action_type": "custom", "handler": "test.script" });
-    let set = json!({ "actions": [{ "name": "b", "action_type": "custom", "handler": "test.script" }] });
+    let set =
+        json!({ "actions": [{ "name": "b", "action_type": "custom", "handler": "test.script" }] });
     match path.rsplit('/').next().unwrap_or_default() {
         "actions" | "actions:validate" | "{action}" => action,
         "{action}:restore" => json!({ "version": 1 }),
@@ -237,8 +238,7 @@ impl Things {
     }
 
     fn path(&self, pattern: &str) -> String {
-        let execution =
-            if pattern.contains("dead-letters") { &self.dead } else { &self.execution };
+        let execution = if pattern.contains("dead-letters") { &self.dead } else { &self.execution };
         [
             ("{action}", "a"),
             ("{schedule}", "s"),

@@ -199,7 +199,9 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    fn of<T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + ApiKeys + 'static>(
+    fn of<
+        T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + ApiKeys + 'static,
+    >(
         all: Arc<T>,
     ) -> Self {
         Self {

@@ -31,6 +31,27 @@ async fn rows_go_into_partitions_that_were_made_ahead() {
 }
 
 #[tokio::test]
+async fn days_and_segments_are_counted_from_the_epoch_by_the_planner_itself() {
+    let database = open().await;
+    let wrong = "select count(*) from (values
+            (timestamptz '1970-01-01T00:00:00Z', 0, 0),
+            (timestamptz '1969-12-31T23:59:59.999999Z', -1, -1),
+            (timestamptz '2026-03-29T23:59:59.999999Z', 20541, 82167),
+            (timestamptz '2026-03-30T06:00:00Z', 20542, 82169)
+        ) as given (at, day, segment)
+        where engine.day_of(at) <> day or engine.segment_of(at) <> segment";
+    assert_eq!(database.count(wrong).await, 0);
+
+    let explained: Vec<String> = sqlx::query_scalar(
+        "explain verbose select engine.day_of(clock_timestamp()), engine.segment_of(clock_timestamp())",
+    )
+    .fetch_all(database.store.pool())
+    .await
+    .unwrap();
+    assert!(!explained.concat().contains("_of("), "they are called: {explained:?}");
+}
+
+#[tokio::test]
 async fn rows_that_landed_in_the_default_partition_move_into_a_new_one() {
     let database = open().await;
     database.accept(Part(0)).await;

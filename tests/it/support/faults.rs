@@ -46,7 +46,13 @@ pub struct Faults {
 
 impl Faults {
     pub fn over(memory: Arc<Memory>) -> Self {
-        Self { memory, planned: Mutex::default(), commits: Mutex::default(), questions: AtomicUsize::default(), notes: AtomicUsize::default() }
+        Self {
+            memory,
+            planned: Mutex::default(),
+            commits: Mutex::default(),
+            questions: AtomicUsize::default(),
+            notes: AtomicUsize::default(),
+        }
     }
 
     /// Lets the next calls of a method fail.

@@ -68,8 +68,7 @@ pub async fn revoke_api_key(
 ) -> Result<ApiKey, ChangeApiKeyError> {
     let found = find_api_key(app, caller, tenant, name).await?;
     caller.require_rank(found.role, tenant)?;
-    let revoked =
-        app.ports.api_keys.revoke_api_key(tenant, found.id, app.ports.clock.now()).await;
+    let revoked = app.ports.api_keys.revoke_api_key(tenant, found.id, app.ports.clock.now()).await;
     tell(app);
     let key = revoked?;
     if found.revoked_at.is_none() {

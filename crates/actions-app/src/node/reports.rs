@@ -9,9 +9,8 @@ use actions_domain::Timestamp;
 use actions_domain::execution::report::{Report, ReportOf, Reporter};
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::work::{Fence, Part};
-use tokio::sync::mpsc;
 
-use super::writer::{Lost, Write};
+use super::writer::{Lost, Write, Writes};
 use crate::app::App;
 
 /// How often reports are written down: as much as a node's death may cost of an attempt's work.
@@ -133,7 +132,7 @@ impl Running {
 /// Writes reports down.
 pub(crate) struct ReportKeeper {
     pub(crate) app: App,
-    pub(crate) writes: mpsc::UnboundedSender<Write>,
+    pub(crate) writes: Writes,
 }
 
 impl ReportKeeper {
@@ -143,7 +142,7 @@ impl ReportKeeper {
             for (fence, report) in self.app.live.reports.news(self.app.ports.clock.now()) {
                 self.app.live.reports.know(fence.part, &[report.execution]);
                 // The session ends with its writer.
-                let _ = self.writes.send(Write::Report { fence, report: Box::new(report) });
+                self.writes.send(Write::Report { fence, report: Box::new(report) });
             }
         }
     }

@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::live::Message;
 use super::loader::Load;
 use super::permit_keeper::Need;
-use super::writer::{Lost, Write};
+use super::writer::{Lost, Write, Writes};
 use crate::app::App;
 
 /// Messages taken at once before effects are looked at again.
@@ -26,7 +26,7 @@ pub(crate) struct Scheduler {
     pub(crate) node: NodeId,
     pub(crate) settings: Settings,
     pub(crate) own: mpsc::UnboundedSender<Message>,
-    pub(crate) writes: mpsc::UnboundedSender<Write>,
+    pub(crate) writes: Writes,
     pub(crate) loads: mpsc::UnboundedSender<Load>,
     pub(crate) needs: mpsc::UnboundedSender<Need>,
     pub(crate) gives: mpsc::UnboundedSender<(Fence, Seq)>,
@@ -125,17 +125,17 @@ impl Scheduler {
                     task.abort();
                 }
             }
-            Effect::Mark { fence, items } => self.write(Write::Mark { fence, items }),
+            Effect::Mark { fence, items } => self.writes.send(Write::Mark { fence, items }),
             Effect::Load { part, from, limit } => self.load(Load::Log { part, from, limit }),
             Effect::LoadDue { part, ahead, limit } => self.load(Load::Due { part, ahead, limit }),
             Effect::Finish(finish) => {
                 let fence = Fence { part: finish.item.part, epoch: finish.epoch };
                 let has_run = running.holding.remove(&finish.item.work.id);
-                self.write(Write::Finish { fence, finish, has_run });
+                self.writes.send(Write::Finish { fence, finish, has_run });
             }
             Effect::Retry { fence, later } => {
                 let has_run = running.holding.remove(&later.item.work.id);
-                self.write(Write::Retry { fence, later, has_run });
+                self.writes.send(Write::Retry { fence, later, has_run });
             }
             // The session ends with its lease keeper.
             Effect::GiveBack { fence, low } => drop(self.gives.send((fence, low))),
@@ -164,7 +164,7 @@ impl Scheduler {
                     if let Some(report) = last_words {
                         // Sent before the end, so it is written before the next attempt begins.
                         app.live.reports.know(fence.part, &[id]);
-                        let _ = writes.send(Write::Report { fence, report });
+                        writes.send(Write::Report { fence, report });
                     }
                     Input::Ended { token, end: *end }
                 }
@@ -177,11 +177,6 @@ impl Scheduler {
             let _ = messages.send(Message::Input(Box::new(input)));
         });
         running.attempts.insert(token, task.abort_handle());
-    }
-
-    fn write(&self, write: Write) {
-        // Both loops end with the session, which then drops whatever is left.
-        let _ = self.writes.send(write);
     }
 
     fn need(&self, need: Need) {

@@ -23,7 +23,7 @@ use super::reports::ReportKeeper;
 use super::scheduler::{Scheduler, SchedulerStatus};
 use super::timekeeper::Timekeeper;
 use super::watcher::Watcher;
-use super::writer::{Lost, Writer};
+use super::writer::{Lost, Writer, Writes};
 use super::{DrainTimeout, NodeConfig};
 use crate::app::App;
 
@@ -68,7 +68,7 @@ fn start_loops(
     inbox: mpsc::UnboundedReceiver<Message>,
     status: watch::Sender<SchedulerStatus>,
 ) -> JoinSet<Lost> {
-    let (writes, to_write) = mpsc::unbounded_channel();
+    let (writes, to_write) = Writes::new(app.ports.store.commits_at_once());
     let (loads, to_load) = mpsc::unbounded_channel();
     let (needs, needed) = mpsc::unbounded_channel();
     let (gives, given) = mpsc::unbounded_channel();
@@ -114,7 +114,9 @@ fn start_loops(
     };
     let mut loops = JoinSet::new();
     loops.spawn(scheduler.run(inbox));
-    loops.spawn(writer.run(to_write));
+    for to_write in to_write {
+        loops.spawn(writer.clone().run(to_write));
+    }
     loops.spawn(loader.run(to_load));
     loops.spawn(keeper.run(given));
     loops.spawn(permit_keeper.run(needed));

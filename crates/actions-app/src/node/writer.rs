@@ -69,7 +69,36 @@ pub(crate) enum Lost {
     LoopEnded,
 }
 
+/// The way to the writers. Everything about one partition goes to one of them, so that it is
+/// written in the order in which it was decided.
+#[derive(Clone)]
+pub(crate) struct Writes(Arc<[mpsc::UnboundedSender<Write>]>);
+
+impl Writes {
+    /// The way to so many writers, and what each of them has to write.
+    pub(crate) fn new(writer_count: usize) -> (Self, Vec<mpsc::UnboundedReceiver<Write>>) {
+        let (ways, ends): (Vec<_>, Vec<_>) =
+            (0..writer_count.max(1)).map(|_| mpsc::unbounded_channel()).unzip();
+        (Self(ways.into()), ends)
+    }
+
+    /// The writers end with the session, which then drops whatever is left.
+    pub(crate) fn send(&self, write: Write) {
+        let writer = usize::from(write.fence().part.0) % self.0.len();
+        let _ = self.0[writer].send(write);
+    }
+}
+
 impl Write {
+    fn fence(&self) -> &Fence {
+        match self {
+            Self::Mark { fence, .. }
+            | Self::Finish { fence, .. }
+            | Self::Retry { fence, .. }
+            | Self::Report { fence, .. } => fence,
+        }
+    }
+
     /// What it adds to a commit, about.
     fn bytes(&self) -> usize {
         match self {
@@ -108,6 +137,7 @@ impl Lost {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) app: App,
     pub(crate) node: NodeId,
@@ -291,7 +321,7 @@ impl Writer {
         self.send(Input::Committed(committed));
         self.announce(ended);
         tell_of_work(&self.app.hints, &self.app.live, receipt);
-        for input in arrivals(submissions, receipt) {
+        for input in arrivals(submissions.iter(), receipt) {
             self.send(input);
         }
         self.republish(submissions, receipt).await;

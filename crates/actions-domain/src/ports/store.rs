@@ -61,6 +61,11 @@ pub trait Store: Send + Sync {
     /// `Fenced` when this node no longer holds a lease that the batch writes under.
     async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError>;
 
+    /// How many commits it works on at once. More of them wait for each other.
+    fn commits_at_once(&self) -> usize {
+        1
+    }
+
     /// Reads unfinished items of one partition's log in order, from `from` on, at most `limit` and
     /// at most about [`WINDOW_BYTES_MAX`] of inputs beside the first,
     /// leaving out those that have moved to the later items. Reads up to the end that was

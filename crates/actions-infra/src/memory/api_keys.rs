@@ -141,11 +141,7 @@ impl ApiKeys for Memory {
 }
 
 impl Tables {
-    fn api_key(
-        &mut self,
-        tenant: TenantId,
-        key: ApiKeyId,
-    ) -> Result<&mut ApiKeyRow, ApiKeysError> {
+    fn api_key(&mut self, tenant: TenantId, key: ApiKeyId) -> Result<&mut ApiKeyRow, ApiKeysError> {
         let found = self.api_keys.get_mut(&key).filter(|row| row.key.tenant == tenant);
         found.ok_or(ApiKeysError::NotFound { what: "API key" })
     }

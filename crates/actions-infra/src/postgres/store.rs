@@ -43,6 +43,11 @@ impl Store for Postgres {
         }
     }
 
+    /// While one waits for the disk, the other one is worked on.
+    fn commits_at_once(&self) -> usize {
+        2
+    }
+
     async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
         let mut rows = sqlx::query_as::<_, WindowRecord>(include_str!("store/window.sql"))
             .bind(part_number(part))
