@@ -17,8 +17,10 @@ fn a_key_is_created_used_rotated_and_revoked() {
     let listed = dev.run_with(&[("ACTIONS_TOKEN", token)], &["event", "list"]);
     assert_eq!(listed.code, 4, "{listed:?}");
     assert!(listed.err.contains("the role ingest_only, which may not read events"), "{listed:?}");
-    let doctor = dev.run_with(&[("ACTIONS_TOKEN", token)], &["doctor", "token"]);
-    assert!(doctor.code == 0 && doctor.out.contains("the server takes it"), "{doctor:?}");
+    let doctor = ["doctor", "token", "-o", "json"];
+    let doctor = dev.run_with(&[("ACTIONS_TOKEN", token)], &doctor).json();
+    let told = doctor[0]["detail"].as_str().unwrap();
+    assert!(told.contains("the server takes it"), "{doctor:#}");
 
     let shown = dev.run(&["key", "show", "checkout", "-o", "json"]).json();
     assert_eq!((&shown["role"], &shown["status"]), (&"ingest_only".into(), &"active".into()));

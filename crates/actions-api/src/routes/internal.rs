@@ -1,5 +1,5 @@
 //! `/v1/internal`: the founding routes for services of the platform. `?tenant=` names the
-//! tenant; without it, it is the platform's own.
+//! tenant; without it, it is the caller's own.
 
 use actions_app::commands::execute_action::{ExecuteAction, execute_action};
 use actions_app::commands::submit_event::Idempotency;
@@ -47,7 +47,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by Caller")]
 pub(super) struct TenantParams {
-    /// A tenant's slug or id. Without it, the platform's own.
+    /// A tenant's slug or id. Without it, that of the API key; the bootstrap token's is the
+    /// platform's own.
     tenant: Option<String>,
 }
 

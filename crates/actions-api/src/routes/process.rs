@@ -177,6 +177,14 @@ pub(crate) struct LimitsView {
     api_key_lifetime_seconds: u64,
     /// How long old tokens may hold after a rotation.
     api_key_overlap_seconds: u64,
+    api_key_overlap_default_seconds: u64,
+    /// Of one tenant, still listed when they hold no more.
+    api_keys_ended: usize,
+    /// A revocation holds on every node within this time.
+    api_key_trust_seconds: u64,
+    /// Unknown API keys that a node asks its store about, at once and then in a second.
+    api_key_asks: u32,
+    api_key_asks_per_second: u32,
     schedule_data_bytes: usize,
     schedule_description_bytes: usize,
     cron_bytes: usize,
@@ -277,6 +285,11 @@ pub(crate) fn limits_view() -> LimitsView {
         api_key_tokens: limits::API_KEY_TOKENS_MAX,
         api_key_lifetime_seconds: limits::API_KEY_LIFETIME_MAX.as_secs(),
         api_key_overlap_seconds: limits::API_KEY_OVERLAP_MAX.as_secs(),
+        api_key_overlap_default_seconds: limits::API_KEY_OVERLAP_DEFAULT.as_secs(),
+        api_keys_ended: limits::API_KEYS_ENDED_MAX,
+        api_key_trust_seconds: limits::API_KEY_TRUST_MAX.as_secs(),
+        api_key_asks: limits::API_KEY_ASKS_MAX,
+        api_key_asks_per_second: limits::API_KEY_ASKS_PER_SECOND,
         schedule_data_bytes: limits::SCHEDULE_DATA_BYTES_MAX,
         schedule_description_bytes: limits::SCHEDULE_DESCRIPTION_BYTES_MAX,
         cron_bytes: limits::CRON_BYTES_MAX,
