@@ -68,6 +68,7 @@ fn job(config: Value, input: Value) -> Call {
         action: "test".to_owned(),
         config,
         input,
+        gathered: None,
         event: None,
         node: NodeId(1),
         queued_at: now - chrono::TimeDelta::seconds(2),

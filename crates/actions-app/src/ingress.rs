@@ -4,7 +4,7 @@
 //! others costs nothing: a flush takes whatever came while the one before was under way, so a
 //! lone event is committed at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -292,7 +292,6 @@ impl Flusher {
     /// Tells the node of this process what it may start at once, and others where to look.
     /// Hints: lost ones are found by reading the log.
     fn hand_over(&self, waiting: &[Waiting], receipt: &Receipt) {
-        let own = self.live.parts();
         for Waiting { request, .. } in waiting {
             if let Request::Cancel(cancel) = request {
                 self.live.tell(Input::from(cancel));
@@ -300,16 +299,7 @@ impl Flusher {
             }
         }
         let submissions = || waiting.iter().flat_map(|waiting| waiting.request.submissions());
-        let works = submissions().flat_map(|submission| &submission.ingests);
-        for (part, work) in works.flat_map(|ingest| &ingest.works) {
-            if work.delay.is_some() {
-                self.live.look_for_due(*part);
-                if !own.contains(part) {
-                    self.hints.tell(Hint::Later(*part));
-                }
-            }
-        }
-        tell_of_work(&self.hints, &self.live, receipt);
+        tell_of_work(&self.hints, &self.live, submissions(), receipt);
         for input in arrivals(submissions(), receipt) {
             self.live.tell(input);
         }
@@ -380,14 +370,30 @@ impl Request {
     }
 }
 
-/// Tells the owners of other partitions that their logs have grown, and everybody whose places
-/// were taken.
-pub(crate) fn tell_of_work(hints: &Teller, live: &Live, receipt: &Receipt) {
+/// Tells the owners of partitions that their logs have grown, that there are new later items or that
+/// batches are due, and everybody whose places were taken.
+pub(crate) fn tell_of_work<'a>(
+    hints: &Teller,
+    live: &Live,
+    submissions: impl Iterator<Item = &'a Submission>,
+    receipt: &Receipt,
+) {
     for cancel in &receipt.superseded {
         live.tell(Input::from(cancel));
         hints.tell(Hint::Cancels);
     }
     let own = live.parts();
+    let yielded: HashSet<_> = receipt.yielded.iter().map(|one| one.execution).collect();
+    let ingests = submissions.flat_map(|submission| &submission.ingests);
+    let works = ingests.flat_map(|ingest| &ingest.works);
+    let delayed = works.filter(|(_, work)| work.delay.is_some() && !yielded.contains(&work.id));
+    let parts = delayed.map(|(part, _)| *part).chain(receipt.closed.iter().copied());
+    for part in parts.collect::<BTreeSet<Part>>() {
+        live.look_for_due(part);
+        if !own.contains(&part) {
+            hints.tell(Hint::Later(part));
+        }
+    }
     for (part, _) in receipt.first.iter().filter(|(part, _)| !own.contains(part)) {
         hints.tell(Hint::Work(*part));
     }

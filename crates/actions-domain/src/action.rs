@@ -11,8 +11,9 @@ use crate::Timestamp;
 use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
-    CONCURRENCY_MAX, CONFIG_BYTES_MAX, HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX,
-    NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIQUE_MAX,
+    CONCURRENCY_MAX, CONFIG_BYTES_MAX, GATHERED_MAX, GATHERED_WAIT_MAX, HANDLER_ID_BYTES_MAX,
+    KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    UNIQUE_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
@@ -87,6 +88,9 @@ pub struct ActionSpec {
     /// The last one of a burst of executions with one key stands for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debounce: Option<Debounce>,
+    /// Executions with one key gather into one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +185,25 @@ pub struct Debounce {
     pub max_wait_seconds: Option<u32>,
 }
 
+/// How executions of an action gather into one, which runs with all their events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// A text with `{data.path}` places: `customer:{data.customer}`. Without it, all gather.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// It runs when so many are together.
+    pub max_size: u32,
+    /// It runs no later than so long after the first one.
+    pub max_wait_seconds: u32,
+}
+
+impl Batch {
+    pub fn max_wait(&self) -> Duration {
+        Duration::from_secs(self.max_wait_seconds.into())
+    }
+}
+
 /// Whether an action may run, as the last health check said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -260,6 +283,14 @@ pub enum ActionSpecError {
     ClaimTime { pointer: &'static str, field: &'static str, given: u32, min: u32 },
     #[error("unique and debounce exclude each other: both say which execution stands for others")]
     UniqueAndDebounce,
+    #[error(
+        "batch and {other} exclude each other: one runs with all their events, the other leaves events out"
+    )]
+    BatchAndClaim { other: &'static str },
+    #[error("max_size is {given}, allowed are 2 to {max}", max = GATHERED_MAX)]
+    BatchSize { given: u32 },
+    #[error("max_wait_seconds is {given}, allowed are 1 to {max}", max = GATHERED_WAIT_MAX.as_secs())]
+    BatchWait { given: u32 },
     #[error("max is {given}, allowed are 1 to {max}", max = CONCURRENCY_MAX)]
     KeyConcurrency { given: u32 },
     #[error("throttle needs per_minute or per_hour")]
@@ -282,6 +313,9 @@ impl ActionSpecError {
             Self::Key { pointer, .. } | Self::Root { pointer, .. } => pointer,
             Self::ClaimKey { pointer, .. } | Self::ClaimTime { pointer, .. } => pointer,
             Self::UniqueAndDebounce => "/debounce",
+            Self::BatchAndClaim { .. } => "/batch",
+            Self::BatchSize { .. } => "/batch/max_size",
+            Self::BatchWait { .. } => "/batch/max_wait_seconds",
             Self::KeyConcurrency { .. } => "/concurrency/max",
             Self::NoThrottle => "/throttle",
             Self::Throttle { field: "per_hour", .. } => "/throttle/per_hour",
@@ -347,6 +381,7 @@ impl ActionSpec {
         let keys = [
             ("/unique/key", self.unique.as_ref().map(|unique| &unique.key)),
             ("/debounce/key", self.debounce.as_ref().map(|debounce| &debounce.key)),
+            ("/batch/key", self.batch.as_ref().and_then(|batch| batch.key.as_ref())),
         ];
         for (pointer, key) in keys {
             if let Some(key) = key
@@ -373,6 +408,25 @@ impl ActionSpec {
         }
         if self.unique.is_some() && self.debounce.is_some() {
             errors.push(ActionSpecError::UniqueAndDebounce);
+        }
+        if let Some(batch) = &self.batch {
+            errors.extend(self.check_batch(batch));
+        }
+        errors
+    }
+
+    fn check_batch(&self, batch: &Batch) -> Vec<ActionSpecError> {
+        let mut errors = Vec::new();
+        let others = [("unique", self.unique.is_some()), ("debounce", self.debounce.is_some())];
+        for (other, _) in others.into_iter().filter(|(_, is_given)| *is_given) {
+            errors.push(ActionSpecError::BatchAndClaim { other });
+        }
+        if !(2..=GATHERED_MAX).contains(&batch.max_size) {
+            errors.push(ActionSpecError::BatchSize { given: batch.max_size });
+        }
+        let given = batch.max_wait_seconds;
+        if given == 0 || u64::from(given) > GATHERED_WAIT_MAX.as_secs() {
+            errors.push(ActionSpecError::BatchWait { given });
         }
         errors
     }

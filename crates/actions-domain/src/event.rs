@@ -27,6 +27,58 @@ pub struct Event {
     pub attributes: Attributes,
 }
 
+/// An event as handlers and templates see it.
+#[derive(Debug, Serialize)]
+pub struct Envelope<'a> {
+    pub id: Option<EventId>,
+    #[serde(rename = "type")]
+    pub event_type: Option<&'a str>,
+    pub source: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub time: Option<Timestamp>,
+    pub data: &'a Json,
+    pub tenant_id: Option<Uuid>,
+    pub organization_id: Option<Uuid>,
+    pub user_id: Option<Uuid>,
+    pub correlation_id: Option<Uuid>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Data alone.
+    pub fn bare(data: &'a Json) -> Self {
+        Self {
+            id: None,
+            event_type: None,
+            source: None,
+            subject: None,
+            time: None,
+            data,
+            tenant_id: None,
+            organization_id: None,
+            user_id: None,
+            correlation_id: None,
+        }
+    }
+}
+
+impl Event {
+    pub fn envelope(&self) -> Envelope<'_> {
+        let attributes = &self.attributes;
+        Envelope {
+            id: Some(self.id),
+            event_type: Some(self.event_type.as_str()),
+            source: Some(&self.source),
+            subject: attributes.subject.as_deref(),
+            time: Some(attributes.time.unwrap_or(self.accepted_at)),
+            data: &self.data,
+            tenant_id: attributes.tenant_id,
+            organization_id: attributes.organization_id,
+            user_id: attributes.user_id,
+            correlation_id: attributes.correlation_id,
+        }
+    }
+}
+
 /// What else is known of an event. Stored as one JSON object, without the empty members.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

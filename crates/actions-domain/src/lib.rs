@@ -23,6 +23,7 @@ pub mod subscription;
 pub mod bulk;
 pub mod dispatch;
 pub mod execution;
+pub mod gathering;
 pub mod placement;
 pub mod retry;
 pub mod schedule;

@@ -98,6 +98,12 @@ pub const RATE_MAX: u32 = 1_000_000;
 /// How long an execution may be the only one, and how long it may wait for a newer one to take its
 /// place: claims are kept as long, and nobody expects an answer after a month.
 pub const UNIQUE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Events that gather into one execution: all of them are in one request, and in one dead letter.
+pub const GATHERED_MAX: u32 = 1_000;
+/// Bytes of what gathers into one execution: it is read and sent at once, like one event.
+pub const GATHERED_BYTES_MAX: usize = EVENT_BYTES_MAX;
+/// How long an execution waits for others: what may wait longer is a job of a schedule.
+pub const GATHERED_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// `tracestate` that is kept and passed on: nobody has to pass on more (W3C Trace Context,
 /// 3.3.1.5), and some receivers refuse it.
 pub const TRACESTATE_BYTES_MAX: usize = 512;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::gathering::Gathering;
 use crate::id::{ActionId, ExecutionId, SubscriptionId};
 
 /// The terms of one execution. Most have none.
@@ -23,6 +24,9 @@ pub struct Terms {
     /// It starts at the rate of its action for this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_key: Option<Arc<str>>,
+    /// It stands for all that gather in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathering: Option<Gathering>,
     /// What it claims to be the only one for. Decided when it is accepted, and not kept.
     #[serde(skip)]
     pub claim: Option<Claim>,
@@ -148,13 +152,15 @@ impl Conflict {
     }
 }
 
-/// An execution that was submitted and was not stored, because another one holds its claim.
+/// An execution that was submitted and was not stored, because another one stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Yielded {
     pub execution: ExecutionId,
-    /// The one that holds the claim.
+    /// The one that holds the claim, or that it has joined.
     pub to: ExecutionId,
     pub on_conflict: Conflict,
+    /// It has joined a batch, which runs with its event as well.
+    pub has_joined: bool,
 }
 
 /// The same, as an event keeps it.
@@ -163,9 +169,21 @@ pub struct YieldNote {
     pub action: ActionId,
     pub to: ExecutionId,
     pub on_conflict: Conflict,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_joined: bool,
 }
 
 impl Terms {
+    /// The key with which others may join it until it begins.
+    pub fn open_key(&self) -> Option<[u8; 16]> {
+        self.gathering.and_then(|gathering| gathering.key)
+    }
+
+    /// Whether another one may stand for it, so that it is not stored.
+    pub fn may_yield(&self) -> bool {
+        self.claim.is_some() || self.open_key().is_some()
+    }
+
     /// The terms, unless they say nothing.
     pub fn unless_empty(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))

@@ -121,6 +121,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// The key with which others may join it until it begins.
+    pub fn open_key(&self) -> Option<[u8; 16]> {
+        self.terms.as_ref().and_then(|terms| terms.open_key())
+    }
+
     pub fn input_bytes(&self) -> usize {
         self.input.as_ref().map_or(0, |input| input.as_str().len())
     }
@@ -346,10 +351,12 @@ pub struct Receipt {
     pub first: Vec<(Part, Seq)>,
     /// Dead letters that were there to be discarded.
     pub discarded: u64,
-    /// Works of stored ingests that were not stored, because others hold their claims.
+    /// Works of stored ingests that were not stored, because others stand for them.
     pub yielded: Vec<Yielded>,
     /// Executions whose places were taken.
     pub superseded: Vec<Cancel>,
+    /// Where batches were closed that are due now.
+    pub closed: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

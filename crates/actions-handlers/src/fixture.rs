@@ -24,6 +24,7 @@ pub(crate) fn call(config: Value, input: Value) -> Call {
         action: "test".to_owned(),
         config,
         input,
+        gathered: None,
         event: None,
         node: NodeId(1),
         queued_at: "2026-11-21T07:27:59Z".parse().expect("a time"),

@@ -110,21 +110,7 @@ fn weight(value: &Value) -> u64 {
 
 /// What a template of a definition sees: `event`, `data`, `tenant`, `execution`, `action`.
 pub(crate) fn context(call: &Call) -> Map<String, Value> {
-    let event = call.event.as_ref().map(|event| {
-        let attributes = &event.attributes;
-        json!({
-            "id": event.id,
-            "type": event.event_type,
-            "source": event.source,
-            "subject": attributes.subject,
-            "time": attributes.time.unwrap_or(event.accepted_at),
-            "data": event.data.to_value(),
-            "tenant_id": attributes.tenant_id,
-            "organization_id": attributes.organization_id,
-            "user_id": attributes.user_id,
-            "correlation_id": attributes.correlation_id,
-        })
-    });
+    let event = call.event.as_ref().and_then(|event| serde_json::to_value(event.envelope()).ok());
     let mut context = Map::new();
     context.insert("event".to_owned(), event.unwrap_or(Value::Null));
     context.insert("data".to_owned(), call.input.clone());

@@ -120,6 +120,7 @@ fn body(call: &Call) -> Vec<u8> {
     let event = call.event.as_deref();
     // The event's own text keeps every digit of its numbers; a job's input may differ from it.
     let text = event.map(|event| &event.data).filter(|data| data.to_value() == call.input);
+    let text = call.gathered.as_ref().or(text);
     let happened_at =
         event.map_or(call.queued_at, |event| event.attributes.time.unwrap_or(event.accepted_at));
     let body = Body {

@@ -13,6 +13,7 @@ use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
 use actions_domain::execution::report::ReportOf;
+use actions_domain::gathering::{Member, OpenBatch};
 use actions_domain::id::{
     ActionId, ApiKeyId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
 };
@@ -30,6 +31,7 @@ use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod api_keys;
+mod batches;
 mod bulks;
 mod claims;
 mod definitions;
@@ -110,6 +112,10 @@ struct Tables {
     superseded: BTreeMap<ExecutionId, ExecutionId>,
     claims: HashMap<(TenantId, [u8; 16]), ClaimHolder>,
     yields_of_event: HashMap<EventId, Vec<YieldNote>>,
+    /// Batches that others may join.
+    batches: HashMap<(TenantId, [u8; 16]), OpenBatch>,
+    /// What joined, by the heads.
+    members: HashMap<ExecutionId, Vec<MemberRow>>,
     /// Fingerprints of dead letters.
     dead: BTreeMap<ExecutionId, String>,
     dedupe: HashMap<(TenantId, [u8; 16]), DedupeRow>,
@@ -172,6 +178,13 @@ struct LaterRow {
     losses: u8,
 }
 
+#[derive(Clone)]
+struct MemberRow {
+    tenant: TenantId,
+    action: ActionId,
+    member: Member,
+}
+
 struct DedupeRow {
     /// Of a request.
     body: Option<[u8; 16]>,
@@ -204,6 +217,8 @@ impl Tables {
             superseded: BTreeMap::new(),
             claims: HashMap::new(),
             yields_of_event: HashMap::new(),
+            batches: HashMap::new(),
+            members: HashMap::new(),
             dead: BTreeMap::new(),
             dedupe: HashMap::new(),
             dedupe_order: VecDeque::new(),

@@ -80,7 +80,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 17] = [
+const MIGRATIONS: [(&str, &str); 19] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -109,7 +109,12 @@ const MIGRATIONS: [(&str, &str); 17] = [
     ("claim uniqueness", include_str!("../../../schema/postgres/0014_claim_uniqueness.sql")),
     ("create bulks", include_str!("../../../schema/postgres/0015_create_bulks.sql")),
     ("add retention", include_str!("../../../schema/postgres/0016_add_retention.sql")),
-    ("create api keys", include_str!("../../../schema/postgres/0018_create_api_keys.sql")),
+    ("gather batches", include_str!("../../../schema/postgres/0017_gather_batches.sql")),
+    (
+        "inline days and segments",
+        include_str!("../../../schema/postgres/0018_inline_days_and_segments.sql"),
+    ),
+    ("create api keys", include_str!("../../../schema/postgres/0019_create_api_keys.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
@@ -117,6 +122,7 @@ const MIGRATIONS: [(&str, &str); 17] = [
 const DROP_BULKS: &str =
     "select engine.drop_old_bulks_v1(clock_timestamp() - make_interval(days => $2), $1)";
 const EXPIRE_HISTORY: &str = "select engine.expire_history_v1($1, $2)";
+const EXPIRE_MEMBERS: &str = "select engine.expire_members_v1($1, $2)";
 const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
 /// Tasks for workers whose attempt is long gone: they hold what a tenant sent. New tasks clear them
 /// away as well, where there are any.
@@ -346,6 +352,7 @@ impl Postgres {
             let own = retention.keep_days_within(keeps).filter(|days| Some(*days) != keeps);
             if let Some(days) = own {
                 self.remove_all(EXPIRE_HISTORY, Some(tenant), days).await?;
+                self.remove_all(EXPIRE_MEMBERS, Some(tenant), days).await?;
                 self.remove_all(DROP_BULKS, Some(tenant), days).await?;
             }
             if let Some(days) = retention.dead_letter_days {
@@ -465,7 +472,7 @@ impl Postgres {
         {
             tracing::info!(table = name, "an old day of the history was dropped");
         }
-        Ok(())
+        self.remove_all(EXPIRE_MEMBERS, None, u32::from(days)).await
     }
 
     async fn check_server(&self) -> Result<(), OpenError> {

@@ -15,6 +15,7 @@ mod batch;
 mod cancel;
 mod claim;
 mod dead_letter;
+mod gathering;
 mod intake;
 mod item;
 mod later;

@@ -163,6 +163,30 @@ async fn claims_go_when_nobody_holds_them_any_more() {
     assert_eq!(database.count(left).await, 5, "those of a period, and those of what waits");
 }
 
+/// However old it is: a head may have waited, or was requeued.
+#[tokio::test]
+async fn what_joined_a_batch_goes_with_its_head() {
+    let database = open().await;
+    let (ended, waiting) = (database.accept(Part(0)).await, database.accept(Part(0)).await);
+    database.store.commit(database.finish(ended.clone(), 1)).await.unwrap();
+    let join = "insert into engine.member (head, place, tenant, action, body)
+        select $1, n, 1, 1, '{}' from generate_series(1, 3) as n";
+    let gone = super::fixture::event_id().0;
+    for head in [ended.work.id.0, waiting.work.id.0, gone] {
+        sqlx::query(join).bind(head).execute(database.store.pool()).await.unwrap();
+    }
+    let expire = "select engine.expire_members_v1(null, 2)";
+    assert_eq!(database.count(expire).await, 0, "nothing is old");
+    // As if two years had passed.
+    let age = "create or replace function engine.id_floor(at timestamptz) returns uuid
+        language sql immutable return 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid";
+    run(&database, age).await;
+    assert_eq!(database.count("select engine.expire_members_v1(2, 2)").await, 0, "of another");
+    assert_eq!(database.count(expire).await, 3);
+    let left = "select count(distinct head) from engine.member";
+    assert_eq!(database.count(left).await, 2, "those of what waits, and of what is still kept");
+}
+
 /// A scheduled execution may wait for a year, and reads its event when it runs.
 #[tokio::test]
 async fn an_event_stays_while_something_waits_that_needs_it() {

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::Timestamp;
+use actions_domain::gathering::Gathering;
 use actions_domain::id::TenantId;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::{Store, StoreError};
-use actions_domain::work::{Commit, Ingested, Part, Receipt, Seq, Submission, Submitted, Work};
+use actions_domain::terms::Terms;
+use actions_domain::work::{
+    Commit, Home, Ingested, Item, Part, Receipt, Seq, Submission, Submitted, Work,
+};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Postgres, Transaction};
 use tokio::task::JoinHandle;
@@ -262,4 +266,72 @@ async fn a_low_mark_that_has_not_moved_writes_nothing() {
     database.store.note_low(database.node, &low).await.unwrap();
 
     assert_eq!(database.count(version).await, before);
+}
+
+/// A job that gathers with all others like it.
+fn gathering() -> (Item, Commit) {
+    let (item, mut commit) = submission(Part(0), None);
+    let gathering = Some(Gathering { key: Some([7; 16]), size_max: 100 });
+    let terms = Terms { gathering, ..Terms::default() }.unless_empty();
+    let delay = Some(Duration::from_secs(20));
+    let work = Arc::new(Work { terms, delay, ..(*item.work).clone() });
+    commit.submissions[0].ingests[0].works = vec![(Part(0), Arc::clone(&work))];
+    (Item { work, home: Home::Later, ..item }, commit)
+}
+
+async fn member_count(database: &Database, head: &Item) -> usize {
+    database.store.members(head.work.id).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn whoever_closes_a_batch_waits_for_whoever_joins_it() {
+    let database = open().await;
+    let (head, first) = gathering();
+    database.store.commit(first).await.unwrap();
+    let mut somebody = outsider(&database).await;
+    let tails = holding(&mut somebody, TAILS).await;
+
+    // It has joined, and waits for the place of another work.
+    let (_, mut joining) = gathering();
+    joining.submissions[0].ingests.extend(jobs(&[(Part(0), None)]).submissions.remove(0).ingests);
+    let joining = commit(&database, joining);
+    database.until_waiting(1).await;
+    let fences = vec![database.fence(Part(0))];
+    let marks = vec![head.clone()];
+    let node = Some(database.node);
+    let closing = commit(&database, Commit { node, fences, marks, ..Commit::default() });
+    database.until_waiting(2).await;
+    assert_eq!(member_count(&database, &head).await, 0, "it is not committed yet");
+    tails.rollback().await.unwrap();
+
+    assert_eq!(joining.await.unwrap().unwrap().yielded[0].to, head.work.id);
+    closing.await.unwrap().unwrap();
+    assert_eq!(member_count(&database, &head).await, 1);
+}
+
+#[tokio::test]
+async fn whoever_joins_a_batch_waits_for_whoever_closes_it() {
+    let database = open().await;
+    let (head, first) = gathering();
+    database.store.commit(first).await.unwrap();
+    let mut somebody = outsider(&database).await;
+    let leases = holding(&mut somebody, LEASES).await;
+
+    // It has closed the batch, and waits for its fence.
+    let fences = vec![database.fence(Part(0))];
+    let marks = vec![head.clone()];
+    let node = Some(database.node);
+    let closing = commit(&database, Commit { node, fences, marks, ..Commit::default() });
+    database.until_waiting(1).await;
+    let (next, late) = gathering();
+    let late = commit(&database, late);
+    database.until_waiting(2).await;
+    leases.rollback().await.unwrap();
+
+    closing.await.unwrap().unwrap();
+    assert_eq!(late.await.unwrap().unwrap().yielded, [], "it begins the next batch");
+    assert_eq!(member_count(&database, &head).await, 0);
+    let (_, another) = gathering();
+    let joined = database.store.commit(another).await.unwrap().yielded;
+    assert_eq!(joined[0].to, next.work.id);
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actions_domain::execution::{Attempt, AttemptOutcome, Cause, Status};
 use actions_domain::ports::history::History;
+use actions_domain::ports::store::Store;
 use actions_domain::work::{Finish, Key, KeyMode, Part, Seq};
 
 use super::dice::micros;
 use super::ledger::Call;
-use super::workload::{ONCE, Order, RATE, RETRIES, backoff};
+use super::workload::{BATCH_SIZE, BATCH_WAIT, BATCHED, ONCE, Order, RATE, RETRIES, backoff};
 use super::world::{World, at_once};
 
 pub(super) fn violations(world: &World) -> Vec<String> {
@@ -39,6 +40,7 @@ pub(super) fn violations(world: &World) -> Vec<String> {
     wrong.extend(numbers(&ended));
     wrong.extend(keys(&ended));
     wrong.extend(rate(world));
+    wrong.extend(batches(world));
     if !wrong.is_empty() {
         wrong.extend(world.nodes.iter().map(|node| format!("node holds {:?}", node.depths())));
     }
@@ -54,6 +56,41 @@ fn rate(world: &World) -> Option<String> {
     let stretches = starts.windows(most + 1);
     let too_many = stretches.filter(|stretch| stretch[most] - stretch[0] < 10_000_000).count();
     (too_many > 0).then(|| format!("the limited action was started too often: {starts:?}"))
+}
+
+/// What joined is in exactly one batch, and every call of the head had all of it.
+fn batches(world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (mut joined, mut found) = (world.ledger.joined.clone(), 0);
+    for head in joined.values().copied().collect::<BTreeSet<_>>() {
+        let members = at_once(world.memory.members(head)).unwrap();
+        if members.len() >= usize::try_from(BATCH_SIZE).unwrap() {
+            wrong.push(format!("{head} has gathered too many: {members:?}"));
+        }
+        let is_full = members.len() + 1 == usize::try_from(BATCH_SIZE).unwrap();
+        let due_at =
+            world.ledger.accepted.get(&head).map(|order| order.accepted_at + micros(BATCH_WAIT));
+        let calls = world.ledger.calls.get(&head).map_or(&[][..], Vec::as_slice);
+        if !is_full && calls.iter().any(|call| call.was_made && Some(call.at) < due_at) {
+            wrong.push(format!("{head} has not waited for its batch"));
+        }
+        for call in world.ledger.gathered.get(&head).into_iter().flatten() {
+            if *call != members {
+                wrong.push(format!("a call of {head} had {call:?} of {members:?}"));
+            }
+        }
+        for member in &members {
+            let member = member.to_value()["data"].as_str().and_then(|id| id.parse().ok());
+            found += 1;
+            if member.and_then(|member| joined.remove(&member)) != Some(head) {
+                wrong.push(format!("{member:?} of {head} has not joined it"));
+            }
+        }
+    }
+    if !joined.is_empty() || found != world.ledger.joined.len() {
+        wrong.push(format!("{joined:?} have joined and are nowhere, {found} are somewhere"));
+    }
+    wrong
 }
 
 /// The store agrees: what was accepted is finished there, and nowhere else.
@@ -109,9 +146,12 @@ fn life(order: &Order, finish: &Finish, calls: &[Call]) -> Vec<String> {
             say("does not say which epoch was lost");
         }
     }
-    if order.work.delay.is_some_and(|delay| {
-        calls.iter().any(|call| call.was_made && call.at < order.accepted_at + micros(delay))
-    }) {
+    let may_be_early = order.work.action == BATCHED;
+    if !may_be_early
+        && order.work.delay.is_some_and(|delay| {
+            calls.iter().any(|call| call.was_made && call.at < order.accepted_at + micros(delay))
+        })
+    {
         say("was called too early");
     }
     let mut failed = 0;

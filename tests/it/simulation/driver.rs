@@ -20,8 +20,8 @@ use actions_domain::work::{Commit, Epoch, Fence, Finish, Item, Later, Part, Seq}
 use super::dice::{Micros, instant};
 use super::ledger::Call;
 use super::workload::{
-    KEY_LIMIT, LIMIT, LIMITED, LIMITED_TENANT, ONCE, TENANT_LIMIT, behaviour, end, has_effect,
-    limits,
+    BATCHED, KEY_LIMIT, LIMIT, LIMITED, LIMITED_TENANT, ONCE, TENANT_LIMIT, behaviour, end,
+    has_effect, limits,
 };
 use super::world::{World, at_once};
 
@@ -512,6 +512,10 @@ impl World {
         }
         if work.action == LIMITED {
             self.ledger.limited_starts.push(now);
+        }
+        if work.action == BATCHED {
+            let members = at_once(self.memory.members(work.id)).unwrap();
+            self.ledger.gathered.entry(work.id).or_default().push(members);
         }
         self.check_limits();
         if is_alone && count > 1 {

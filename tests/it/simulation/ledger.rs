@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::AddAssign;
 
 use actions_domain::id::ExecutionId;
+use actions_domain::json::Json;
 use actions_domain::work::{Commit, Epoch, Finish};
 
 use super::dice::Micros;
@@ -25,6 +26,10 @@ pub(super) struct Call {
 pub(super) struct Ledger {
     /// What was asked for, once it was accepted.
     pub(super) accepted: BTreeMap<ExecutionId, Order>,
+    /// What has joined a batch, with its head.
+    pub(super) joined: BTreeMap<ExecutionId, ExecutionId>,
+    /// What each call of a head found to have joined.
+    pub(super) gathered: BTreeMap<ExecutionId, Vec<Vec<Json>>>,
     pub(super) calls: BTreeMap<ExecutionId, Vec<Call>>,
     /// Every end that a commit has written, also a second one.
     pub(super) finishes: BTreeMap<ExecutionId, Vec<Finish>>,
@@ -65,10 +70,12 @@ pub(super) struct Met {
     pub(super) probes: u32,
     pub(super) unknown_ends: u32,
     pub(super) full_keys: u32,
+    pub(super) joined: u32,
+    pub(super) full_batches: u32,
 }
 
 impl Met {
-    fn named(&self) -> [(&'static str, u32); 26] {
+    fn named(&self) -> [(&'static str, u32); 28] {
         [
             ("crash", self.crashes),
             ("stall", self.stalls),
@@ -96,6 +103,8 @@ impl Met {
             ("probe", self.probes),
             ("end that nobody knows", self.unknown_ends),
             ("key with all that it may run", self.full_keys),
+            ("event that joined a batch", self.joined),
+            ("batch that was full", self.full_batches),
         ]
     }
 
@@ -132,6 +141,8 @@ impl AddAssign for Met {
         self.probes += other.probes;
         self.unknown_ends += other.unknown_ends;
         self.full_keys += other.full_keys;
+        self.joined += other.joined;
+        self.full_batches += other.full_batches;
     }
 }
 

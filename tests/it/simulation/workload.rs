@@ -6,7 +6,9 @@ use std::time::Duration;
 use actions_domain::Timestamp;
 use actions_domain::dispatch::End;
 use actions_domain::execution::{AttemptOutcome, Fault, Priority};
+use actions_domain::gathering::Gathering;
 use actions_domain::id::{ActionId, ExecutionId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::retry::{Backoff, Jitter, RetryPolicy};
 use actions_domain::terms::Terms;
 use actions_domain::throttle::{Limits, PerKey, Rate, Scope};
@@ -27,6 +29,10 @@ pub(super) const TENANT_LIMIT: usize = 2;
 /// The action that may run two at a time with each of its keys.
 pub(super) const COUNTED: ActionId = ActionId(4);
 pub(super) const KEY_LIMIT: usize = 2;
+/// The action whose executions gather, so many at most.
+pub(super) const BATCHED: ActionId = ActionId(5);
+pub(super) const BATCH_SIZE: u32 = 4;
+pub(super) const BATCH_WAIT: Duration = Duration::from_millis(1_500);
 /// Attempts after the first.
 pub(super) const RETRIES: u32 = 2;
 const BACKOFF_MS: u64 = 700;
@@ -64,7 +70,16 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
     let tenant = TenantId(i32::try_from(1 + dice.below(TENANTS)).unwrap());
     let mode = dice.pick(&[KeyMode::Mutate, KeyMode::Mutate, KeyMode::Read, KeyMode::Create]);
     let counted = dice.chance(15).then(|| dice.pick(&KEYS[4..]));
-    let key = dice.chance(65).then(|| Key::parse(dice.pick(&KEYS), mode).unwrap());
+    let action = match (counted, dice.below(100)) {
+        (Some(_), _) => COUNTED,
+        (None, 0..=19) => LIMITED,
+        // One that ends the process is told from one whose end is unknown.
+        (None, 20..=39) if !can_poison => ONCE,
+        (None, 40..=54) if !can_poison => BATCHED,
+        (None, _) => ActionId(1),
+    };
+    let is_batched = action == BATCHED;
+    let key = (!is_batched && dice.chance(65)).then(|| Key::parse(dice.pick(&KEYS), mode).unwrap());
     // All that is counted together has one owner.
     let counted_key = |name| Key::parse(name, KeyMode::Read).unwrap();
     let key = counted.map_or(key, |name| Some(counted_key(name)));
@@ -73,29 +88,27 @@ pub(super) fn order(dice: &mut Dice, parts: u16, now: Micros, can_poison: bool) 
         None => Part(u16::try_from(dice.below(u64::from(parts))).unwrap()),
     };
     let delay = dice.chance(12).then(|| dice.millis(0, 9_000));
+    let gathering = Gathering { key: Some([0; 16]), size_max: BATCH_SIZE };
     let work = Work {
         id,
         tenant,
         lane: dice.pick(&[Priority::Low, Priority::Normal, Priority::Critical]),
-        action: match (counted, dice.below(100)) {
-            (Some(_), _) => COUNTED,
-            (None, 0..=19) => LIMITED,
-            // One that ends the process is told from one whose end is unknown.
-            (None, 20..=39) if !can_poison => ONCE,
-            (None, _) => ActionId(1),
-        },
+        action,
         defs: 0,
         key,
         event: None,
         parent: None,
         queued_at: instant(now),
-        delay,
-        input: None,
+        delay: if is_batched { Some(BATCH_WAIT) } else { delay },
+        // What joins a batch is known by this.
+        input: is_batched.then(|| Json::from_value(&id.to_string().into())),
         depth: 0,
-        terms: counted.and_then(|name| {
-            let concurrency_key = Some(name.into());
-            Terms { concurrency_key, ..Terms::default() }.unless_empty()
-        }),
+        terms: Terms {
+            concurrency_key: counted.map(Into::into),
+            gathering: is_batched.then_some(gathering),
+            ..Terms::default()
+        }
+        .unless_empty(),
     };
     Order { work: Arc::new(work), part, accepted_at: now, is_poison: can_poison }
 }

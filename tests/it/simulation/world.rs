@@ -256,17 +256,28 @@ impl World {
 
     fn accepted(&mut self, order: Order, receipt: &Receipt, is_unheard: bool) {
         let id = order.work.id;
-        let is_first = !self.ledger.accepted.contains_key(&id);
+        let is_first =
+            !self.ledger.accepted.contains_key(&id) && !self.ledger.joined.contains_key(&id);
         assert!(matches!(receipt.submissions[..], [Submitted::Accepted(_)]));
-        if is_first {
-            self.ledger.accepted.insert(id, order.clone());
+        let head = receipt.yielded.first().map(|joined| joined.to);
+        match head.filter(|_| is_first) {
+            Some(head) => drop(self.ledger.joined.insert(id, head)),
+            None if is_first => drop(self.ledger.accepted.insert(id, order.clone())),
+            None => {}
         }
+        self.ledger.met.joined += u32::from(head.is_some());
+        self.ledger.met.full_batches += u32::from(!receipt.closed.is_empty());
         if is_unheard {
             // The answer is lost on its way: the same is asked again.
             self.plan(Duration::from_millis(80), Happening::Asked(Some(order)));
             return;
         }
-        if is_first {
+        for part in &receipt.closed {
+            for node in 0..self.nodes.len() {
+                self.send_hint(node, Input::LaterSeen(*part));
+            }
+        }
+        if is_first && head.is_none() {
             self.hint(&order, receipt.first.first().copied());
         }
     }

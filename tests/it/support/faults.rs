@@ -10,6 +10,7 @@ use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
 use actions_domain::id::{ApiKeyId, BulkId, EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::ports::api_keys::{ApiKeyChanges, ApiKeys, ApiKeysError};
 use actions_domain::ports::bulks::{BulkStep, Bulks};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
@@ -119,6 +120,10 @@ impl Store for Faults {
 
     async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
         self.call("report", self.memory.report(id)).await
+    }
+
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError> {
+        self.call("members", self.memory.members(head)).await
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {

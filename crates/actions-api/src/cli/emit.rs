@@ -132,6 +132,13 @@ async fn told(cx: &Context, client: &Client, answer: &Value) -> String {
             text.push_str(&format!("  {}", shown(Some(message))));
         }
     }
+    for (list, how) in [("joined", "its batch takes it along"), ("yielded", "stands for it")] {
+        for other in answer.get(list).and_then(Value::as_array).into_iter().flatten() {
+            count += 1;
+            let (execution, action) = (shown(other.get("execution")), shown(other.get("action")));
+            text.push_str(&format!("\n  {execution}  {action}  {how}"));
+        }
+    }
     if count == 0 && !cx.output.wants_data() {
         text.push_str(&why_nothing(cx, client, &shown(answer.get("id"))).await);
     }

@@ -12,7 +12,7 @@ use actions_app::commands::save_action::{
 use actions_app::queries::definitions::{
     ActionList, compare_versions, find_action, find_version, list_actions, list_versions,
 };
-use actions_app::queries::executions::{find_execution, wait_for};
+use actions_app::queries::executions::{batch_of, find_execution, wait_for};
 use actions_app::queries::explain::explain_sample;
 use actions_app::queries::metrics::action_metrics;
 use actions_domain::Timestamp;
@@ -40,7 +40,7 @@ use crate::page::{ListParams, ListQuery, PageView, json};
 use crate::problem::{ACTION_INVALID, FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::events::{ExplainedView, sample_of};
-use crate::routes::executions::{ExecutionView, answer_list};
+use crate::routes::executions::{BatchView, ExecutionView, answer_list};
 use crate::routes::metrics::{MetricsParams, MetricsView};
 
 mod view;
@@ -478,7 +478,11 @@ async fn execute(
     };
     let is_over = wait.is_some() && execution.status.is_final();
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let view = ExecutionView::full(&api, &execution);
+    let mut view = ExecutionView::full(&api, &execution);
+    if job.has_joined {
+        let batch = batch_of(&api.app, &caller.authorization, &execution).await?;
+        view.batch = batch.map(BatchView::from);
+    }
     let mut response = (status, json(&view)).into_response();
     let location = caller.href(&format!("executions/{}", job.execution));
     if let Ok(location) = HeaderValue::from_str(&location) {

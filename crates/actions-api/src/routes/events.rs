@@ -98,6 +98,9 @@ pub(crate) struct EventView {
     /// Matches without an execution, because another one is the only one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     yielded: Vec<YieldedView>,
+    /// Matches that run with another execution, whose batch they have joined.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    joined: Vec<JoinedView>,
 }
 
 /// A match without an execution, as the action's `unique` says.
@@ -111,6 +114,14 @@ pub(crate) struct YieldedView {
     on_conflict: Conflict,
 }
 
+/// A match that runs with another execution, as the action's `batch` says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JoinedView {
+    action: String,
+    /// The head of the batch.
+    execution: Uuid,
+}
+
 /// What became of a sent event.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AcceptedEventView {
@@ -122,6 +133,9 @@ pub(crate) struct AcceptedEventView {
     /// Matches without an execution, because another one is the only one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     yielded: Vec<YieldedView>,
+    /// Matches that run with another execution, whose batch they have joined.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    joined: Vec<JoinedView>,
     links: EventLinks,
 }
 
@@ -175,6 +189,9 @@ pub(crate) struct ExplainedView {
     /// What a stored event matched without an execution when it was accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     yielded: Vec<YieldedView>,
+    /// Matches that run with another execution, whose batch they have joined.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    joined: Vec<JoinedView>,
 }
 
 /// One way from an event to an action.
@@ -233,6 +250,7 @@ impl EventView {
             by_engine: attributes.by_engine,
             executions: None,
             yielded: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -273,6 +291,7 @@ impl ExplainedView {
             matching: explained.ways.iter().filter(|way| way.matched).count(),
             executions: None,
             yielded: Vec::new(),
+            joined: Vec::new(),
         }
     }
 }
@@ -406,7 +425,7 @@ async fn show(
     let event = find_event(&api.app, &caller.authorization, caller.tenant, path.event).await?;
     let mut view = EventView::new(&event, Some(event.data.clone()));
     view.executions = Some(executions(&api, &caller, event.id).await?);
-    view.yielded = yields(&api, &caller, event.id).await?;
+    (view.yielded, view.joined) = yields(&api, &caller, event.id).await?;
     Ok(json(&view))
 }
 
@@ -444,7 +463,7 @@ async fn matches(
         explain_event(&api.app, &caller.authorization, caller.tenant, path.event).await?;
     let mut view = ExplainedView::new(&explained, params.all.unwrap_or(false), limit);
     view.executions = Some(executions(&api, &caller, path.event).await?);
-    view.yielded = yields(&api, &caller, path.event).await?;
+    (view.yielded, view.joined) = yields(&api, &caller, path.event).await?;
     Ok(json(&view))
 }
 
@@ -615,11 +634,13 @@ fn view_of(caller: &Caller, accepted: &AcceptedEvent, ended: &[Execution]) -> Ac
         }
     });
     let href = caller.href(&format!("events/{}", accepted.event));
+    let (yielded, joined) = apart(&accepted.yielded);
     AcceptedEventView {
         id: accepted.event.0,
         duplicate: accepted.duplicate,
         executions: executions.collect(),
-        yielded: accepted.yielded.iter().map(YieldedView::from).collect(),
+        yielded,
+        joined,
         links: EventLinks { matches: format!("{href}/matches"), own: href },
     }
 }
@@ -633,16 +654,27 @@ async fn executions(
     Ok(found.iter().map(|execution| ExecutionView::brief(api, execution)).collect())
 }
 
-async fn yields(api: &Api, caller: &Caller, event: EventId) -> Result<Vec<YieldedView>, Problem> {
+async fn yields(
+    api: &Api,
+    caller: &Caller,
+    event: EventId,
+) -> Result<(Vec<YieldedView>, Vec<JoinedView>), Problem> {
     let found = yields_of_event(&api.app, &caller.authorization, caller.tenant, event).await?;
-    Ok(found.iter().map(YieldedView::from).collect())
+    Ok(apart(&found))
 }
 
-impl From<&YieldedExecution> for YieldedView {
-    fn from(yielded: &YieldedExecution) -> Self {
-        let YieldedExecution { action, to, on_conflict } = yielded;
-        Self { action: action.clone(), execution: to.0, on_conflict: *on_conflict }
+/// What has yielded to others, and what has joined others.
+fn apart(found: &[YieldedExecution]) -> (Vec<YieldedView>, Vec<JoinedView>) {
+    let (mut yielded, mut joined) = (Vec::new(), Vec::new());
+    for YieldedExecution { action, to, on_conflict, has_joined } in found {
+        let (action, execution) = (action.clone(), to.0);
+        if *has_joined {
+            joined.push(JoinedView { action, execution });
+        } else {
+            yielded.push(YieldedView { action, execution, on_conflict: *on_conflict });
+        }
     }
+    (yielded, joined)
 }
 
 fn limit_of(params: &ExplainParams) -> Result<usize, Problem> {

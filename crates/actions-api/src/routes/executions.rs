@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution};
 use actions_app::queries::executions::{
-    ExecutionList, action_of, event_of, find_execution, list_executions, report_of,
+    Batch, ExecutionList, action_of, batch_of, event_of, find_execution, list_executions, report_of,
 };
 use actions_app::queries::timeline::{Entry, text, timeline};
 use actions_app::queries::why::why;
@@ -85,8 +85,20 @@ pub(crate) struct ExecutionView {
     /// What its attempts have told, while it is not over. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<ReportView>,
+    /// What gathers in it, or has gathered. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<BatchView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView>>,
+}
+
+/// What an execution runs with.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchView {
+    /// How many are together, its own event or job among them.
+    size: usize,
+    /// Their events, in the order in which they were accepted. Jobs have none.
+    events: Vec<Uuid>,
 }
 
 /// What a running attempt told of itself last, or what the one before has left.
@@ -239,8 +251,15 @@ impl ExecutionView {
             output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
             error: error_of(execution).map(FaultView::from),
             report: None,
+            batch: None,
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
         }
+    }
+}
+
+impl From<Batch> for BatchView {
+    fn from(Batch { size, events }: Batch) -> Self {
+        Self { size, events: events.into_iter().map(|event| event.0).collect() }
     }
 }
 
@@ -350,7 +369,8 @@ async fn show(
     let execution = find(&api, &caller, path.execution).await?;
     let report = report_of(&api.app, &caller.authorization, &execution).await?;
     let report = report.map(ReportView::from);
-    Ok(json(&ExecutionView { report, ..ExecutionView::full(&api, &execution) }))
+    let batch = batch_of(&api.app, &caller.authorization, &execution).await?.map(BatchView::from);
+    Ok(json(&ExecutionView { report, batch, ..ExecutionView::full(&api, &execution) }))
 }
 
 /// Lists the attempts of an execution, oldest first.

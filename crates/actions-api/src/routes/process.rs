@@ -141,6 +141,11 @@ pub(crate) struct LimitsView {
     rate_limit: u32,
     /// Of `unique` and `debounce`: the longest period and the longest wait.
     unique_seconds: u64,
+    /// Of `batch`: the largest `max_size`, and bytes of what gathers in one execution.
+    gathered: u32,
+    gathered_bytes: usize,
+    /// Of `batch`: the longest `max_wait_seconds`.
+    gathered_wait_seconds: u64,
     weight: u32,
     /// Of one tenant, paused one by one.
     paused_actions: usize,
@@ -257,6 +262,9 @@ pub(crate) fn limits_view() -> LimitsView {
         max_concurrent_executions: limits::CONCURRENCY_MAX,
         rate_limit: limits::RATE_MAX,
         unique_seconds: limits::UNIQUE_MAX.as_secs(),
+        gathered: limits::GATHERED_MAX,
+        gathered_bytes: limits::GATHERED_BYTES_MAX,
+        gathered_wait_seconds: limits::GATHERED_WAIT_MAX.as_secs(),
         weight: limits::WEIGHT_MAX,
         paused_actions: limits::PAUSED_ACTIONS_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,

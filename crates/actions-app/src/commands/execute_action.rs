@@ -16,10 +16,11 @@ use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
 
 use crate::app::App;
-use crate::commands::key::{delay_of, key_for_job, terms_of_job};
+use crate::commands::key::{Accepted, delay_of, key_for_job, wants_data};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::{Idempotency, after, hash_texts};
 use crate::ingress::IngressError;
+use serde_json::Value;
 
 /// How often a job is accepted again because definitions changed at the same moment.
 const ACCEPT_AGAIN_MAX: u32 = 10;
@@ -42,6 +43,8 @@ pub struct AcceptedJob {
     pub execution: ExecutionId,
     /// It had been accepted before, or an earlier one stands for it.
     pub duplicate: bool,
+    /// It has joined a batch, whose head this is.
+    pub has_joined: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +126,11 @@ pub async fn execute_action(
                     Some(Yielded { to, on_conflict: Conflict::Reject, .. }) => {
                         Err(ExecuteActionError::NotUnique { holder: *to })
                     }
-                    Some(Yielded { to, .. }) => Ok(AcceptedJob { execution: *to, duplicate: true }),
+                    Some(Yielded { to, has_joined, .. }) => Ok(AcceptedJob {
+                        execution: *to,
+                        duplicate: !has_joined,
+                        has_joined: *has_joined,
+                    }),
                     None => Ok(answer(id, ingested.first())),
                 };
             }
@@ -162,6 +169,16 @@ fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (P
     let due = delay.map_or(now, |delay| after(now, delay));
     let key = key_for_job(action, &request.input);
     let part = app.live.part_of(request.tenant, key.as_ref());
+    let data = if wants_data(action) { request.input.to_value() } else { Value::Null };
+    let accepted = Accepted {
+        action,
+        subscription: None,
+        key: key.as_ref(),
+        asked: request.delay,
+        depth: 0,
+        data: &data,
+    };
+    let terms = accepted.terms();
     let work = Work {
         // An id's time is the time at which it may first start.
         id: ExecutionId::mint(due, app.ports.dice.bytes()),
@@ -176,7 +193,7 @@ fn work_of(app: &App, action: &Action, defs: i64, request: &ExecuteAction) -> (P
         delay,
         input: Some(request.input.clone()),
         depth: 0,
-        terms: terms_of_job(action, &request.input),
+        terms,
     };
     (part, work)
 }
@@ -190,10 +207,10 @@ fn answer(id: ExecutionId, ingested: Option<&Ingested>) -> AcceptedJob {
     match ingested {
         Some(Ingested::Duplicate { subject }) => {
             let execution = ExecutionId(*subject);
-            AcceptedJob { execution, duplicate: execution != id }
+            AcceptedJob { execution, duplicate: execution != id, has_joined: false }
         }
         Some(Ingested::Stored | Ingested::NotDead) | None => {
-            AcceptedJob { execution: id, duplicate: false }
+            AcceptedJob { execution: id, duplicate: false, has_joined: false }
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions_domain::action::{Action, Unique};
+use actions_domain::action::{Action, Batch, Unique};
 use actions_domain::event::Event;
+use actions_domain::gathering::Gathering;
 use actions_domain::id::SubscriptionId;
 use actions_domain::json::Json;
 use actions_domain::limits::{KEY_TOKEN_BYTES_MAX, KEY_TOKENS_MAX};
@@ -27,7 +28,10 @@ pub(crate) fn key_for(action: &Action, event: &Event, data: &Value) -> Option<Ke
     if action.spec.counts_keys() {
         return key_counted(action, data);
     }
-    if let Some(partition_key) = &event.attributes.partition_key {
+    // What gathers for the action is not kept apart by something else.
+    if let Some(partition_key) = &event.attributes.partition_key
+        && action.spec.batch.is_none()
+    {
         let name = format!("partition-{}:{}", action.id, token(partition_key));
         return Some(named(&name, KeyMode::Mutate));
     }
@@ -71,17 +75,57 @@ fn claim_of(action: &Action, data: &Value) -> Option<Claim> {
 }
 
 /// How long an execution waits before it starts: what was asked for, or longer, so that a newer one
-/// can take its place.
+/// can take its place or join it.
 pub(crate) fn delay_of(action: &Action, asked: Option<Duration>) -> Option<Duration> {
+    let asked = asked.filter(|delay| !delay.is_zero());
+    if let Some(batch) = &action.spec.batch {
+        return asked.or_else(|| Some(batch.max_wait()));
+    }
     let wait = action.spec.debounce.as_ref();
     let wait = wait.map(|debounce| Duration::from_secs(debounce.wait_seconds.into()));
     asked.max(wait).filter(|delay| !delay.is_zero())
 }
 
-/// The terms of a job: as for an event whose data is the job's input.
-pub(crate) fn terms_of_job(action: &Action, input: &Json) -> Option<Arc<Terms>> {
-    let data = if wants_data(action) { input.to_value() } else { Value::Null };
-    terms_of(action, None, &data)
+/// What an execution is accepted as.
+pub(crate) struct Accepted<'a> {
+    pub(crate) action: &'a Action,
+    pub(crate) subscription: Option<SubscriptionId>,
+    pub(crate) key: Option<&'a Key>,
+    /// When it was asked for later.
+    pub(crate) asked: Option<Duration>,
+    pub(crate) depth: u8,
+    pub(crate) data: &'a Value,
+}
+
+impl Accepted<'_> {
+    pub(crate) fn terms(&self) -> Option<Arc<Terms>> {
+        let terms = terms_of(self.action, self.subscription, self.data);
+        let Some(gathering) = self.gathering(terms.as_deref()) else { return terms };
+        let terms = terms.as_deref().cloned().unwrap_or_default();
+        Terms { gathering: Some(gathering), ..terms }.unless_empty()
+    }
+
+    /// Those gather that one execution can stand for: they are done in the same way, wait for the
+    /// same keys, and are as far from what began it. What was asked for later runs by itself.
+    fn gathering(&self, terms: Option<&Terms>) -> Option<Gathering> {
+        let Batch { key, max_size, .. } = self.action.spec.batch.as_ref()?;
+        if self.asked.is_some_and(|delay| !delay.is_zero()) {
+            return None;
+        }
+        let text = |text: Option<&Arc<str>>| text.map_or_else(String::new, ToString::to_string);
+        let hashed = hash_texts(&[
+            "batch",
+            &self.action.id.to_string(),
+            &self.action.version.to_string(),
+            &self.depth.to_string(),
+            &self.subscription.map_or_else(String::new, |id| id.to_string()),
+            &text(self.key.map(|key| &key.name)),
+            &text(terms.and_then(|terms| terms.concurrency_key.as_ref())),
+            &text(terms.and_then(|terms| terms.throttle_key.as_ref())),
+            &key.as_ref().map_or_else(String::new, |key| rendered(key, self.data)),
+        ]);
+        Some(Gathering { key: Some(hashed), size_max: *max_size })
+    }
 }
 
 /// The key that leads all executions that are counted together to one owner. It excludes nobody:
@@ -100,7 +144,8 @@ fn key_counted(action: &Action, data: &Value) -> Option<Key> {
 pub(crate) fn wants_data(action: &Action) -> bool {
     let spec = &action.spec;
     let claims = spec.unique.is_some() || spec.debounce.is_some();
-    spec.affinity.is_some() || spec.counts_keys() || claims
+    let gathers = spec.batch.as_ref().is_some_and(|batch| batch.key.is_some());
+    spec.affinity.is_some() || spec.counts_keys() || claims || gathers
 }
 
 /// What an execution is counted by beside its tenant and its action.
@@ -114,6 +159,7 @@ pub(crate) fn terms_of(
         subscription,
         concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
         throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
+        gathering: None,
         claim: claim_of(action, data),
         superseded_by: None,
     };

@@ -7,6 +7,7 @@ use actions_domain::action::Action;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::event::Event;
 use actions_domain::execution::Execution;
+use actions_domain::gathering::Gathering;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::DEAD_LETTERS_PER_CALL_MAX;
@@ -149,6 +150,7 @@ pub(crate) async fn draft(
     }
     let key = key_of(&action, event.as_ref(), dead.input.as_ref());
     let terms = terms_again(&action, event.as_ref(), dead.input.as_ref());
+    let terms = with_members(app, &action, dead, terms).await?;
     let part = app.live.part_of(tenant, key.as_ref());
     let work = Work {
         id: ExecutionId::mint(now, app.ports.dice.bytes()),
@@ -181,6 +183,27 @@ fn terms_again(action: &Action, event: Option<&Event>, input: Option<&Json>) -> 
     // A person asked for it: it claims nothing, and nothing stands for it.
     let terms = terms_of(action, None, &data)?;
     Terms { claim: None, ..(*terms).clone() }.unless_empty()
+}
+
+/// What repeats a batch has all its members, whatever the action says today. Nobody joins it.
+async fn with_members(
+    app: &App,
+    action: &Action,
+    dead: &Execution,
+    terms: Option<Arc<Terms>>,
+) -> Result<Option<Arc<Terms>>, StoreError> {
+    let may_be_batch = action.spec.batch.is_some() || action.version > dead.defs;
+    let members = match may_be_batch {
+        true => app.ports.history.members_of(dead.tenant, dead.id).await?.len(),
+        false => 0,
+    };
+    if members == 0 {
+        return Ok(terms);
+    }
+    let size_max = u32::try_from(members + 1).unwrap_or(u32::MAX);
+    let terms = terms.as_deref().cloned().unwrap_or_default();
+    let gathering = Some(Gathering { key: None, size_max });
+    Ok(Terms { gathering, ..terms }.unless_empty())
 }
 
 fn key_of(action: &Action, event: Option<&Event>, input: Option<&Json>) -> Option<Key> {

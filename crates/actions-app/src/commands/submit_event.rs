@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::catalogue::{Matched, TenantDefinitions};
-use crate::commands::key::{delay_of, key_for, terms_of, wants_data};
+use crate::commands::key::{Accepted, delay_of, key_for, wants_data};
 use crate::ingress::IngressError;
 
 /// How often a submission is matched again because definitions changed at the same moment.
@@ -82,7 +82,7 @@ pub struct AcceptedEvent {
     /// It had been accepted before; this is what became of it then.
     pub duplicate: bool,
     pub executions: Vec<AcceptedExecution>,
-    /// Matches without an execution, because another one is the only one.
+    /// Matches without an execution, because another one stands for them.
     pub yielded: Vec<YieldedExecution>,
 }
 
@@ -93,6 +93,8 @@ pub struct YieldedExecution {
     /// The one that stands for it.
     pub to: ExecutionId,
     pub on_conflict: Conflict,
+    /// That one runs with this event as well.
+    pub has_joined: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -302,7 +304,7 @@ struct Drafts {
 struct Drafted {
     execution: AcceptedExecution,
     /// It may yield to another one.
-    has_claim: bool,
+    may_yield: bool,
 }
 
 fn match_all(
@@ -326,7 +328,7 @@ fn match_all(
                         execution: work.id,
                         action: action.spec.name.as_str().to_owned(),
                     },
-                    has_claim: work.terms.as_ref().is_some_and(|terms| terms.claim.is_some()),
+                    may_yield: work.terms.as_ref().is_some_and(|terms| terms.may_yield()),
                 })
                 .collect(),
         );
@@ -360,6 +362,16 @@ pub(crate) fn works_of(
             let subscription = found.subscription.filter(|id| matched.rated.contains(id));
             let key = key_for(action, event, &data);
             let part = app.live.part_of(event.tenant, key.as_ref());
+            let depth = event.attributes.depth;
+            let accepted = Accepted {
+                action,
+                subscription,
+                key: key.as_ref(),
+                asked: delay,
+                depth,
+                data: &data,
+            };
+            let terms = accepted.terms();
             let delay = delay_of(action, delay);
             let due = delay.map_or(event.accepted_at, |delay| after(event.accepted_at, delay));
             let work = Work {
@@ -375,8 +387,8 @@ pub(crate) fn works_of(
                 queued_at: event.accepted_at,
                 delay,
                 input: None,
-                depth: event.attributes.depth,
-                terms: terms_of(action, subscription, &data),
+                depth,
+                terms,
             };
             (part, Arc::new(work))
         })
@@ -442,7 +454,7 @@ async fn answers(
         // Nor does the second answer tell what has yielded.
         let is_repeated = matches!(outcome, Ingested::Duplicate { .. });
         let (executions, yielded) = match drafted.filter(|drafted| {
-            !(duplicate || is_repeated && drafted.iter().any(|drafted| drafted.has_claim))
+            !(duplicate || is_repeated && drafted.iter().any(|drafted| drafted.may_yield))
         }) {
             Some(drafted) => apart(drafted, yielded),
             None => {
@@ -460,13 +472,14 @@ fn apart(
     yielded: &[Yielded],
 ) -> (Vec<AcceptedExecution>, Vec<YieldedExecution>) {
     let (mut executions, mut yields) = (Vec::with_capacity(drafted.len()), Vec::new());
-    for Drafted { execution, has_claim } in drafted {
-        let to = yielded.iter().find(|one| has_claim && one.execution == execution.execution);
+    for Drafted { execution, may_yield } in drafted {
+        let to = yielded.iter().find(|one| may_yield && one.execution == execution.execution);
         match to {
-            Some(Yielded { to, on_conflict, .. }) => yields.push(YieldedExecution {
+            Some(Yielded { to, on_conflict, has_joined, .. }) => yields.push(YieldedExecution {
                 action: execution.action,
                 to: *to,
                 on_conflict: *on_conflict,
+                has_joined: *has_joined,
             }),
             None => executions.push(execution),
         }
@@ -486,10 +499,11 @@ pub(crate) async fn yields_of(
         let action = definitions.as_ref().and_then(|definitions| definitions.action(action));
         action.map(|action| action.spec.name.as_str().to_owned()).unwrap_or_default()
     };
-    let yielded = |YieldNote { action, to, on_conflict }| YieldedExecution {
+    let yielded = |YieldNote { action, to, on_conflict, has_joined }| YieldedExecution {
         action: name(action),
         to,
         on_conflict,
+        has_joined,
     };
     Ok(found.into_iter().map(yielded).collect())
 }

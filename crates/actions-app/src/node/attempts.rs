@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use actions_domain::action::{Action, DeliveryMode};
 use actions_domain::dispatch::{End, Start};
+use actions_domain::event::Event;
 use actions_domain::execution::report::{ReportOf, Reporter};
 use actions_domain::execution::{Attempt, AttemptOutcome, Fault, Outcome, Output};
+use actions_domain::gathering::input_of;
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
 use actions_domain::limits::{LOSSES_MAX, OUTPUT_BYTES_MAX};
 use actions_domain::ports::handler::{Call, Handler, Probe, TenantRef};
 use actions_domain::ports::store::StoreError;
 use actions_domain::retry::{Jitter, RetryPolicy};
-use actions_domain::work::Fence;
+use actions_domain::work::{Fence, Work};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -272,10 +274,11 @@ async fn prepare(
             Some(Arc::new(event))
         }
     };
-    let input = match (&work.input, &event) {
-        (Some(input), _) => input.to_value(),
-        (None, Some(event)) => event.data.to_value(),
-        (None, None) => Value::Null,
+    let gathered = gathered(app, work, &action, event.as_deref()).await?;
+    let input = match (&gathered, &work.input, &event) {
+        (Some(input), _, _) | (None, Some(input), _) => input.to_value(),
+        (None, None, Some(event)) => event.data.to_value(),
+        (None, None, None) => Value::Null,
     };
     let tenant = TenantRef {
         id: known.tenant.id,
@@ -294,6 +297,7 @@ async fn prepare(
         action: action.spec.name.as_str().to_owned(),
         config: action.spec.config.clone(),
         input,
+        gathered,
         event,
         node,
         queued_at: work.queued_at,
@@ -303,6 +307,23 @@ async fn prepare(
         reporter: Reporter::new(app.ports.clock.clone(), start.number, checkpoint),
     };
     Ok(Ok(Prepared { action, call, handler }))
+}
+
+/// The input of a batch. Its members are settled since its start was written down, so that all
+/// attempts have the same.
+async fn gathered(
+    app: &App,
+    work: &Work,
+    action: &Action,
+    event: Option<&Event>,
+) -> Result<Option<Json>, StoreError> {
+    let gathering = work.terms.as_ref().and_then(|terms| terms.gathering);
+    let members = match gathering {
+        Some(_) => app.ports.store.members(work.id).await?,
+        None if action.spec.batch.is_some() => Vec::new(),
+        None => return Ok(None),
+    };
+    Ok(Some(input_of(work, event, &members)))
 }
 
 /// How an attempt ended, in the history's words.

@@ -320,7 +320,7 @@ impl Writer {
         self.results.add_permits(places);
         self.send(Input::Committed(committed));
         self.announce(ended);
-        tell_of_work(&self.app.hints, &self.app.live, receipt);
+        tell_of_work(&self.app.hints, &self.app.live, submissions.iter(), receipt);
         for input in arrivals(submissions.iter(), receipt) {
             self.send(input);
         }

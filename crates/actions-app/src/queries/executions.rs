@@ -79,6 +79,39 @@ pub async fn report_of(
     }
 }
 
+/// What gathers in an execution, or has gathered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// How many are together, its own event or job among them.
+    pub size: usize,
+    /// Their events, in the order in which they were accepted.
+    pub events: Vec<EventId>,
+}
+
+/// What gathers in an execution, or has gathered. `None`: its action gathers nothing.
+pub async fn batch_of(
+    app: &App,
+    caller: &AuthorizationContext,
+    execution: &Execution,
+) -> Result<Option<Batch>, QueryError> {
+    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    let Execution { tenant, id, action, defs, .. } = *execution;
+    // What repeats a batch is one, whatever its action says since.
+    if execution.parent.is_none() {
+        let action = app.catalogue.pinned_action(tenant, action, defs).await?;
+        if action.is_none_or(|action| action.spec.batch.is_none()) {
+            return Ok(None);
+        }
+    }
+    let members = app.ports.history.members_of(tenant, id).await?;
+    if execution.parent.is_some() && members.is_empty() {
+        return Ok(None);
+    }
+    let size = members.len() + 1;
+    let events = std::iter::once(execution.event).chain(members).flatten().collect();
+    Ok(Some(Batch { size, events }))
+}
+
 /// Lists executions, newest first.
 pub async fn list_executions(
     app: &App,

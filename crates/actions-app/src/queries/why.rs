@@ -1,14 +1,21 @@
 //! Why an execution is not running, or how it ended, in one sentence.
 
 use actions_domain::Timestamp;
+use actions_domain::action::Batch;
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::dispatch::Waiting;
 use actions_domain::execution::{Execution, Status};
 use actions_domain::id::ExecutionId;
 use actions_domain::throttle::{Rate, Scope};
 
+use chrono::TimeDelta;
+
 use crate::app::App;
 use crate::queries::QueryError;
+use crate::queries::executions::batch_of;
+
+/// How far the store's clock, which says when a batch is due, may be from ours.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
 /// What an execution waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +48,14 @@ pub async fn why(
         return Ok(ended(execution));
     }
     if let Some(waiting) = app.live.waiting(execution.id).await {
+        if let Waiting::ForTime(until) = waiting {
+            return for_time(app, caller, execution, until).await;
+        }
         return Ok(here(app, execution, waiting));
     }
     let now = app.ports.clock.now();
     if let Some(due_at) = execution.due_at.filter(|due_at| *due_at > now) {
-        return Ok(for_time(app, execution, due_at));
+        return for_time(app, caller, execution, due_at).await;
     }
     if app.live.node().is_none() {
         let because = "no node runs in this process; the node that owns its partition decides";
@@ -57,7 +67,7 @@ pub async fn why(
 
 fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
     match waiting {
-        Waiting::ForTime(until) => for_time(app, execution, until),
+        Waiting::ForTime(until) => until_time(app, execution, until),
         Waiting::ForKey { holder } => {
             let key = execution.key.as_ref().map_or("its key", |key| key.name.as_ref());
             Why {
@@ -163,7 +173,32 @@ fn rate_setting(rate: Rate) -> &'static str {
     }
 }
 
-fn for_time(app: &App, execution: &Execution, until: Timestamp) -> Why {
+/// A batch gathers until its time.
+async fn for_time(
+    app: &App,
+    caller: &AuthorizationContext,
+    execution: &Execution,
+    until: Timestamp,
+) -> Result<Why, QueryError> {
+    let Execution { tenant, action, defs, .. } = *execution;
+    let action = app.catalogue.pinned_action(tenant, action, defs).await?;
+    let batch = action.as_ref().and_then(|action| action.spec.batch.as_ref());
+    // What was asked for at another time runs by itself.
+    let waits_for = until - execution.queued_at;
+    let gathers = |batch: &Batch| {
+        let beside = waits_for - TimeDelta::seconds(batch.max_wait_seconds.into());
+        execution.attempts.is_empty() && beside.abs() < CLOCKS_APART
+    };
+    let Some(Batch { max_size, .. }) = batch.filter(|batch| gathers(batch)) else {
+        return Ok(until_time(app, execution, until));
+    };
+    let size = batch_of(app, caller, execution).await?.map_or(1, |batch| batch.size);
+    let because = format!("it gathers until then, {size} of {max_size} so far");
+    let setting = Some("batch".to_owned());
+    Ok(Why { setting, until: Some(until), ..Why::new("time", because) })
+}
+
+fn until_time(app: &App, execution: &Execution, until: Timestamp) -> Why {
     let known = app.catalogue.find(execution.tenant);
     let action = known.and_then(|known| known.action(execution.action));
     let is_debounced = action.is_some_and(|action| action.spec.debounce.is_some());

@@ -130,6 +130,9 @@ impl Dispatcher {
     fn receive(&mut self, later: Later, now: Timestamp) {
         let Later { mut item, delay, hold, .. } = later;
         let id = item.work.id;
+        if let Some(slot) = self.entries.find(id) {
+            return self.bring_forward(slot, delay, now);
+        }
         let is_soon = delay <= self.settings.due_ahead;
         let is_superseded =
             item.work.terms.as_ref().is_some_and(|terms| terms.superseded_by.is_some());
@@ -146,6 +149,18 @@ impl Dispatcher {
         let suspect = delay.is_zero() && partition.is_suspect(&item);
         let slot = self.insert(item, hold, suspect, now);
         self.greet(slot, Some(delay), now);
+    }
+
+    /// A batch that was closed since is due earlier. Nothing else ever is: what was read of an item
+    /// that has run may be out of date.
+    fn bring_forward(&mut self, slot: Slot, delay: Duration, now: Timestamp) {
+        let Some(entry) = self.entries.get(slot) else { return };
+        let Stage::ForTime { due_at } = entry.stage else { return };
+        let is_open = entry.item.attempts.is_empty() && entry.item.work.open_key().is_some();
+        if is_open && after(now, delay) < due_at {
+            self.timers.remove(due_at, entry.serial, slot);
+            self.wait_for(slot, delay, now);
+        }
     }
 
     fn is_known(&self, id: ExecutionId) -> bool {

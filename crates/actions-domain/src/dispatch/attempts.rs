@@ -155,8 +155,10 @@ impl Dispatcher {
         self.gates.take(Scope::Tenant(entry.item.work.tenant));
         *self.busy_of.entry(entry.item.work.tenant).or_default() += 1;
         self.is_alone = entry.item.losses > 0;
-        // Who was lost once is marked as long as it lives, or it could be lost without end.
-        if partition.is_marking(now) || self.is_alone {
+        // Who was lost once is marked as long as it lives, or it could be lost without end. A batch
+        // is closed with its mark.
+        let is_open = entry.item.attempts.is_empty() && entry.item.work.open_key().is_some();
+        if partition.is_marking(now) || self.is_alone || is_open {
             entry.stage = Stage::Marking(attempt);
             self.marks.entry(entry.item.part).or_default().push((token, entry.item.clone()));
         } else {

@@ -16,6 +16,7 @@ use crate::retry::{Backoff, Jitter, RetryPolicy};
 use crate::throttle::{Limits, Scope, Share};
 use crate::work::{Epoch, Finish, Home, Item, Key, KeyMode, Later, Part, Seq, Why, Work};
 
+mod batches;
 mod key_counts;
 mod leaving;
 mod life;

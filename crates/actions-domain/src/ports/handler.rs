@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::execution::report::Reporter;
 use crate::execution::{Outcome, Output};
 use crate::id::{ExecutionId, NodeId, TenantId};
+use crate::json::Json;
 use crate::trace::TraceParent;
 
 /// Code that performs one kind of action.
@@ -129,9 +130,12 @@ pub struct Call {
     pub action: String,
     /// Validated against the schema when the action was defined.
     pub config: Value,
-    /// The job's input, or the event's data.
+    /// The job's input, or the event's data. Of a batch `{"size": …, "events": […]}`: the
+    /// [envelopes](crate::event::Envelope) of all that it gathered, its own first.
     pub input: Value,
-    /// A job has none.
+    /// The input of a batch, with every digit of its numbers.
+    pub gathered: Option<Json>,
+    /// A job has none. Of a batch the first one.
     pub event: Option<Arc<Event>>,
     pub node: NodeId,
     /// When the execution was accepted.

@@ -29,12 +29,20 @@ pub trait History: Send + Sync {
         event: EventId,
     ) -> Result<Vec<Execution>, StoreError>;
 
-    /// The executions that there are none of for one event, because others hold their claims.
+    /// The executions that there are none of for one event, because others stand for them.
     async fn yields_of_event(
         &self,
         tenant: TenantId,
         event: EventId,
     ) -> Result<Vec<YieldNote>, StoreError>;
+
+    /// The events of what has joined a batch, in the order in which it was accepted: a job has
+    /// none.
+    async fn members_of(
+        &self,
+        tenant: TenantId,
+        head: ExecutionId,
+    ) -> Result<Vec<Option<EventId>>, StoreError>;
 
     /// Finds an execution, finished or not. An unfinished one is pending or retrying here; that
     /// it is running only its owner knows.

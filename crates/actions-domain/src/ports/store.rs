@@ -53,9 +53,10 @@ pub trait Store: Send + Sync {
     /// In this order: the fences are compared and locked; stale submissions, repetitions and
     /// requeues of what is not dead any more are left out; events are inserted; works get the
     /// next numbers of their partitions' logs, or a place among the later items when they have
-    /// a delay; marks, reports, retries, finishes, cancels, discards and refusals are written. A finish removes the
+    /// a delay; what gathers joins the open batch with its key, or begins one. Marks, reports, retries, finishes, cancels, discards and refusals are written. A finish removes the
     /// item from wherever it lives, with its mark, its report and its cancel. A retry moves it and removes
-    /// its mark: the attempt is over. An item that is already finished is left as it is.
+    /// its mark: the attempt is over. An item that is already finished is left as it is. A mark
+    /// and a finish of a batch's head close the batch: from then on nobody joins it.
     ///
     /// # Errors
     /// `Fenced` when this node no longer holds a lease that the batch writes under.
@@ -84,6 +85,10 @@ pub trait Store: Send + Sync {
 
     /// What the attempts of an unfinished item have told last, as it was written down.
     async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError>;
+
+    /// The envelopes of what has joined a batch, in the order in which it was accepted. Settled as
+    /// soon as the head was marked.
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError>;
 
     /// The next sequence number of each partition's log, for owners that look for new work.
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError>;

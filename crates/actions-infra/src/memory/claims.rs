@@ -34,9 +34,10 @@ impl Tables {
             match claim.judge(work.id, work.delay, known, now) {
                 ClaimVerdict::Yields { to } => {
                     let (execution, on_conflict) = (work.id, claim.on_conflict);
-                    receipt.yielded.push(Yielded { execution, to, on_conflict });
+                    let has_joined = false;
+                    receipt.yielded.push(Yielded { execution, to, on_conflict, has_joined });
                     if let Some(event) = event {
-                        let note = YieldNote { action: work.action, to, on_conflict };
+                        let note = YieldNote { action: work.action, to, on_conflict, has_joined };
                         self.yields_of_event.entry(event).or_default().push(note);
                     }
                 }

@@ -15,7 +15,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
-use actions_domain::terms::YieldNote;
+use actions_domain::terms::{Conflict, YieldNote};
 use actions_domain::work::{Finish, Item};
 
 use super::{Memory, Place, Tables};
@@ -61,7 +61,32 @@ impl History for Memory {
     ) -> Result<Vec<YieldNote>, StoreError> {
         let tables = self.tables();
         let is_own = tables.events.get(&event).is_some_and(|known| known.tenant == tenant);
-        Ok(tables.yields_of_event.get(&event).filter(|_| is_own).cloned().unwrap_or_default())
+        if !is_own {
+            return Ok(Vec::new());
+        }
+        let joined = tables.members.iter().flat_map(|(head, rows)| {
+            let own = rows.iter().filter(|row| row.member.event == Some(event));
+            own.map(|row| YieldNote {
+                action: row.action,
+                to: *head,
+                on_conflict: Conflict::Existing,
+                has_joined: true,
+            })
+        });
+        let mut joined: Vec<YieldNote> = joined.collect();
+        joined.sort_by_key(|note| note.to);
+        let yielded = tables.yields_of_event.get(&event).into_iter().flatten().copied();
+        Ok(yielded.chain(joined).collect())
+    }
+
+    async fn members_of(
+        &self,
+        tenant: TenantId,
+        head: ExecutionId,
+    ) -> Result<Vec<Option<EventId>>, StoreError> {
+        let tables = self.tables();
+        let rows = tables.members.get(&head).into_iter().flatten();
+        Ok(rows.filter(|row| row.tenant == tenant).map(|row| row.member.event).collect())
     }
 
     async fn find_execution(

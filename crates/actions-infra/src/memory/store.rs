@@ -10,6 +10,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::report::{Report, ReportOf};
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::limits::{DEDUPE_WINDOW, INTAKE_BYTES_MAX};
 use actions_domain::ports::history::RefusedIntake;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
@@ -77,6 +78,12 @@ impl Store for Memory {
 
     async fn report(&self, id: ExecutionId) -> Result<Option<Report>, StoreError> {
         Ok(self.tables().reports.get(&id).map(|found| found.report.clone()))
+    }
+
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError> {
+        let tables = self.tables();
+        let rows = tables.members.get(&head).into_iter().flatten();
+        Ok(rows.map(|row| row.member.envelope.clone()).collect())
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
@@ -275,11 +282,13 @@ impl Tables {
                 return Ingested::NotDead;
             }
             self.dead.remove(&dead);
+            self.inherit(dead, &ingest);
         }
         if let Some(dedupe) = ingest.dedupe {
             self.remember(tenant, dedupe.key, None, vec![dedupe.subject], now);
         }
         self.claim(tenant, &mut ingest, now, receipt);
+        self.gather(tenant, &mut ingest, now, receipt);
         if let Some(event) = ingest.event {
             self.events.insert(event.id, event);
         }
@@ -367,6 +376,7 @@ impl Tables {
     }
 
     fn mark(&mut self, item: &Item) {
+        self.close(&item.work);
         if self.is_unfinished(item.work.id) {
             self.marks.insert(item.work.id, item.part);
         }
@@ -397,6 +407,7 @@ impl Tables {
         if !self.is_unfinished(id) {
             return;
         }
+        self.close(&finish.item.work);
         self.leave_home(id);
         self.marks.remove(&id);
         self.reports.remove(&id);

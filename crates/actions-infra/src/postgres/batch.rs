@@ -6,7 +6,10 @@ use sqlx::query::QueryAs;
 use uuid::Uuid;
 
 use actions_domain::execution::report::ReportOf;
-use actions_domain::id::NodeId;
+use actions_domain::gathering::Member;
+use actions_domain::id::{ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
+use actions_domain::limits::GATHERED_BYTES_MAX;
 use actions_domain::ports::store::StoreError;
 use actions_domain::terms::Claim;
 use actions_domain::work::{Commit, Fence, Finish, Ingest, Item, Later, Part, Work};
@@ -38,6 +41,18 @@ pub(super) struct Admission<'a> {
     works: Vec<WorkRow<'a>>,
     /// As texts, one for each work. Empty when none has any.
     terms: Vec<Option<String>>,
+    /// Works that begin or join batches.
+    gathering: Vec<GatheringRow>,
+    /// Heads that begin or have ended, with their tenants and keys.
+    closing: Vec<(TenantId, [u8; 16], ExecutionId)>,
+}
+
+struct GatheringRow {
+    /// The work's number, from 1.
+    work: i32,
+    key: [u8; 16],
+    size_max: u32,
+    envelope: Json,
 }
 
 struct EventRow<'a> {
@@ -91,7 +106,38 @@ impl<'a> Admission<'a> {
         } else {
             Vec::new()
         };
-        Ok(Self { batch, ingests, events, works, terms })
+        let gathering = if has_terms { gathering(&ingests, &works) } else { Vec::new() };
+        let items = batch.marks.iter().chain(batch.finishes.iter().map(|finish| &finish.item));
+        let closing = items.filter_map(|item| {
+            let work = &item.work;
+            Some((work.tenant, work.open_key()?, work.id))
+        });
+        let closing = closing.collect();
+        Ok(Self { batch, ingests, events, works, terms, gathering, closing })
+    }
+
+    /// Whether the flush has to begin, join, close or repeat batches.
+    pub(super) fn has_batches(&self) -> bool {
+        let repeats = || self.works.iter().any(|row| is_repeat(row.work));
+        let has_terms = !self.terms.is_empty();
+        !self.gathering.is_empty() || !self.closing.is_empty() || has_terms && repeats()
+    }
+
+    /// The parameters of `engine.admit_batches_v1` that are of its own.
+    pub(super) fn bind_batches<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
+        let (rows, closing) = (&self.gathering, &self.closing);
+        let repeats = (1..).zip(&self.works).filter(|(_, row)| is_repeat(row.work));
+        let repeats: Vec<i32> = repeats.map(|(work, _)| work).collect();
+        statement
+            .bind(column(rows, |row| row.work))
+            .bind(column(rows, |row| row.key.to_vec()))
+            .bind(column(rows, |row| i32::try_from(row.size_max).unwrap_or(i32::MAX)))
+            .bind(column(rows, |row| row.envelope.as_str()))
+            .bind(i64::try_from(GATHERED_BYTES_MAX).unwrap_or(i64::MAX))
+            .bind(repeats)
+            .bind(column(closing, |(tenant, ..)| tenant.0))
+            .bind(column(closing, |(_, key, _)| key.to_vec()))
+            .bind(column(closing, |(.., head)| head.0))
     }
 
     pub(super) fn bind<'q, R>(&'q self, statement: Statement<'q, R>) -> Statement<'q, R> {
@@ -329,6 +375,29 @@ impl<'a> Settlement<'a> {
             .bind(column(rows, |finish| finish.item.work.queued_at))
             .bind(column(rows, |finish| input(&finish.item.work)))
     }
+}
+
+fn gathering(ingests: &[(i32, &Ingest)], works: &[WorkRow<'_>]) -> Vec<GatheringRow> {
+    let of_ingest = |number: i32| {
+        let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        ingests.get(index).and_then(|(_, ingest)| ingest.event.as_deref())
+    };
+    let row = |(number, row): (i32, &WorkRow<'_>)| {
+        let gathering = row.work.terms.as_deref()?.gathering?;
+        Some(GatheringRow {
+            work: number,
+            key: gathering.key?,
+            size_max: gathering.size_max,
+            envelope: Member::of(row.work, of_ingest(row.ingest)).envelope,
+        })
+    };
+    (1..).zip(works).filter_map(row).collect()
+}
+
+/// Whether a work repeats a dead batch.
+fn is_repeat(work: &Work) -> bool {
+    let gathering = work.terms.as_deref().and_then(|terms| terms.gathering);
+    gathering.is_some_and(|gathering| gathering.key.is_none())
 }
 
 fn has_terms(finish: &Finish) -> bool {

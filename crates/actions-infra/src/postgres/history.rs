@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::event::Event;
@@ -15,7 +16,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::{IntakeRow, StoreError};
-use actions_domain::terms::YieldNote;
+use actions_domain::terms::{Conflict, YieldNote};
 
 use super::Postgres;
 use super::error::{read_error, write_error};
@@ -79,8 +80,40 @@ impl History for Postgres {
             .fetch_optional(&self.pool)
             .await
             .map_err(read_error)?;
-        let yielded = row.and_then(|(yielded,)| yielded);
-        yielded.map_or_else(|| Ok(Vec::new()), |text| from_text("yielded", &text))
+        let Some((yielded,)) = row else { return Ok(Vec::new()) };
+        let mut notes: Vec<YieldNote> =
+            yielded.map_or_else(|| Ok(Vec::new()), |text| from_text("yielded", &text))?;
+        let text = "select action, head from engine.member
+            where event = $2 and tenant = $1 order by head";
+        let joined: Vec<(i32, Uuid)> = sqlx::query_as(text)
+            .bind(tenant.0)
+            .bind(event.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        notes.extend(joined.into_iter().map(|(action, head)| YieldNote {
+            action: ActionId(action),
+            to: ExecutionId(head),
+            on_conflict: Conflict::Existing,
+            has_joined: true,
+        }));
+        Ok(notes)
+    }
+
+    async fn members_of(
+        &self,
+        tenant: TenantId,
+        head: ExecutionId,
+    ) -> Result<Vec<Option<EventId>>, StoreError> {
+        let text = "select event from engine.member
+            where head = $2 and tenant = $1 order by place";
+        let rows: Vec<Option<Uuid>> = sqlx::query_scalar(text)
+            .bind(tenant.0)
+            .bind(head.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(read_error)?;
+        Ok(rows.into_iter().map(|event| event.map(EventId)).collect())
     }
 
     async fn find_execution(

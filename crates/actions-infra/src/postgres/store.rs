@@ -107,6 +107,16 @@ impl Store for Postgres {
         row.map(ReportRecord::into_report).transpose()
     }
 
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError> {
+        let text = "select body from engine.member where head = $1 order by place";
+        let rows: Vec<String> = sqlx::query_scalar(text)
+            .bind(head.0)
+            .fetch_all(&self.engine)
+            .await
+            .map_err(read_error)?;
+        Ok(rows.into_iter().map(Json::from_record).collect())
+    }
+
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {
         let rows: Vec<(i16, i64)> = sqlx::query_as(include_str!("store/tails.sql"))
             .fetch_all(&self.engine)
@@ -182,6 +192,13 @@ impl Postgres {
         let admission = Admission::new(batch)?;
         let settlement = Settlement::new(batch)?;
         let sent = match (is_admitting, is_settling) {
+            _ if admission.has_batches() => {
+                let statement = sqlx::query_as(include_str!("store/commit_with_batches.sql"));
+                let statement = settlement.bind(admission.bind(statement));
+                let statement = admission.bind_claims(admission.bind_terms(statement));
+                let statement = admission.bind_batches(statement);
+                statement.fetch_one(&mut *self.connection().await?).await
+            }
             _ if admission.has_terms() => {
                 let statement = sqlx::query_as(include_str!("store/commit_with_terms.sql"));
                 let statement = settlement.bind(admission.bind(statement));
@@ -249,6 +266,12 @@ struct ReceiptRecord {
     superseded: Option<Vec<Uuid>>,
     #[sqlx(default)]
     superseded_by: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    joined: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    joined_to: Option<Vec<Uuid>>,
+    #[sqlx(default)]
+    closed: Option<Vec<i16>>,
 }
 
 impl ReceiptRecord {
@@ -282,7 +305,9 @@ impl ReceiptRecord {
         }
         let discarded = u64::try_from(self.discarded).unwrap_or(0);
         let superseded = self.superseded(submissions);
-        Ok(Receipt { submissions: submitted, first, discarded, yielded, superseded })
+        let closed = self.closed.iter().flatten().map(|part| part_of(*part));
+        let closed = closed.collect::<Result<_, StoreError>>()?;
+        Ok(Receipt { submissions: submitted, first, discarded, yielded, superseded, closed })
     }
 
     fn yielded(&self) -> Result<Vec<Yielded>, StoreError> {
@@ -291,9 +316,15 @@ impl ReceiptRecord {
         let yielded = rows.map(|((execution, to), conflict)| {
             let on_conflict =
                 Conflict::from_number(*conflict).ok_or_else(|| corrupt("conflict", conflict))?;
-            Ok(Yielded { execution: ExecutionId(*execution), to: ExecutionId(*to), on_conflict })
+            let (execution, to) = (ExecutionId(*execution), ExecutionId(*to));
+            Ok(Yielded { execution, to, on_conflict, has_joined: false })
         });
-        yielded.collect()
+        let joined = self.joined.iter().flatten().zip(self.joined_to.iter().flatten());
+        let joined = joined.map(|(execution, head)| {
+            let (execution, to) = (ExecutionId(*execution), ExecutionId(*head));
+            Ok(Yielded { execution, to, on_conflict: Conflict::Existing, has_joined: true })
+        });
+        yielded.chain(joined).collect()
     }
 
     fn superseded(&self, submissions: &[Submission]) -> Vec<Cancel> {

@@ -11,7 +11,7 @@ use actions_domain::ports::history::{
     History, ListedEvent, QueueMetric, RefusedIntake, TenantCounts,
 };
 use actions_domain::ports::store::StoreError;
-use actions_domain::terms::YieldNote;
+use actions_domain::terms::{Conflict, YieldNote};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use sqlx::Row;
@@ -78,7 +78,35 @@ impl History for SqliteStore {
             .await
             .map_err(store_error)?;
         let Some(row) = row else { return Ok(Vec::new()) };
-        Ok(record::optional_from_text(&row, "yielded")?.unwrap_or_default())
+        let mut notes: Vec<YieldNote> =
+            record::optional_from_text(&row, "yielded")?.unwrap_or_default();
+        let text = "select action, head from engine_member where event = ? order by head";
+        let joined =
+            sqlx::query(text).bind(event.0).fetch_all(&self.readers).await.map_err(store_error)?;
+        for row in &joined {
+            notes.push(YieldNote {
+                action: ActionId(get(row, "action")?),
+                to: ExecutionId(get(row, "head")?),
+                on_conflict: Conflict::Existing,
+                has_joined: true,
+            });
+        }
+        Ok(notes)
+    }
+
+    async fn members_of(
+        &self,
+        tenant: TenantId,
+        head: ExecutionId,
+    ) -> Result<Vec<Option<EventId>>, StoreError> {
+        let text = "select event from engine_member where head = ? and tenant = ? order by place";
+        let rows = sqlx::query(text)
+            .bind(head.0)
+            .bind(tenant.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.iter().map(|row| Ok(get::<Option<Uuid>>(row, "event")?.map(EventId))).collect()
     }
 
     async fn find_execution(

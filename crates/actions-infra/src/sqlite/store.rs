@@ -8,6 +8,7 @@ use actions_domain::Timestamp;
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::json::Json;
 use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Why};
@@ -19,6 +20,7 @@ use super::SqliteStore;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros};
 
+mod batches;
 mod claims;
 mod finish;
 mod ingest;
@@ -109,6 +111,15 @@ impl Store for SqliteStore {
             .await
             .map_err(store_error)?;
         row.as_ref().map(record::report).transpose()
+    }
+
+    async fn members(&self, head: ExecutionId) -> Result<Vec<Json>, StoreError> {
+        let rows = sqlx::query("select body from engine_member where head = ? order by place")
+            .bind(head.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        rows.iter().map(batches::envelope).collect()
     }
 
     async fn tails(&self) -> Result<Vec<(Part, Seq)>, StoreError> {

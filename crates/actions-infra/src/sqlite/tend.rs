@@ -89,6 +89,7 @@ impl SqliteStore {
                 for text in [
                     include_str!("tend/executions.sql"),
                     include_str!("tend/dead.sql"),
+                    include_str!("tend/members.sql"),
                     include_str!("tend/events.sql"),
                     include_str!("tend/bulk_items.sql"),
                     include_str!("tend/bulks.sql"),

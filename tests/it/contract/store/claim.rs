@@ -122,7 +122,8 @@ async fn an_event_keeps_what_yielded(stores: &Stores) {
 
     let receipt = submit(&node, vec![given::ingest_of(event.clone(), works)]).await;
 
-    let yielded = |execution, to, on_conflict| Yielded { execution, to, on_conflict };
+    let has_joined = false;
+    let yielded = |execution, to, on_conflict| Yielded { execution, to, on_conflict, has_joined };
     let mut found = receipt.yielded.clone();
     found.sort_by_key(|yielded| yielded.execution);
     assert_eq!(
@@ -136,7 +137,10 @@ async fn an_event_keeps_what_yielded(stores: &Stores) {
     assert_eq!(own.iter().map(|own| own.id).collect::<Vec<_>>(), [ids[2]]);
     let mut notes = history.yields_of_event(TenantId::ADMIN, event.id).await.unwrap();
     notes.sort_by_key(|note| note.action);
-    let note = |action, to, on_conflict| YieldNote { action: ActionId(action), to, on_conflict };
+    let note = |action, to, on_conflict| {
+        let action = ActionId(action);
+        YieldNote { action, to, on_conflict, has_joined }
+    };
     assert_eq!(notes, [note(1, holder, Conflict::Existing), note(2, other, Conflict::Reject)]);
     let foreign = history.yields_of_event(TenantId(99), event.id).await.unwrap();
     assert_eq!(foreign, []);

@@ -3,7 +3,7 @@
 use actions_app::app::App;
 use actions_app::queries::definitions::{ActionState, Difference, blocked_reason, shown_config};
 use actions_domain::action::{
-    Action, ActionName, ActionSpec, ActionType, Affinity, Debounce, DeliveryMode, HandlerId,
+    Action, ActionName, ActionSpec, ActionType, Affinity, Batch, Debounce, DeliveryMode, HandlerId,
     KeyConcurrency, KeyThrottle, Unique,
 };
 use actions_domain::execution::Priority;
@@ -90,6 +90,11 @@ pub(crate) struct ActionBody {
     /// `{"key": "document:{data.id}", "wait_seconds": 10, "max_wait_seconds": 60}`.
     #[schema(value_type = Option<Object>)]
     debounce: Option<Debounce>,
+    /// Executions with one key gather into one, which runs with all their events when `max_size`
+    /// are together, `max_wait_seconds` after the first one at the latest:
+    /// `{"key": "customer:{data.customer}", "max_size": 100, "max_wait_seconds": 10}`.
+    #[schema(value_type = Option<Object>)]
+    batch: Option<Batch>,
     description: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
@@ -179,6 +184,8 @@ pub(crate) struct ActionView {
     unique: Option<Unique>,
     #[schema(value_type = Option<Object>)]
     debounce: Option<Debounce>,
+    #[schema(value_type = Option<Object>)]
+    batch: Option<Batch>,
     description: Option<String>,
     tags: Vec<String>,
     owner_team: Option<String>,
@@ -251,6 +258,7 @@ impl ActionBody {
             throttle: self.throttle,
             unique: self.unique,
             debounce: self.debounce,
+            batch: self.batch,
             description: self.description,
             tags: self.tags,
             owner_team: self.owner_team,
@@ -293,6 +301,7 @@ impl ActionView {
             throttle: spec.throttle,
             unique: spec.unique,
             debounce: spec.debounce,
+            batch: spec.batch,
             description: spec.description,
             tags: spec.tags,
             owner_team: spec.owner_team,

@@ -19,7 +19,6 @@ pub(super) struct Claims {
     held: HashMap<(TenantId, [u8; 16]), ClaimHolder>,
     /// Works of this commit that hold claims: they are not written yet.
     open: HashSet<ExecutionId>,
-    pub(super) yielded: Vec<Yielded>,
     pub(super) superseded: Vec<Cancel>,
     notes: Vec<(EventId, Vec<YieldNote>)>,
 }
@@ -62,8 +61,10 @@ impl Claims {
             match claim.judge(work.id, work.delay, known, now) {
                 ClaimVerdict::Yields { to } => {
                     let on_conflict = claim.on_conflict;
-                    settled.yielded.push(Yielded { execution: work.id, to, on_conflict });
-                    notes.push(YieldNote { action: work.action, to, on_conflict });
+                    let has_joined = false;
+                    let yielded = Yielded { execution: work.id, to, on_conflict, has_joined };
+                    settled.yielded.push(yielded);
+                    notes.push(YieldNote { action: work.action, to, on_conflict, has_joined });
                 }
                 ClaimVerdict::Holds { holder, delay, supersedes } => {
                     self.held.insert((tenant, claim.key), holder);
@@ -77,7 +78,6 @@ impl Claims {
         if let Some(event) = ingest.event.as_ref().filter(|_| !notes.is_empty()) {
             self.notes.push((event.id, notes));
         }
-        self.yielded.extend_from_slice(&settled.yielded);
         Ok(settled)
     }
 
@@ -154,16 +154,25 @@ impl Claims {
         if self.open.contains(&execution) {
             return Ok(true);
         }
-        let text = "select (exists (select 1 from engine_later where tenant = ?1 and id = ?2)
-                or exists (select 1 from engine_work where tenant = ?1 and id = ?2))
-                and not exists (select 1 from engine_execution where tenant = ?1 and id = ?2)
-            as is_open";
-        let row = sqlx::query(text)
-            .bind(tenant.0)
-            .bind(execution.0)
-            .fetch_one(conn)
-            .await
-            .map_err(store_error)?;
-        get(&row, "is_open")
+        is_unfinished(conn, tenant, execution).await
     }
+}
+
+/// Whether an execution waits or runs.
+pub(super) async fn is_unfinished(
+    conn: &mut SqliteConnection,
+    tenant: TenantId,
+    execution: ExecutionId,
+) -> Result<bool, StoreError> {
+    let text = "select (exists (select 1 from engine_later where tenant = ?1 and id = ?2)
+            or exists (select 1 from engine_work where tenant = ?1 and id = ?2))
+            and not exists (select 1 from engine_execution where tenant = ?1 and id = ?2)
+        as is_open";
+    let row = sqlx::query(text)
+        .bind(tenant.0)
+        .bind(execution.0)
+        .fetch_one(conn)
+        .await
+        .map_err(store_error)?;
+    get(&row, "is_open")
 }

@@ -17,6 +17,7 @@ use actions_domain::work::{
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
+use super::batches::Batches;
 use super::claims::{Claims, Settled};
 use super::{Tails, after};
 use crate::sqlite::bulk::{Bulk, Values};
@@ -177,7 +178,8 @@ pub(super) async fn submit(
     let versions = read_versions(conn, submissions).await?;
     let mut known = Known::read(conn, submissions, now).await?;
     let mut rows = Rows::default();
-    let mut claims = Claims::default();
+    let (mut claims, mut batches) = (Claims::default(), Batches::default());
+    let mut yielded = Vec::new();
     let mut answers = Vec::with_capacity(submissions.len());
     for submission in submissions {
         let tenant = submission.tenant;
@@ -205,12 +207,14 @@ pub(super) async fn submit(
                 ingested.push(Ingested::NotDead);
                 continue;
             }
-            let settled = claims.settle(conn, tenant, ingest, now).await?;
+            let mut settled = claims.settle(conn, tenant, ingest, now).await?;
+            batches.settle(conn, tenant, ingest, &mut settled).await?;
+            yielded.extend_from_slice(&settled.yielded);
             ingested.push(Ingested::Stored);
             // Whoever repeats a job that has yielded is answered with the one that it yielded to.
             // What was refused takes its keys back.
-            let yielded = settled.yielded.first().filter(|_| ingest.event.is_none());
-            if let (Some(yielded), Some(dedupe)) = (yielded, ingest.dedupe) {
+            let first = settled.yielded.first().filter(|_| ingest.event.is_none());
+            if let (Some(yielded), Some(dedupe)) = (first, ingest.dedupe) {
                 jobs_yielded.push((ingested.len() - 1, *yielded));
                 if yielded.on_conflict != Conflict::Reject {
                     let first = First { subjects: vec![yielded.to.0], body: None };
@@ -236,8 +240,9 @@ pub(super) async fn submit(
     }
     rows.write(conn, now).await?;
     claims.write(conn).await?;
-    let Claims { yielded, superseded, .. } = claims;
-    Ok(Receipt { submissions: answers, yielded, superseded, ..Receipt::default() })
+    let closed = batches.write(conn, now).await?;
+    let Claims { superseded, .. } = claims;
+    Ok(Receipt { submissions: answers, yielded, superseded, closed, ..Receipt::default() })
 }
 
 /// The definitions' versions of all tenants of the batch.

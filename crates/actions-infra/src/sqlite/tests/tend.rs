@@ -74,6 +74,23 @@ async fn history_beyond_its_days_is_removed_and_what_waits_keeps_its_event() {
     assert_eq!(store.tend().await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn what_joined_a_batch_goes_with_its_head() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let (fence, node) = given_history(&store).await;
+    let join = "insert into engine_member (head, place, tenant, action, body)
+        select id, 1, 1, 1, '{}' from engine_work";
+    sqlx::query(join).execute(&store.writer).await.unwrap();
+    let members = "select count(*) from engine_member";
+    store.tend().await.unwrap();
+    assert_eq!(count(&store, members).await, 3, "the log may still hold the heads");
+
+    store.note_low(node, &[(fence, Seq(3))]).await.unwrap();
+    store.tend().await.unwrap();
+    assert_eq!(count(&store, members).await, 1, "one of them waits");
+}
+
 /// What was asked for long ahead has an old id when it ends.
 #[tokio::test]
 async fn what_ended_lately_stays_however_old_its_id_is() {
