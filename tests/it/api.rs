@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod api_keys;
 mod batches;
 mod bulk;
 mod connections;
@@ -18,6 +19,7 @@ mod nodes;
 mod openapi;
 mod process;
 mod pull;
+mod roles;
 mod schedules;
 mod subscriptions;
 mod tenants;

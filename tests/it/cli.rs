@@ -1,6 +1,7 @@
 //! The command line as people and scripts use it: the real program, as its own process.
 
 mod answers;
+mod api_keys;
 mod bulk;
 mod definitions;
 mod exits;

@@ -29,6 +29,7 @@ macro_rules! contract {
     };
 }
 
+mod api_keys;
 mod bulks;
 mod definitions;
 mod event_stream;

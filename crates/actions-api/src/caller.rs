@@ -1,9 +1,12 @@
 //! Who asks: a credential and a path become an [`AuthorizationContext`]. No route builds one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use actions_app::api_key_ring::Refusal;
 use actions_app::catalogue::TenantDefinitions;
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::api_key::TOKEN_PREFIX;
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::TenantId;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
@@ -14,18 +17,23 @@ use subtle::ConstantTimeEq;
 
 use crate::extract::IDEMPOTENCY_KEY;
 use crate::problem::{
-    AUTH_INVALID, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED, Problem,
+    AUTH_INVALID, AUTH_MALFORMED, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED,
+    OVERLOADED, Problem,
 };
 use crate::request::RequestContext;
 use crate::routes::Api;
 
+/// When to come back while too many unknown tokens are being asked about.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Who is let in.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Whoever knows this token, as the platform's administrator.
+    /// Whoever knows this token, as the platform's administrator; and whoever has an API key.
     Token(SecretString),
     /// Everybody on this machine, as the platform's administrator. The listener must be bound to
-    /// loopback. `Host` and `Origin` are checked, against rebinding and cross-site requests.
+    /// loopback. `Host` and `Origin` are checked, against rebinding and cross-site requests. Who
+    /// sends an API key is its owner, and nobody else.
     LocalDev,
 }
 
@@ -64,7 +72,7 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let authorization = authorize(parts, api)?;
+        let authorization = authorize(parts, api).await?;
         let definitions = find_tenant(parts, api, &authorization).await?;
         let tenant = definitions.tenant.id;
         Ok(Self { authorization, tenant, definitions })
@@ -78,26 +86,62 @@ impl FromRequestParts<Api> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        authorize(parts, api).map(Self)
+        authorize(parts, api).await.map(Self)
     }
 }
 
-fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
-    let actor = match &api.access {
-        Access::Token(token) => {
-            check_token(&parts.headers, token)?;
-            "token:bootstrap"
+async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
+    let context = parts.extensions.get::<Arc<RequestContext>>();
+    let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
+    let authorization = match &api.access {
+        Access::Token(expected) => {
+            let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token");
+            let sent = sent_token(&parts.headers).ok_or_else(missing)?;
+            if is_same(sent, expected) {
+                AuthorizationContext::of_bootstrap_token(request_id)
+            } else {
+                of_api_key(api, sent, request_id).await?
+            }
         }
         Access::LocalDev => {
             check_host(&parts.uri, &parts.headers)?;
-            "local:dev"
+            // Who sends a key wants to be seen as its owner.
+            match sent_token(&parts.headers).filter(|sent| sent.starts_with(PREFIX)) {
+                Some(sent) => of_api_key(api, sent, request_id).await?,
+                None => AuthorizationContext::of_local_dev(request_id),
+            }
         }
     };
     check_key_is_kept(parts)?;
-    let context = parts.extensions.get::<Arc<RequestContext>>();
-    let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
-    let (actor, tenant, role) = (actor.to_owned(), TenantId::ADMIN, Role::PlatformAdmin);
-    Ok(AuthorizationContext { actor, tenant, role, request_id })
+    Ok(authorization)
+}
+
+/// What a token of an API key begins with, whatever follows.
+const PREFIX: &[u8] = TOKEN_PREFIX.as_bytes();
+
+/// The caller whose API key was sent.
+async fn of_api_key(
+    api: &Api,
+    sent: &[u8],
+    request_id: String,
+) -> Result<AuthorizationContext, Problem> {
+    let unknown = || Problem::new(&AUTH_INVALID, "the token is not known here, or holds no more");
+    if !sent.starts_with(PREFIX) {
+        return Err(unknown());
+    }
+    // A token with bytes that are no text has a wrong character.
+    let text = String::from_utf8_lossy(sent);
+    match api.app.api_keys.verify(&text).await {
+        Ok(key) => Ok(AuthorizationContext::of_api_key(&key, request_id)),
+        // Refusals of one peer are counted, and slowed down, here.
+        Err(Refusal::Malformed(error)) => Err(Problem::new(&AUTH_MALFORMED, error.to_string())),
+        // A stranger does not learn that a key was there once.
+        Err(Refusal::Unknown) => Err(unknown()),
+        Err(error @ Refusal::Busy) => {
+            Err(Problem::new(&OVERLOADED, error.to_string()).with_retry_after(BUSY_PAUSE))
+        }
+        Err(Refusal::Store(error)) => Err(error.into()),
+    }
 }
 
 /// Ends of the paths whose routes keep `Idempotency-Key`.
@@ -122,19 +166,17 @@ fn check_key_is_kept(parts: &Parts) -> Result<(), Problem> {
     Err(Problem::new(&IDEMPOTENCY_UNSUPPORTED, detail))
 }
 
-fn check_token(headers: &HeaderMap, token: &SecretString) -> Result<(), Problem> {
-    let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and the token");
-    let sent = headers.get(header::AUTHORIZATION).ok_or_else(missing)?.as_bytes();
-    let (scheme, sent) = sent.split_at_checked(7).ok_or_else(missing)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(missing());
-    }
-    let expected = token.expose_secret().as_bytes();
-    // An empty token is not a token.
-    if expected.is_empty() || !bool::from(sent.trim_ascii().ct_eq(expected)) {
-        return Err(Problem::new(&AUTH_INVALID, "the token is not known here"));
-    }
-    Ok(())
+/// The token of `Authorization: Bearer`, if there is one.
+fn sent_token(headers: &HeaderMap) -> Option<&[u8]> {
+    let sent = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, sent) = sent.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| sent.trim_ascii())
+}
+
+/// Compares in a time that tells nothing. An empty token is not a token.
+fn is_same(sent: &[u8], expected: &SecretString) -> bool {
+    let expected = expected.expose_secret().as_bytes();
+    !expected.is_empty() && bool::from(sent.ct_eq(expected))
 }
 
 fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -171,33 +213,42 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1"
 }
 
-/// The tenant of `/v1/tenants/{tenant}/…`, or of `?tenant=` below `/v1/internal`; else the
-/// platform's own. A foreign one is answered like an unknown one.
+/// The tenant of `/v1/tenants/{tenant}/…`, or of `?tenant=` below `/v1/internal`, where it is the
+/// caller's own without that; else the platform's own. A foreign one is answered like an unknown
+/// one, and after the same steps.
 async fn find_tenant(
     parts: &mut Parts,
     api: &Api,
     authorization: &AuthorizationContext,
 ) -> Result<Arc<TenantDefinitions>, Problem> {
     let unknown = || Problem::not_found("tenant");
+    let is_internal = is_internal(parts);
     let name = match named_in_path(parts, api).await.map_err(|_| unknown())? {
         Some(name) => Some(name),
-        None if is_internal(parts) => named_in_query(&parts.uri),
+        None if is_internal => named_in_query(&parts.uri),
         None => None,
     };
+    let catalogue = &api.app.catalogue;
+    let is_free = authorization.role.spans_tenants();
     let find = || match &name {
-        Some(name) => api.app.catalogue.find_named(name),
-        None => api.app.catalogue.find(TenantId::ADMIN),
+        Some(name) if is_free => catalogue.find_named(name),
+        None if is_free && !is_internal => catalogue.find(TenantId::ADMIN),
+        // Whoever sees one tenant only need not be told which others there are.
+        Some(_) | None => catalogue.find(authorization.tenant),
     };
     let found = match find() {
         Some(found) => found,
         None => {
             // It may have been created by another process a moment ago.
-            api.app.catalogue.refresh_all().await?;
+            catalogue.refresh_all().await?;
             find().ok_or_else(unknown)?
         }
     };
-    let is_own = found.tenant.id == authorization.tenant;
-    if is_own || authorization.role == Role::PlatformAdmin { Ok(found) } else { Err(unknown()) }
+    let is_meant = match &name {
+        Some(name) => found.is_called(name),
+        None => is_internal || found.tenant.id == TenantId::ADMIN,
+    };
+    if is_meant { Ok(found) } else { Err(unknown()) }
 }
 
 /// A nested router sees only the rest of the path, so the whole one is asked for.

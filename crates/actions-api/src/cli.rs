@@ -32,6 +32,7 @@ mod execution;
 mod exit;
 mod explain;
 mod handler;
+mod key;
 mod logs;
 mod migrate;
 mod node;
@@ -229,6 +230,9 @@ enum Remote {
     /// Look at what actions can do
     #[command(subcommand, visible_aliases = ["handlers"])]
     Handler(handler::Handler),
+    /// Create API keys, rotate and revoke them
+    #[command(subcommand, visible_aliases = ["keys"])]
+    Key(key::Key),
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
@@ -330,6 +334,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Action(command) => action::run(cx, command).await,
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
+        Remote::Key(command) => key::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
         Remote::Node(command) => node::run(cx, command).await,
     }

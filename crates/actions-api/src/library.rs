@@ -27,7 +27,7 @@ use actions_app::commands::submit_event::{
 };
 use actions_app::node::{DrainTimeout, Node};
 use actions_domain::action::ActionSpec;
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::execution::Execution;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
 use actions_domain::ports::definitions::Expected;
@@ -289,12 +289,7 @@ impl Actions {
     fn caller(&self, tenant: TenantId) -> AuthorizationContext {
         let request_id =
             EventId::mint(self.inner.app.ports.clock.now(), self.inner.app.ports.dice.bytes());
-        AuthorizationContext {
-            actor: self.inner.source.clone(),
-            tenant,
-            role: Role::PlatformAdmin,
-            request_id: request_id.to_string(),
-        }
+        AuthorizationContext::of_library(&self.inner.source, tenant, request_id.to_string())
     }
 
     async fn tenant_id(&self, slug: &TenantSlug) -> Result<TenantId, EmitError> {

@@ -8,7 +8,16 @@ use utoipa::openapi::OpenApi as Document;
 use crate::problem::{FieldError, ProblemView};
 
 /// Paths that need no credential.
-const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/version", "/openapi.json", "/v1/limits"];
+const OPEN_PATHS: [&str; 8] = [
+    "/",
+    "/healthz",
+    "/readyz",
+    "/version",
+    "/openapi.json",
+    "/v1/limits",
+    "/docs/errors",
+    "/docs/errors/{code}",
+];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,7 +44,7 @@ pub(crate) fn text(document: Document) -> String {
 
 fn complete(document: &mut Value) {
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "The bootstrap token. `dev` needs none." },
+        "token": { "type": "http", "scheme": "bearer", "description": "The token of an API key, or the bootstrap token. `dev` needs none." },
     });
     document["components"]["responses"] = json!({
         "Problem": {

@@ -58,6 +58,7 @@ kinds! {
     IDEMPOTENCY_UNSUPPORTED = 400 "idempotency.unsupported" "The route keeps no idempotency key";
     AUTH_MISSING = 401 "auth.missing" "A credential is needed";
     AUTH_INVALID = 401 "auth.invalid" "The credential is not known";
+    AUTH_MALFORMED = 401 "auth.malformed" "The API key's token is damaged";
     AUTH_ROLE = 403 "auth.role" "The credential may not do this";
     HOST_FORBIDDEN = 403 "host.forbidden" "Requests are answered at this server's own address only";
     NOT_FOUND = 404 "not_found" "There is no such thing";
@@ -69,6 +70,7 @@ kinds! {
     EXECUTION_FINAL = 409 "execution.final" "The execution has ended";
     CLAIM_OVER = 409 "claim.over" "The task is another worker's, or over";
     EXECUTION_NOT_UNIQUE = 409 "execution.not_unique" "Another execution is the only one";
+    API_KEY_ENDED = 409 "api_key.ended" "The API key holds no more";
     BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
@@ -78,6 +80,7 @@ kinds! {
     ACTION_INVALID = 422 "action.invalid" "The action breaks a rule";
     SUBSCRIPTION_INVALID = 422 "subscription.invalid" "The subscription breaks a rule";
     SCHEDULE_INVALID = 422 "schedule.invalid" "The schedule breaks a rule";
+    API_KEY_INVALID = 422 "api_key.invalid" "The API key breaks a rule";
     TENANT_INVALID = 422 "tenant.invalid" "The tenant breaks a rule";
     PATTERN_INVALID = 422 "pattern.invalid" "The pattern cannot be compiled";
     CONDITION_INVALID = 422 "condition.invalid" "The condition cannot be compiled";

@@ -19,6 +19,7 @@ use crate::problem::{METHOD_UNSUPPORTED, Problem};
 use crate::request::accompany;
 
 mod actions;
+mod api_keys;
 mod bulk;
 mod controls;
 mod dead_letters;
@@ -146,6 +147,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(dead_letters::routes())
         .merge(bulk::routes())
         .merge(metrics::routes())
+        .merge(api_keys::routes())
 }
 
 async fn unknown_path(_: Uri) -> Problem {

@@ -163,7 +163,8 @@ fn ports(
                 schemas,
                 hints,
                 schedules: store.clone(),
-                bulks: store,
+                bulks: store.clone(),
+                api_keys: store,
                 traces: None,
                 pull_queue,
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -19,6 +20,7 @@ use actions_domain::ports::traces::Traces;
 
 use tokio::sync::Notify;
 
+use crate::api_key_ring::ApiKeyRing;
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
 use crate::handlers::Handlers;
@@ -43,6 +45,7 @@ pub struct Ports {
     pub traces: Option<Arc<dyn Traces>>,
     pub pull_queue: Arc<dyn PullQueue>,
     pub bulks: Arc<dyn Bulks>,
+    pub api_keys: Arc<dyn ApiKeys>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -64,6 +67,8 @@ pub struct App {
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
+    /// Who is let in by an API key.
+    pub api_keys: Arc<ApiKeyRing>,
 }
 
 impl App {
@@ -82,6 +87,7 @@ impl App {
         let live = Arc::new(Live::new(part_count));
         let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
+        let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
         let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
         Ok(Self {
             ports,
@@ -93,6 +99,7 @@ impl App {
             live,
             schedules_changed,
             bulks_changed,
+            api_keys,
         })
     }
 }

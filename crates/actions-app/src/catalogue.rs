@@ -148,12 +148,7 @@ impl Catalogue {
 
     /// Finds a tenant by its slug or its founding uuid.
     pub fn find_named(&self, name: &str) -> Option<Arc<TenantDefinitions>> {
-        let uuid = name.parse().ok();
-        let tenants = self.read();
-        tenants
-            .values()
-            .find(|known| known.tenant.slug.as_str() == name || Some(known.tenant.uuid) == uuid)
-            .cloned()
+        self.read().values().find(|known| known.is_called(name)).cloned()
     }
 
     /// Finds a tenant by the name of its schema.
@@ -233,6 +228,11 @@ impl Catalogue {
 }
 
 impl TenantDefinitions {
+    /// Whether this is the tenant's slug or its founding uuid.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.tenant.slug.as_str() == name || name.parse() == Ok(self.tenant.uuid)
+    }
+
     pub fn version(&self) -> i64 {
         self.read().version
     }

@@ -2,11 +2,13 @@
 
 pub mod apply_definitions;
 pub mod cancel_execution;
+pub mod change_api_key;
 pub mod change_bulk;
 pub mod check_action_health;
 pub mod check_definition;
 pub mod claim_tasks;
 pub mod control_tenant;
+pub mod create_api_key;
 pub mod create_tenant;
 pub mod delete_action;
 pub(crate) mod disable_action;

@@ -4,6 +4,7 @@
 //! A service links this crate with the adapters that it needs. Nothing here knows which store,
 //! clock or handler it is given.
 
+pub mod api_key_ring;
 pub mod app;
 pub mod catalogue;
 pub mod commands;

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::catalogue::TenantDefinitions;
 use crate::filter::FilterError;
 
+pub mod api_keys;
 pub mod bulks;
 pub mod controls;
 pub mod dead_letters;

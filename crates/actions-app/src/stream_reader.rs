@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::event::Attributes;
 use actions_domain::id::EventId;
 use actions_domain::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
@@ -331,15 +331,10 @@ impl Reader {
         (ids, refused)
     }
 
-    /// Who may write into the stream may submit events to any tenant, and nothing else.
     fn caller(&self, tenant: &TenantDefinitions) -> AuthorizationContext {
         let ports = &self.app.ports;
-        AuthorizationContext {
-            actor: format!("stream:{}", self.stream.name()),
-            tenant: tenant.tenant.id,
-            role: Role::TenantAdmin,
-            request_id: EventId::mint(ports.clock.now(), ports.dice.bytes()).to_string(),
-        }
+        let request_id = EventId::mint(ports.clock.now(), ports.dice.bytes()).to_string();
+        AuthorizationContext::of_stream(self.stream.name(), tenant.tenant.id, request_id)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Who asks, and what they may do. Every command and query takes an [`AuthorizationContext`].
 //!
-//! There is no `Default`: a context is built by the ingress that checked the credential.
+//! There is no `Default` and no literal outside of this file: each ingress has a constructor of
+//! its own, which says how the credential was checked.
 
-use crate::id::TenantId;
+use std::fmt;
+
+use crate::api_key::ApiKey;
+use crate::id::{ExecutionId, TenantId};
 
 /// What a role may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,47 +19,172 @@ pub enum Permission {
     ReadExecutions,
     CancelExecution,
     ManageDeadLetters,
-    /// Take the tasks of remote workers.
-    WorkOnTasks,
     /// Pause and resume the tenant and its actions.
     Pause,
-    ManageTenants,
     ReadMetrics,
+    /// Take the tasks of remote workers.
+    WorkOnTasks,
+    /// Create, see, rotate and revoke API keys.
+    ManageApiKeys,
+    /// Create tenants, set their limits and retention, see the nodes.
+    ManageTenants,
 }
 
 /// A named set of permissions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
-    /// May do everything in every tenant.
+    /// Everything, in every tenant.
     PlatformAdmin,
-    /// May do everything inside one tenant.
+    /// Everything inside one tenant.
     TenantAdmin,
+    /// Sees everything of a tenant and keeps it running.
+    Operator,
+    /// Writes definitions and tries them out.
+    Developer,
+    /// Reads.
+    Viewer,
+    /// Submits events, and cannot read back what it sent.
+    IngestOnly,
+    /// Takes the tasks of remote workers.
+    Worker,
     /// The engine itself: events that it publishes, executions that these cause, and what its
     /// schedules start.
     Engine,
+    /// The process that owns the store: a service that links the library, and whoever runs the
+    /// program beside the database.
+    Internal,
+}
+
+const Y: bool = true;
+const N: bool = false;
+
+/// Who may do what. `docs/security.md` shows the same table to people.
+#[rustfmt::skip]
+const GRANTS: [(Permission, [bool; 9]); 13] = [
+    //                               platform tenant
+    //                               admin    admin  operator developer viewer ingest worker engine internal
+    (Permission::SubmitEvent,       [Y,       Y,     N,       Y,        N,     Y,     N,     Y,     Y]),
+    (Permission::ReadEvents,        [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
+    (Permission::ReadDefinitions,   [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
+    (Permission::WriteDefinitions,  [Y,       Y,     N,       Y,        N,     N,     N,     Y,     Y]),
+    (Permission::Execute,           [Y,       Y,     Y,       Y,        N,     N,     N,     Y,     Y]),
+    (Permission::ReadExecutions,    [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
+    (Permission::CancelExecution,   [Y,       Y,     Y,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ManageDeadLetters, [Y,       Y,     Y,       N,        N,     N,     N,     N,     Y]),
+    (Permission::Pause,             [Y,       Y,     Y,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ReadMetrics,       [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
+    (Permission::WorkOnTasks,       [Y,       Y,     N,       N,        N,     N,     Y,     N,     Y]),
+    (Permission::ManageApiKeys,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ManageTenants,     [Y,       N,     N,       N,        N,     N,     N,     N,     Y]),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{raw:?} is no role; expected {}", Role::words().join(", "))]
+pub struct UnknownRole {
+    raw: String,
 }
 
 impl Role {
-    fn allows(self, permission: Permission) -> bool {
+    /// What an API key may be. The other roles are no caller's.
+    pub const OF_API_KEYS: [Self; 7] = [
+        Self::PlatformAdmin,
+        Self::TenantAdmin,
+        Self::Operator,
+        Self::Developer,
+        Self::Viewer,
+        Self::IngestOnly,
+        Self::Worker,
+    ];
+
+    /// Reads the role of an API key.
+    pub fn parse(raw: &str) -> Result<Self, UnknownRole> {
+        let found = Self::OF_API_KEYS.into_iter().find(|role| role.word() == raw);
+        found.ok_or_else(|| UnknownRole { raw: raw.to_owned() })
+    }
+
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::PlatformAdmin => true,
-            Self::TenantAdmin => permission != Permission::ManageTenants,
-            Self::Engine => matches!(
-                permission,
-                Permission::SubmitEvent | Permission::Execute | Permission::WriteDefinitions
-            ),
+            Self::PlatformAdmin => "platform_admin",
+            Self::TenantAdmin => "tenant_admin",
+            Self::Operator => "operator",
+            Self::Developer => "developer",
+            Self::Viewer => "viewer",
+            Self::IngestOnly => "ingest_only",
+            Self::Worker => "worker",
+            Self::Engine => "engine",
+            Self::Internal => "internal",
         }
     }
 
-    fn spans_tenants(self) -> bool {
-        matches!(self, Self::PlatformAdmin | Self::Engine)
+    pub fn words() -> [&'static str; 7] {
+        Self::OF_API_KEYS.map(Self::word)
+    }
+
+    pub fn allows(self, permission: Permission) -> bool {
+        GRANTS.iter().any(|(row, roles)| *row == permission && roles[self as usize])
+    }
+
+    pub fn spans_tenants(self) -> bool {
+        matches!(self, Self::PlatformAdmin | Self::Engine | Self::Internal)
+    }
+
+    /// Whether whoever has this role may do all that the other one may: nobody hands out more than
+    /// they have.
+    pub fn covers(self, other: Self) -> bool {
+        let is_granted = |row: &[bool; 9]| row[self as usize] || !row[other as usize];
+        let spans = self.spans_tenants() || !other.spans_tenants();
+        spans && GRANTS.iter().all(|(_, row)| is_granted(row))
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Permission {
+    pub const ALL: [Self; 13] = {
+        let mut all = [Self::SubmitEvent; 13];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = GRANTS[at].0;
+            at += 1;
+        }
+        all
+    };
+
+    /// What it is called in documents and answers.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::SubmitEvent => "submit events",
+            Self::ReadEvents => "read events",
+            Self::ReadDefinitions => "read definitions",
+            Self::WriteDefinitions => "write definitions",
+            Self::Execute => "run actions",
+            Self::ReadExecutions => "read executions",
+            Self::CancelExecution => "cancel executions",
+            Self::ManageDeadLetters => "requeue and discard dead letters",
+            Self::Pause => "pause and resume",
+            Self::ReadMetrics => "read metrics",
+            Self::WorkOnTasks => "work on tasks",
+            Self::ManageApiKeys => "manage API keys",
+            Self::ManageTenants => "manage tenants",
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 
 /// A caller whose credential was checked.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AuthorizationContext {
-    /// Who it is, for the record: `token:bootstrap`, `local:dev`, `engine`.
+    /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `local:dev`, `engine`.
     pub actor: String,
     /// The tenant that the credential belongs to.
     pub tenant: TenantId,
@@ -69,45 +198,102 @@ pub enum Forbidden {
     /// Answered like a missing tenant, so that ids tell nothing.
     #[error("no such tenant")]
     OtherTenant,
-    #[error("{actor} may not {permission:?}")]
-    Role { actor: String, permission: Permission },
+    #[error("{actor} has the role {role}, which may not {permission}")]
+    Role { actor: String, role: Role, permission: Permission },
+    #[error("{actor} has the role {role}, which may not hand out or take back {other}")]
+    Rank { actor: String, role: Role, other: Role },
 }
 
 impl AuthorizationContext {
+    /// An HTTP request with the bootstrap token.
+    pub fn of_bootstrap_token(request_id: impl Into<String>) -> Self {
+        Self::new("token:bootstrap", TenantId::ADMIN, Role::PlatformAdmin, request_id)
+    }
+
+    /// An HTTP request with a token of this API key, which holds at this moment.
+    pub fn of_api_key(key: &ApiKey, request_id: impl Into<String>) -> Self {
+        Self::new(format!("key:{}", key.name), key.tenant, key.role, request_id)
+    }
+
+    /// An HTTP request from this machine to a server for development.
+    pub fn of_local_dev(request_id: impl Into<String>) -> Self {
+        Self::new("local:dev", TenantId::ADMIN, Role::PlatformAdmin, request_id)
+    }
+
+    /// An entry of a stream. Who may write into it may submit events to any tenant, and nothing
+    /// else; the entry names the tenant.
+    pub fn of_stream(name: &str, tenant: TenantId, request_id: impl Into<String>) -> Self {
+        Self::new(format!("stream:{name}"), tenant, Role::IngestOnly, request_id)
+    }
+
+    /// What schedules start at their times.
+    pub fn of_schedules() -> Self {
+        Self::new("engine", TenantId::ADMIN, Role::Engine, "schedules")
+    }
+
+    /// What a running execution does to its own tenant.
+    pub fn of_execution(
+        source: impl Into<String>,
+        tenant: TenantId,
+        execution: ExecutionId,
+    ) -> Self {
+        Self::new(source, tenant, Role::Engine, execution.to_string())
+    }
+
+    /// Whoever runs this program on the store's own machine.
+    pub fn of_command_line(tenant: TenantId, request_id: impl Into<String>) -> Self {
+        Self::new("local:operator", tenant, Role::Internal, request_id)
+    }
+
+    /// The service that links the library: it acts for its own process, which owns the store.
+    pub fn of_library(
+        source: impl Into<String>,
+        tenant: TenantId,
+        request_id: impl Into<String>,
+    ) -> Self {
+        Self::new(source, tenant, Role::Internal, request_id)
+    }
+
+    fn new(
+        actor: impl Into<String>,
+        tenant: TenantId,
+        role: Role,
+        request_id: impl Into<String>,
+    ) -> Self {
+        Self { actor: actor.into(), tenant, role, request_id: request_id.into() }
+    }
+
+    /// Whether the caller may know that this tenant is there.
+    pub fn may_enter(&self, tenant: TenantId) -> bool {
+        self.tenant == tenant || self.role.spans_tenants()
+    }
+
     /// Asks whether the caller may do this in that tenant.
     ///
     /// # Errors
     /// [`Forbidden::OtherTenant`] before anything about the role is said.
     pub fn require(&self, permission: Permission, tenant: TenantId) -> Result<(), Forbidden> {
-        if self.tenant != tenant && !self.role.spans_tenants() {
+        if !self.may_enter(tenant) {
             return Err(Forbidden::OtherTenant);
         }
         if !self.role.allows(permission) {
-            return Err(Forbidden::Role { actor: self.actor.clone(), permission });
+            return Err(Forbidden::Role { actor: self.actor.clone(), role: self.role, permission });
+        }
+        Ok(())
+    }
+
+    /// Asks whether the caller may create, rotate or revoke an API key with this role.
+    ///
+    /// # Errors
+    /// As [`AuthorizationContext::require`], and [`Forbidden::Rank`] for more than they have.
+    pub fn require_rank(&self, other: Role, tenant: TenantId) -> Result<(), Forbidden> {
+        self.require(Permission::ManageApiKeys, tenant)?;
+        if !self.role.covers(other) {
+            return Err(Forbidden::Rank { actor: self.actor.clone(), role: self.role, other });
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{AuthorizationContext, Forbidden, Permission, Role};
-    use crate::id::TenantId;
-
-    fn caller(role: Role) -> AuthorizationContext {
-        let request_id = "r".to_owned();
-        AuthorizationContext { actor: "someone".to_owned(), tenant: TenantId(7), role, request_id }
-    }
-
-    #[test]
-    fn another_tenant_is_refused_before_the_role_is_looked_at() {
-        let refusal = caller(Role::TenantAdmin).require(Permission::ManageTenants, TenantId(8));
-        assert_eq!(refusal, Err(Forbidden::OtherTenant));
-    }
-
-    #[test]
-    fn the_engine_may_not_read() {
-        let refusal = caller(Role::Engine).require(Permission::ReadEvents, TenantId(7));
-        assert!(matches!(refusal, Err(Forbidden::Role { .. })));
-    }
-}
+mod tests;

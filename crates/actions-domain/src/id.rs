@@ -53,6 +53,10 @@ uuid_id! {
     BulkId
 }
 uuid_id! {
+    /// An API key, which stays the same over all its tokens.
+    ApiKeyId
+}
+uuid_id! {
     /// A subscription of an action to events.
     SubscriptionId
 }

@@ -171,6 +171,25 @@ pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 pub const SUBSCRIPTIONS_MAX: usize = 200_000;
 /// Schedules of one tenant: the owner of the first partition looks at all of them.
 pub const SCHEDULES_MAX: usize = 1_000;
+/// API keys of one tenant that hold: people manage them by hand.
+pub const API_KEYS_MAX: usize = 500;
+/// API keys of one tenant that hold no more and are still listed.
+pub const API_KEYS_ENDED_MAX: usize = 500;
+/// Tokens of one API key that hold at once: rotations whose answers were lost, and then some.
+pub const API_KEY_TOKENS_MAX: usize = 8;
+/// How long an API key may be made for. Longer is the same as for good.
+pub const API_KEY_LIFETIME_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// How long the old tokens of a rotated API key hold: default, until the next day's deployment, and
+/// largest.
+pub const API_KEY_OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const API_KEY_OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a node lets an API key in without having asked whether something was revoked. A
+/// revocation holds everywhere within this time, whoever is cut off from whom.
+pub const API_KEY_TRUST_MAX: Duration = Duration::from_secs(2);
+/// Tokens that a node asks the store about, because it does not know them: at once, and then in a
+/// second. Whoever makes tokens up finds no others, and the store hardly notices.
+pub const API_KEY_ASKS_MAX: u32 = 100;
+pub const API_KEY_ASKS_PER_SECOND: u32 = 20;
 /// The data of a schedule. It is read with its schedule, every few seconds.
 pub const SCHEDULE_DATA_BYTES_MAX: usize = 16 * 1024;
 /// What a schedule is for, in words.

@@ -3,6 +3,8 @@
 //! A port has two real adapters, or one and an in-memory one that ships. Transactions never
 //! cross a port: what must be atomic is one method.
 
+/// API keys and what is known of their tokens.
+pub mod api_keys;
 /// Operations on many executions or dead letters.
 pub mod bulks;
 /// The only source of time.

@@ -15,7 +15,7 @@ use actions_domain::execution::Attempt;
 use actions_domain::execution::report::ReportOf;
 use actions_domain::gathering::{Member, OpenBatch};
 use actions_domain::id::{
-    ActionId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
+    ActionId, ApiKeyId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
 };
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
@@ -30,6 +30,7 @@ use actions_domain::throttle::{Bucket, Holder, Scope};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod api_keys;
 mod batches;
 mod bulks;
 mod claims;
@@ -47,12 +48,12 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of seven ports.
+/// The in-memory adapter of eight ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
-/// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`] and
-/// [`actions_domain::ports::history::History`].
+/// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
+/// [`actions_domain::ports::api_keys::ApiKeys`] and [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
@@ -132,6 +133,8 @@ struct Tables {
     schedules: BTreeMap<(TenantId, ScheduleName), Schedule>,
     /// With their items.
     bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
+    api_keys: BTreeMap<ApiKeyId, api_keys::ApiKeyRow>,
+    api_key_version: i64,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -228,6 +231,8 @@ impl Tables {
             subscriptions: BTreeMap::new(),
             schedules: BTreeMap::new(),
             bulks: BTreeMap::new(),
+            api_keys: BTreeMap::new(),
+            api_key_version: 0,
             queue_metrics: Vec::new(),
         }
     }

@@ -26,6 +26,7 @@ use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::Controls;
 
+mod api_keys;
 mod batch;
 mod bulks;
 mod definitions;
@@ -79,7 +80,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 17] = [
+const MIGRATIONS: [(&str, &str); 19] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -109,6 +110,11 @@ const MIGRATIONS: [(&str, &str); 17] = [
     ("create bulks", include_str!("../../../schema/postgres/0015_create_bulks.sql")),
     ("add retention", include_str!("../../../schema/postgres/0016_add_retention.sql")),
     ("gather batches", include_str!("../../../schema/postgres/0017_gather_batches.sql")),
+    (
+        "inline days and segments",
+        include_str!("../../../schema/postgres/0018_inline_days_and_segments.sql"),
+    ),
+    ("create api keys", include_str!("../../../schema/postgres/0019_create_api_keys.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+mod api_keys;
 mod bulk;
 mod bulks;
 mod definitions;

@@ -39,6 +39,12 @@ impl Dice for SystemDice {
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
         high ^ low
     }
+
+    /// From the system itself, whatever generator stands behind ids.
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without randomness nothing secret can be made: better no key than one to be guessed.
+        getrandom::fill(bytes).expect("the system has randomness once it has started");
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +64,15 @@ mod tests {
         let rolls: Vec<u64> = (0..256).map(|_| SystemDice.roll()).collect();
         assert_eq!(rolls.iter().fold(0, |seen, roll| seen | roll), u64::MAX);
         assert_eq!(rolls.iter().fold(u64::MAX, |seen, roll| seen & roll), 0);
+    }
+
+    #[test]
+    fn every_bit_of_a_secret_is_random() {
+        let mut rolls = [[0; 40]; 64];
+        rolls.iter_mut().for_each(|roll| SystemDice.fill(roll));
+        for at in 0..40 {
+            assert_eq!(rolls.iter().fold(0, |seen, roll| seen | roll[at]), u8::MAX);
+            assert_eq!(rolls.iter().fold(u8::MAX, |seen, roll| seen & roll[at]), 0);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use actions_domain::authorization::{Permission, Role};
 use actions_domain::execution::Status;
 use regex::Regex;
 
@@ -83,6 +84,23 @@ fn the_drawn_life_of_an_execution_has_every_state() {
         let row = format!("| `{}` | yes |", status.word());
         assert!(drawing.contains(&row), "docs/execution-lifecycle.md: {row}");
     }
+}
+
+#[test]
+fn the_table_of_roles_is_the_one_of_the_code() {
+    let head = Role::words().map(|word| format!(" `{word}` |")).concat();
+    let row = |permission: Permission| {
+        let cell = |role: Role| if role.allows(permission) { " yes |" } else { " – |" };
+        format!("| {permission} |{}", Role::OF_API_KEYS.map(cell).concat())
+    };
+    let expected = [format!("| may |{head}"), format!("|---|{}", "---|".repeat(7))];
+    let expected = expected.into_iter().chain(Permission::ALL.map(row)).collect::<Vec<_>>();
+    let text = tree::read("docs/security.md");
+    assert!(
+        text.contains(&expected.join("\n")),
+        "docs/security.md has another table than this:\n{}",
+        expected.join("\n")
+    );
 }
 
 #[test]

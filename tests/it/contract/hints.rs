@@ -97,6 +97,7 @@ async fn hints_of_every_kind_are_understood(ends: Ends) {
         Hint::Later(Part(0)),
         Hint::Definitions(TenantId(i32::MAX), i64::MAX),
         Hint::Cancels,
+        Hint::ApiKeys,
     ];
     tell_until_heard(ends, &all).await;
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use actions_domain::event::EventType;
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
+use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -194,10 +195,13 @@ pub(crate) struct Ports {
     pub history: Arc<dyn History>,
     pub schedules: Arc<dyn Schedules>,
     pub bulks: Arc<dyn Bulks>,
+    pub api_keys: Arc<dyn ApiKeys>,
 }
 
 impl Ports {
-    fn of<T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + 'static>(
+    fn of<
+        T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + ApiKeys + 'static,
+    >(
         all: Arc<T>,
     ) -> Self {
         Self {
@@ -207,7 +211,8 @@ impl Ports {
             definitions: Arc::clone(&all) as _,
             history: Arc::clone(&all) as _,
             schedules: Arc::clone(&all) as _,
-            bulks: all as _,
+            bulks: Arc::clone(&all) as _,
+            api_keys: all as _,
         }
     }
 }

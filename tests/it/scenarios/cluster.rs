@@ -1,5 +1,6 @@
 //! Several processes over one PostgreSQL, which die, freeze, stop and join under load.
 
+mod api_keys;
 mod database;
 mod frozen;
 mod handover;

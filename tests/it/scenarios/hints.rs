@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use actions_app::app::App;
 use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution};
+use actions_app::commands::change_api_key::revoke_api_key;
+use actions_app::commands::create_api_key::{CreateApiKey, create_api_key};
 use actions_app::commands::submit_event::{NewEvent, SubmitEvents, submit_events};
+use actions_domain::api_key::ApiKeyName;
+use actions_domain::authorization::Role;
 use actions_domain::execution::Status;
 use actions_domain::id::ExecutionId;
 use serde_json::json;
@@ -51,6 +55,24 @@ async fn an_edit_in_one_process_is_known_to_the_others_at_once() {
     engine.settle().await;
     let known = engine.app.catalogue.find(engine.tenant).unwrap();
     assert_eq!(known.version(), saved.version);
+}
+
+#[tokio::test]
+async fn a_key_that_one_process_revokes_is_refused_by_a_node_at_once() {
+    let engine = TestEngine::start().await;
+    let other = engine.other_process().await;
+    let by = caller(engine.tenant);
+    let request = CreateApiKey {
+        tenant: engine.tenant,
+        name: ApiKeyName::parse("reader").unwrap(),
+        role: Role::Viewer,
+        expires_at: None,
+    };
+    let token = create_api_key(&other, &by, request).await.unwrap().token;
+    assert!(engine.app.api_keys.verify(token.expose()).await.is_ok());
+    revoke_api_key(&other, &by, engine.tenant, "reader").await.unwrap();
+    engine.settle().await;
+    assert!(engine.app.api_keys.verify(token.expose()).await.is_err());
 }
 
 #[tokio::test]

@@ -91,4 +91,11 @@ impl Dice for CountingDice {
         bytes[2..].copy_from_slice(&count.to_be_bytes());
         bytes
     }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+            chunk.copy_from_slice(&count.to_le_bytes()[..chunk.len()]);
+        }
+    }
 }

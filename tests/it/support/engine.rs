@@ -11,7 +11,7 @@ use actions_app::commands::submit_event::{
 use actions_app::handlers::Handlers;
 use actions_app::node::{self, Node, NodeConfig};
 use actions_domain::action::{Action, ActionSpec};
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::event::{Attributes, EventType};
 use actions_domain::execution::{Execution, Fault, Outcome, Output};
 use actions_domain::id::{ExecutionId, TenantId};
@@ -220,12 +220,7 @@ pub fn given_event(event_type: &str, data: Value) -> NewEvent {
 }
 
 pub fn caller(tenant: TenantId) -> AuthorizationContext {
-    AuthorizationContext {
-        actor: "test".to_owned(),
-        tenant,
-        role: Role::TenantAdmin,
-        request_id: "test".to_owned(),
-    }
+    AuthorizationContext::of_library("test", tenant, "test")
 }
 
 fn config() -> NodeConfig {
@@ -254,6 +249,7 @@ async fn app_over(
         traces: None,
         pull_queue,
         bulks: faults.clone(),
+        api_keys: faults.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

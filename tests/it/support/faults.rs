@@ -1,14 +1,17 @@
 //! A store that fails when it is told to.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
+use actions_domain::api_key::{ApiKey, Lookup, StoredToken};
 use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
-use actions_domain::id::{BulkId, EventId, ExecutionId, NodeId, TenantId};
+use actions_domain::id::{ApiKeyId, BulkId, EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::ports::api_keys::{ApiKeyChanges, ApiKeys, ApiKeysError};
 use actions_domain::ports::bulks::{BulkStep, Bulks};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::leases::{Lease, Leases, Peer, Vitals};
@@ -37,11 +40,20 @@ pub struct Faults {
     memory: Arc<Memory>,
     planned: Mutex<HashMap<&'static str, (Fails, usize)>>,
     commits: Mutex<Vec<Commit>>,
+    /// How often it was asked about a token, and told of uses.
+    pub questions: AtomicUsize,
+    pub notes: AtomicUsize,
 }
 
 impl Faults {
     pub fn over(memory: Arc<Memory>) -> Self {
-        Self { memory, planned: Mutex::default(), commits: Mutex::default() }
+        Self {
+            memory,
+            planned: Mutex::default(),
+            commits: Mutex::default(),
+            questions: AtomicUsize::default(),
+            notes: AtomicUsize::default(),
+        }
     }
 
     /// Lets the next calls of a method fail.
@@ -282,5 +294,53 @@ impl Schedules for Faults {
     ) -> Result<bool, StoreError> {
         let noted = self.memory.note_progress(tenant, name, version, progress);
         self.call("note_progress", noted).await
+    }
+}
+
+#[async_trait]
+impl ApiKeys for Faults {
+    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
+        self.memory.create_api_key(key, token).await
+    }
+
+    async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
+        self.memory.api_keys(tenant).await
+    }
+
+    async fn find_token(
+        &self,
+        lookup: &Lookup,
+    ) -> Result<Option<(ApiKey, StoredToken)>, StoreError> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        self.call("find_token", self.memory.find_token(lookup)).await
+    }
+
+    async fn revoke_api_key(
+        &self,
+        tenant: TenantId,
+        key: ApiKeyId,
+        now: Timestamp,
+    ) -> Result<ApiKey, ApiKeysError> {
+        self.memory.revoke_api_key(tenant, key, now).await
+    }
+
+    async fn rotate_api_key(
+        &self,
+        tenant: TenantId,
+        key: ApiKeyId,
+        token: &StoredToken,
+        others_end_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<ApiKey, ApiKeysError> {
+        self.memory.rotate_api_key(tenant, key, token, others_end_at, now).await
+    }
+
+    async fn note_api_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+        self.call("note_api_key_uses", self.memory.note_api_key_uses(uses)).await
+    }
+
+    async fn api_key_changes(&self, since: Option<i64>) -> Result<ApiKeyChanges, StoreError> {
+        self.call("api_key_changes", self.memory.api_key_changes(since)).await
     }
 }

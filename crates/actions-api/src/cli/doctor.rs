@@ -184,11 +184,20 @@ async fn token(cx: &Context, is_asked_for: bool) -> Option<Finding> {
     };
     found(match answer {
         Ok(tenant) => Ok(format!("the server takes it, and knows the tenant {tenant}")),
+        Err(error) if is_about_role(&error) => {
+            Ok(format!("the server takes it: {}", error.message))
+        }
         Err(error) if error.exit == Exit::NotFound => {
             Err((error.message, "--tenant or ACTIONS_TENANT names a tenant that there is"))
         }
         Err(error) => Err((error.message, "ACTIONS_TOKEN, ACTIONS_TOKEN_FILE or --token-file")),
     })
+}
+
+/// The token is good, and for something else than reading definitions.
+fn is_about_role(error: &CliError) -> bool {
+    let code = error.problem.as_ref().and_then(|problem| problem.get("code"));
+    code.is_some_and(|code| code == "auth.role")
 }
 
 async fn health(cx: &Context) -> Finding {

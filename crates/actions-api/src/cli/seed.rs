@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use actions_app::app::App;
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::seed::seed;
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::{EventId, TenantId};
 use clap::Args;
 use serde_json::{Value, json};
@@ -122,10 +122,5 @@ pub(super) fn explained(error: &ApplyDefinitionsError) -> String {
 /// Whoever runs this program on the store's own machine may do everything.
 pub(super) fn operator(app: &App, tenant: TenantId) -> AuthorizationContext {
     let request_id = EventId::mint(app.ports.clock.now(), app.ports.dice.bytes());
-    AuthorizationContext {
-        actor: "local:operator".to_owned(),
-        tenant,
-        role: Role::PlatformAdmin,
-        request_id: request_id.to_string(),
-    }
+    AuthorizationContext::of_command_line(tenant, request_id.to_string())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actions_app::app::App;
 use actions_app::commands::submit_event::{SubmitEvents, SubmitEventsError, submit_events};
 use actions_domain::Timestamp;
-use actions_domain::authorization::{AuthorizationContext, Role};
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::event::Event as StoredEvent;
 use actions_domain::execution::report::CheckpointError;
 use actions_domain::id::ExecutionId;
@@ -141,12 +141,8 @@ impl Cx {
             event.attributes.traceparent.clone_from(&cause.attributes.traceparent);
         }
         let tenant = self.context.tenant.id;
-        let caller = AuthorizationContext {
-            actor: source,
-            tenant,
-            role: Role::Engine,
-            request_id: self.context.execution.to_string(),
-        };
+        let execution = self.context.execution;
+        let caller = AuthorizationContext::of_execution(source, tenant, execution);
         let request = SubmitEvents { tenant, events: vec![event], idempotency: None };
         let accepted = submit_events(&self.app, &caller, request).await?;
         let accepted = accepted.into_iter().next().ok_or(SubmitEventsError::Busy)?;

@@ -2,11 +2,13 @@
 
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
+use actions_app::commands::change_api_key::ChangeApiKeyError;
 use actions_app::commands::change_bulk::ChangeBulkError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
 use actions_app::commands::claim_tasks::ClaimTasksError;
 use actions_app::commands::control_tenant::ControlTenantError;
+use actions_app::commands::create_api_key::CreateApiKeyError;
 use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
@@ -21,15 +23,16 @@ use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::commands::tell_of_task::TellOfTaskError;
 use actions_app::ingress::IngressError;
 use actions_app::queries::QueryError;
+use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::definitions::DefinitionsError;
 
 use super::{
-    ACTION_BLOCKED, ACTION_INVALID, BODY_TOO_LARGE, BULK_ENDED, CHAIN_TOO_DEEP, CLAIM_OVER,
-    CONDITION_INVALID, CONFIG_INVALID, CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL,
-    EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH,
-    INPUT_INVALID, Kind, OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED,
-    SCHEDULE_INVALID, STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID,
-    VERSION_STALE,
+    ACTION_BLOCKED, ACTION_INVALID, API_KEY_ENDED, API_KEY_INVALID, BODY_TOO_LARGE, BULK_ENDED,
+    CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID, CONFIG_INVALID, CONFLICT, DATA_REFUSED,
+    EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError,
+    IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID,
+    Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE, STORE_UNAVAILABLE,
+    SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -275,6 +278,54 @@ impl From<SaveScheduleError> for Problem {
             SaveScheduleError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
             SaveScheduleError::Definitions(error) => error.into(),
             SaveScheduleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateApiKeyError> for Problem {
+    fn from(error: CreateApiKeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CreateApiKeyError::Forbidden(forbidden) => forbidden.into(),
+            CreateApiKeyError::OtherTenant { .. } | CreateApiKeyError::Role { .. } => {
+                Self::at(&API_KEY_INVALID, Some("/role"), detail)
+            }
+            CreateApiKeyError::Past | CreateApiKeyError::TooLong => {
+                Self::at(&API_KEY_INVALID, Some("/expires_at"), detail)
+            }
+            CreateApiKeyError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            CreateApiKeyError::ApiKeys(error) => error.into(),
+            CreateApiKeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeApiKeyError> for Problem {
+    fn from(error: ChangeApiKeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeApiKeyError::Forbidden(forbidden) => forbidden.into(),
+            ChangeApiKeyError::Ended(_) => Self::new(&API_KEY_ENDED, detail),
+            ChangeApiKeyError::Overlap => {
+                Self::at(&API_KEY_INVALID, Some("/overlap_seconds"), detail)
+            }
+            ChangeApiKeyError::Query(error) => error.into(),
+            ChangeApiKeyError::ApiKeys(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApiKeysError> for Problem {
+    fn from(error: ApiKeysError) -> Self {
+        match error {
+            ApiKeysError::Exists { .. } => Self::new(&EXISTS, error.to_string()),
+            ApiKeysError::Taken => Self::new(&CONFLICT, error.to_string()),
+            ApiKeysError::NotFound { what } => Self::not_found(what),
+            ApiKeysError::TooManyTokens => Self::new(
+                &QUOTA_EXCEEDED,
+                format!("{error}; rotate it with an overlap of 0, or wait until some have ended"),
+            ),
+            ApiKeysError::Store(error) => error.into(),
         }
     }
 }

@@ -15,7 +15,9 @@ impl From<Forbidden> for Problem {
         match forbidden {
             // Like a missing one, so that names tell nothing.
             Forbidden::OtherTenant => Self::not_found("tenant"),
-            Forbidden::Role { .. } => Self::new(&AUTH_ROLE, forbidden.to_string()),
+            Forbidden::Role { .. } | Forbidden::Rank { .. } => {
+                Self::new(&AUTH_ROLE, forbidden.to_string())
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `/v1/internal`: the founding routes for services of the platform. `?tenant=` names the
-//! tenant; without it, it is the platform's own.
+//! tenant; without it, it is the caller's own.
 
 use actions_app::commands::execute_action::{ExecuteAction, execute_action};
 use actions_app::commands::submit_event::Idempotency;
 use actions_app::queries::metrics::summary;
+use actions_domain::authorization::Permission;
 use actions_domain::execution::Priority;
 use actions_domain::json::Json;
 use actions_domain::limits::{BULK_BYTES_MAX, BULK_JOBS_MAX};
@@ -46,7 +47,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by Caller")]
 pub(super) struct TenantParams {
-    /// A tenant's slug or id. Without it, the platform's own.
+    /// A tenant's slug or id. Without it, that of the API key; the bootstrap token's is the
+    /// platform's own.
     tenant: Option<String>,
 }
 
@@ -205,6 +207,8 @@ async fn execute_bulk(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
+    // Else each job would be refused by itself, in an answer that says 200.
+    caller.authorization.require(Permission::Execute, caller.tenant)?;
     require_json(request.headers())?;
     let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;

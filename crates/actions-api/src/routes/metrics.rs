@@ -5,6 +5,7 @@ use std::time::Duration;
 use actions_app::durations::parse_duration;
 use actions_app::queries::metrics::{ActionMetrics, queues, success_rate, summary, total};
 use actions_domain::action::Action;
+use actions_domain::authorization::Permission;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WINDOW_MAX};
 use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, QueueMetric, RefusedIntake};
 use axum::extract::State;
@@ -338,6 +339,7 @@ async fn show_queues(
 #[utoipa::path(get, path = "/limits", tag = "metrics", operation_id = "get_tenant_limits",
     responses((status = 200, body = TenantLimitsView)))]
 async fn show_limits(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
+    caller.authorization.require(Permission::ReadDefinitions, caller.tenant)?;
     Ok(json(&TenantLimitsView {
         limits: limits_view(),
         controls: controls::view(&api, &caller, &caller.definitions.controls()),

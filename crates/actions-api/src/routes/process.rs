@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use actions_domain::authorization::Permission;
+use actions_domain::id::TenantId;
 use actions_domain::limits;
 use axum::extract::State;
 use axum::http::header;
@@ -15,7 +17,7 @@ use utoipa_axum::routes;
 use crate::caller::Operator;
 use crate::extract::{Params, Segments};
 use crate::page::json;
-use crate::problem::{DRAINING, NOT_READY, Problem};
+use crate::problem::{AUTH_ROLE, DRAINING, NOT_READY, Problem};
 use crate::routes::Api;
 
 /// What every code means. Problems lead here.
@@ -173,6 +175,21 @@ pub(crate) struct LimitsView {
     config_bytes: usize,
     subscriptions: usize,
     schedules: usize,
+    /// Of one tenant, while they hold.
+    api_keys: usize,
+    /// Of one API key, while they hold.
+    api_key_tokens: usize,
+    api_key_lifetime_seconds: u64,
+    /// How long old tokens may hold after a rotation.
+    api_key_overlap_seconds: u64,
+    api_key_overlap_default_seconds: u64,
+    /// Of one tenant, still listed when they hold no more.
+    api_keys_ended: usize,
+    /// A revocation holds on every node within this time.
+    api_key_trust_seconds: u64,
+    /// Unknown API keys that a node asks its store about, at once and then in a second.
+    api_key_asks: u32,
+    api_key_asks_per_second: u32,
     schedule_data_bytes: usize,
     schedule_description_bytes: usize,
     cron_bytes: usize,
@@ -272,6 +289,15 @@ pub(crate) fn limits_view() -> LimitsView {
         config_bytes: limits::CONFIG_BYTES_MAX,
         subscriptions: limits::SUBSCRIPTIONS_MAX,
         schedules: limits::SCHEDULES_MAX,
+        api_keys: limits::API_KEYS_MAX,
+        api_key_tokens: limits::API_KEY_TOKENS_MAX,
+        api_key_lifetime_seconds: limits::API_KEY_LIFETIME_MAX.as_secs(),
+        api_key_overlap_seconds: limits::API_KEY_OVERLAP_MAX.as_secs(),
+        api_key_overlap_default_seconds: limits::API_KEY_OVERLAP_DEFAULT.as_secs(),
+        api_keys_ended: limits::API_KEYS_ENDED_MAX,
+        api_key_trust_seconds: limits::API_KEY_TRUST_MAX.as_secs(),
+        api_key_asks: limits::API_KEY_ASKS_MAX,
+        api_key_asks_per_second: limits::API_KEY_ASKS_PER_SECOND,
         schedule_data_bytes: limits::SCHEDULE_DATA_BYTES_MAX,
         schedule_description_bytes: limits::SCHEDULE_DESCRIPTION_BYTES_MAX,
         cron_bytes: limits::CRON_BYTES_MAX,
@@ -376,9 +402,17 @@ async fn readyz(
 /// Shows the process's metrics in the format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "process", operation_id = "get_metrics",
     responses((status = 200, body = String, content_type = "text/plain")))]
-async fn show_metrics(State(api): State<Api>, _: Operator) -> Response {
+async fn show_metrics(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+) -> Result<Response, Problem> {
+    // They speak of all tenants.
+    if caller.require(Permission::ReadMetrics, TenantId::ADMIN).is_err() {
+        let detail = "these figures are of all tenants; use an API key of the tenant admin, a viewer's is enough";
+        return Err(Problem::new(&AUTH_ROLE, detail));
+    }
     let media = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (media, api.metrics.render()).into_response()
+    Ok((media, api.metrics.render()).into_response())
 }
 
 /// Says what is running.

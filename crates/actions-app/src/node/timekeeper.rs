@@ -8,8 +8,7 @@
 use std::time::Duration;
 
 use actions_domain::Timestamp;
-use actions_domain::authorization::{AuthorizationContext, Role};
-use actions_domain::id::TenantId;
+use actions_domain::authorization::AuthorizationContext;
 use actions_domain::limits::ERROR_BYTES_MAX;
 use actions_domain::schedule::{Overlap, Progress, Schedule, due};
 use actions_domain::work::Part;
@@ -56,12 +55,7 @@ enum Handled {
 
 impl Timekeeper {
     pub(crate) fn new(app: App) -> Self {
-        let caller = AuthorizationContext {
-            actor: "engine".to_owned(),
-            tenant: TenantId::ADMIN,
-            role: Role::Engine,
-            request_id: "schedules".to_owned(),
-        };
+        let caller = AuthorizationContext::of_schedules();
         Self { app, caller, entries: Vec::new(), read_at: None }
     }
 

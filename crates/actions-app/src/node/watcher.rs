@@ -84,6 +84,7 @@ impl Watcher {
                     self.app.catalogue.catch_up(*tenant, *version).await?;
                 }
                 Hint::Cancels => self.look_for_cancels().await?,
+                Hint::ApiKeys => self.app.api_keys.doubt(),
             }
         }
         if has_grown { self.look_for_work().await } else { Ok(()) }

@@ -22,6 +22,8 @@ pub enum Hint {
     Definitions(TenantId, i64),
     /// Somebody asked for a cancellation.
     Cancels,
+    /// An API key was revoked or rotated.
+    ApiKeys,
 }
 
 /// Hints do not get through at the moment.
@@ -46,6 +48,7 @@ impl fmt::Display for Hint {
             Self::Later(part) => write!(f, "l{}", part.0),
             Self::Definitions(tenant, version) => write!(f, "d{}:{version}", tenant.0),
             Self::Cancels => f.write_str("c"),
+            Self::ApiKeys => f.write_str("k"),
         }
     }
 }
@@ -71,6 +74,7 @@ impl FromStr for Hint {
                 }
             }
             Some(("c", "")) => Ok(Self::Cancels),
+            Some(("k", "")) => Ok(Self::ApiKeys),
             _ => Err(UnknownHint),
         }
     }

@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 17] = [
+const MIGRATIONS: [(&str, &str); 19] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -44,6 +44,11 @@ const MIGRATIONS: [(&str, &str); 17] = [
     ("create_bulks", include_str!("../../../../schema/sqlite/0015_create_bulks.sql")),
     ("add_retention", include_str!("../../../../schema/sqlite/0016_add_retention.sql")),
     ("gather_batches", include_str!("../../../../schema/sqlite/0017_gather_batches.sql")),
+    (
+        "inline_days_and_segments",
+        include_str!("../../../../schema/sqlite/0018_inline_days_and_segments.sql"),
+    ),
+    ("create_api_keys", include_str!("../../../../schema/sqlite/0019_create_api_keys.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

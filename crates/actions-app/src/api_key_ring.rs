@@ -1,0 +1,382 @@
+//! The API keys that are in use, in memory: who sends a token is recognised without asking the
+//! store.
+//!
+//! What was revoked or rotated anywhere is asked for at least once a second while tokens come in.
+//! A key is let in only by what was asked less than [`API_KEY_TRUST_MAX`] ago, so a node that is cut
+//! off from its store lets nobody in rather than somebody who may have been shut out. What the ring
+//! does not know it asks the store about, one token at a time and so many in a second.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actions_domain::Timestamp;
+use actions_domain::api_key::{ApiKey, ApiKeyStatus, Lookup, StoredToken, Token, TokenError};
+use actions_domain::id::ApiKeyId;
+use actions_domain::limits::{API_KEY_ASKS_MAX, API_KEY_ASKS_PER_SECOND, API_KEY_TRUST_MAX};
+use actions_domain::ports::api_keys::ApiKeys;
+use actions_domain::ports::clock::Clock;
+use actions_domain::ports::store::StoreError;
+use metrics::counter;
+use tracing::{debug, info, warn};
+
+/// How old an answer about changes may be before somebody asks again.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long an answer of the store may take.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long a lookup that does not exist is remembered. None ever comes to exist.
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+/// Tokens, and lookups that do not exist, in memory.
+const KNOWN_MAX: usize = 50_000;
+const UNKNOWN_MAX: usize = 10_000;
+/// How often the log is told that one token is refused.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How often the use of one key is written down, and how long others are waited for that go along.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+const NOTE_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a token lets nobody in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No token was ever made like this.
+    #[error(transparent)]
+    Malformed(#[from] TokenError),
+    /// A stranger is not told which of these it is; the log is.
+    #[error("no API key that holds has this token")]
+    Unknown,
+    #[error("too many unknown API keys are being asked about")]
+    Busy,
+    #[error("the API keys cannot be read")]
+    Store(#[from] StoreError),
+}
+
+pub struct ApiKeyRing {
+    store: Arc<dyn ApiKeys>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// One question to the store at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    /// What the store has told of changes up to now, and when it was asked.
+    version: Option<i64>,
+    asked_at: Option<Timestamp>,
+    /// How often somebody knew better.
+    doubts: u64,
+    /// Grows with each change that was heard of: an answer that was on its way is not kept then.
+    generation: u64,
+    /// Questions that the store did not answer.
+    failures: u64,
+    known: HashMap<Lookup, Known>,
+    unknown: HashMap<Lookup, Timestamp>,
+    asks: Asks,
+    /// When the last use of a key was noted, and what is still to be written.
+    noted: HashMap<ApiKeyId, Timestamp>,
+    uses: HashMap<ApiKeyId, Timestamp>,
+    is_writing: bool,
+    /// When the log was told of a refused token.
+    told: HashMap<Lookup, Timestamp>,
+}
+
+#[derive(Clone)]
+struct Known {
+    key: Arc<ApiKey>,
+    token: StoredToken,
+}
+
+/// How many questions are left.
+struct Asks {
+    left: f64,
+    at: Option<Timestamp>,
+}
+
+impl Asks {
+    fn take(&mut self, now: Timestamp) -> bool {
+        let passed = self.at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        let more = passed.as_secs_f64() * f64::from(API_KEY_ASKS_PER_SECOND);
+        self.left = (self.left + more).min(f64::from(API_KEY_ASKS_MAX));
+        self.at = Some(now);
+        let is_left = self.left >= 1.0;
+        if is_left {
+            self.left -= 1.0;
+        }
+        is_left
+    }
+}
+
+/// How long ago it was asked what has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    /// It may be used while somebody asks.
+    Trusted,
+    Old,
+}
+
+/// What the ring knows of a token.
+enum Found {
+    Known(Known),
+    Unknown,
+    Nothing,
+}
+
+impl ApiKeyRing {
+    pub(crate) fn new(store: Arc<dyn ApiKeys>, clock: Arc<dyn Clock>) -> Self {
+        let state = State {
+            version: None,
+            asked_at: None,
+            doubts: 0,
+            generation: 0,
+            failures: 0,
+            known: HashMap::new(),
+            unknown: HashMap::new(),
+            asks: Asks { left: f64::from(API_KEY_ASKS_MAX), at: None },
+            noted: HashMap::new(),
+            uses: HashMap::new(),
+            is_writing: false,
+            told: HashMap::new(),
+        };
+        Self { store, clock, state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Finds the key of a token, if it holds at this moment.
+    ///
+    /// # Errors
+    /// Also when the store cannot say whether it still holds: nobody is let in then.
+    pub async fn verify(self: &Arc<Self>, sent: &str) -> Result<Arc<ApiKey>, Refusal> {
+        let found = self.find(sent).await;
+        if let Err(refusal) = &found {
+            let reason = match refusal {
+                Refusal::Malformed(_) => "malformed",
+                Refusal::Unknown => "unknown",
+                Refusal::Busy => "busy",
+                Refusal::Store(_) => "store",
+            };
+            counter!("actions_api_key_refusals_total", "reason" => reason).increment(1);
+        }
+        found
+    }
+
+    async fn find(self: &Arc<Self>, sent: &str) -> Result<Arc<ApiKey>, Refusal> {
+        let token = Token::parse(sent)?;
+        self.hear_of_changes().await?;
+        let found = match self.look(&token.lookup()) {
+            Found::Known(known) => Some(known),
+            Found::Unknown => None,
+            Found::Nothing => self.ask_about(&token.lookup()).await?,
+        };
+        let Some(Known { key, token: stored }) = found else {
+            debug!(lookup = token.lookup().as_str(), "a token of no API key was sent");
+            return Err(Refusal::Unknown);
+        };
+        // Whoever knows the lookup alone learns nothing, not even from the log.
+        if stored.digest != token.digest() {
+            debug!(lookup = token.lookup().as_str(), "a token with a wrong secret was sent");
+            return Err(Refusal::Unknown);
+        }
+        let now = self.clock.now();
+        let reason = match key.status(now) {
+            ApiKeyStatus::Revoked => "it is revoked",
+            ApiKeyStatus::Expired => "it has expired",
+            ApiKeyStatus::Active if stored.ends_at.is_some_and(|end| end <= now) => {
+                "the token was replaced by a newer one"
+            }
+            ApiKeyStatus::Active => {
+                self.note_use(&key, now);
+                return Ok(key);
+            }
+        };
+        if self.is_news(&stored.lookup, now) {
+            let (id, name, tenant) = (key.id, &key.name, key.tenant);
+            info!(%id, %name, %tenant, reason, "an API key was refused");
+        }
+        Err(Refusal::Unknown)
+    }
+
+    /// Asks for changes before the next token is let in.
+    pub fn doubt(&self) {
+        let mut state = self.lock();
+        state.asked_at = None;
+        state.doubts += 1;
+    }
+
+    /// Makes sure that what is here was asked for a moment ago.
+    async fn hear_of_changes(&self) -> Result<(), StoreError> {
+        let is_trusted = match self.age() {
+            Age::Fresh => return Ok(()),
+            Age::Trusted => true,
+            Age::Old => false,
+        };
+        let failures = self.lock().failures;
+        let _guard = match self.asking.try_lock() {
+            Ok(guard) => guard,
+            // Somebody asks already.
+            Err(_) if is_trusted => return Ok(()),
+            Err(_) => self.asking.lock().await,
+        };
+        if self.age() == Age::Fresh {
+            return Ok(());
+        }
+        let asked = match self.give_up_with_others(failures) {
+            Ok(()) => self.ask_for_changes().await,
+            refused => refused,
+        };
+        // Until it is too old, what was heard last holds.
+        if self.age() == Age::Old { asked } else { Ok(()) }
+    }
+
+    async fn ask_for_changes(&self) -> Result<(), StoreError> {
+        let (since, doubts) = {
+            let state = self.lock();
+            (state.version, state.doubts)
+        };
+        let now = self.clock.now();
+        let changes = self.answer(self.store.api_key_changes(since)).await;
+        let mut state = self.lock();
+        let changes = changes.inspect_err(|_| state.failures += 1)?;
+        if since != Some(changes.version) {
+            state.generation += 1;
+            match since {
+                None => state.known.clear(),
+                Some(_) => state.known.retain(|_, known| !changes.keys.contains(&known.key.id)),
+            }
+        }
+        state.version = Some(changes.version);
+        // Who doubts while the question is on its way does not mean this answer.
+        if state.doubts == doubts {
+            state.asked_at = Some(now);
+        }
+        Ok(())
+    }
+
+    fn age(&self) -> Age {
+        let now = self.clock.now();
+        // A clock that was set back tells nothing.
+        match self.lock().asked_at.and_then(|at| (now - at).to_std().ok()) {
+            Some(age) if age < ASK_EVERY => Age::Fresh,
+            Some(age) if age < API_KEY_TRUST_MAX => Age::Trusted,
+            Some(_) | None => Age::Old,
+        }
+    }
+
+    /// Who waited while another one's question failed does not ask again: a store that does not
+    /// answer would be waited for by one after the other.
+    fn give_up_with_others(&self, failures: u64) -> Result<(), StoreError> {
+        if self.lock().failures == failures {
+            return Ok(());
+        }
+        Err(StoreError::unavailable("it did not answer a moment ago"))
+    }
+
+    fn look(&self, lookup: &Lookup) -> Found {
+        let now = self.clock.now();
+        let state = self.lock();
+        match (state.known.get(lookup), state.unknown.get(lookup)) {
+            (Some(known), _) => Found::Known(known.clone()),
+            (None, Some(until)) if *until > now => Found::Unknown,
+            (None, _) => Found::Nothing,
+        }
+    }
+
+    async fn ask_about(&self, lookup: &Lookup) -> Result<Option<Known>, Refusal> {
+        let failures = self.lock().failures;
+        let _guard = self.asking.lock().await;
+        match self.look(lookup) {
+            Found::Known(known) => return Ok(Some(known)),
+            Found::Unknown => return Ok(None),
+            Found::Nothing => self.give_up_with_others(failures)?,
+        }
+        let now = self.clock.now();
+        let generation = {
+            let mut state = self.lock();
+            if !state.asks.take(now) {
+                return Err(Refusal::Busy);
+            }
+            state.generation
+        };
+        let answer = self.answer(self.store.find_token(lookup)).await;
+        let mut state = self.lock();
+        let found = answer.inspect_err(|_| state.failures += 1)?;
+        let Some((key, token)) = found else {
+            if state.unknown.len() >= UNKNOWN_MAX {
+                state.unknown.clear();
+            }
+            state.unknown.insert(*lookup, now + UNKNOWN_FOR);
+            return Ok(None);
+        };
+        let known = Known { key: Arc::new(key), token };
+        // What was read before a change that others have heard of meanwhile is used once.
+        if state.generation == generation {
+            if state.known.len() >= KNOWN_MAX {
+                state.known.clear();
+            }
+            state.known.insert(*lookup, known.clone());
+        }
+        Ok(Some(known))
+    }
+
+    /// Whether a refusal is worth a line: a program that was forgotten asks all day.
+    fn is_news(&self, lookup: &Lookup, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        let last = state.told.get(lookup).copied();
+        if last.is_some_and(|last| (now - last).to_std().is_ok_and(|age| age < TELL_EVERY)) {
+            return false;
+        }
+        if state.told.len() >= UNKNOWN_MAX {
+            state.told.clear();
+        }
+        state.told.insert(*lookup, now);
+        true
+    }
+
+    async fn answer<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            answer = question => answer,
+            () = self.clock.sleep(ANSWER_MAX) => {
+                Err(StoreError::unavailable("it does not answer in time"))
+            }
+        }
+    }
+
+    fn note_use(self: &Arc<Self>, key: &ApiKey, now: Timestamp) {
+        let mut state = self.lock();
+        let last = state.noted.get(&key.id).copied().or(key.last_used_at);
+        if last.is_some_and(|last| (now - last).to_std().is_ok_and(|age| age < NOTE_EVERY)) {
+            return;
+        }
+        if state.noted.len() >= KNOWN_MAX {
+            state.noted.clear();
+        }
+        state.noted.insert(key.id, now);
+        state.uses.insert(key.id, now);
+        if !std::mem::replace(&mut state.is_writing, true) {
+            tokio::spawn(Arc::clone(self).write_uses());
+        }
+    }
+
+    /// Writes down what has gathered, and ends when there is nothing.
+    async fn write_uses(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(NOTE_AFTER).await;
+            let uses: Vec<_> = {
+                let mut state = self.lock();
+                if state.uses.is_empty() {
+                    state.is_writing = false;
+                    return;
+                }
+                state.uses.drain().collect()
+            };
+            if let Err(error) = self.store.note_api_key_uses(&uses).await {
+                warn!(%error, "the last uses of API keys are not written down");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

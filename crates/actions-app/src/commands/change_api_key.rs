@@ -1,0 +1,84 @@
+//! Rotates and revokes API keys.
+
+use std::time::Duration;
+
+use actions_domain::api_key::ApiKey;
+use actions_domain::authorization::{AuthorizationContext, Forbidden};
+use actions_domain::id::TenantId;
+use actions_domain::limits::API_KEY_OVERLAP_MAX;
+use actions_domain::ports::api_keys::ApiKeysError;
+use actions_domain::ports::hints::Hint;
+use tracing::info;
+
+use crate::app::App;
+use crate::commands::create_api_key::{MintedApiKey, mint};
+use crate::queries::QueryError;
+use crate::queries::api_keys::find_api_key;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeApiKeyError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("the API key is {0}; create another one")]
+    Ended(&'static str),
+    #[error("old tokens may hold for {days} days at most", days = API_KEY_OVERLAP_MAX.as_secs() / 86_400)]
+    Overlap,
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysError),
+}
+
+/// Gives a key a new token at once. The old ones hold for `overlap` more, so that whoever uses them
+/// can be told in time; zero ends them now.
+pub async fn rotate_api_key(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    name: &str,
+    overlap: Duration,
+) -> Result<MintedApiKey, ChangeApiKeyError> {
+    let found = find_api_key(app, caller, tenant, name).await?;
+    // Whoever gets the token may do what the key may.
+    caller.require_rank(found.role, tenant)?;
+    let now = app.ports.clock.now();
+    if !found.is_living(now) {
+        return Err(ChangeApiKeyError::Ended(found.status(now).word()));
+    }
+    if overlap > API_KEY_OVERLAP_MAX {
+        return Err(ChangeApiKeyError::Overlap);
+    }
+    let token = mint(app);
+    let (keys, others_end_at) = (&app.ports.api_keys, now + overlap);
+    let rotated = keys.rotate_api_key(tenant, found.id, &token.stored(), others_end_at, now).await;
+    // Also when the answer was lost.
+    tell(app);
+    let key = rotated?;
+    let (id, name) = (key.id, &key.name);
+    info!(%id, %name, %tenant, %others_end_at, by = caller.actor, "an API key was rotated");
+    Ok(MintedApiKey { key, token })
+}
+
+/// Lets a key hold no more: here at once, everywhere within two seconds. Once is as good as twice.
+pub async fn revoke_api_key(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    name: &str,
+) -> Result<ApiKey, ChangeApiKeyError> {
+    let found = find_api_key(app, caller, tenant, name).await?;
+    caller.require_rank(found.role, tenant)?;
+    let revoked = app.ports.api_keys.revoke_api_key(tenant, found.id, app.ports.clock.now()).await;
+    tell(app);
+    let key = revoked?;
+    if found.revoked_at.is_none() {
+        let (id, name) = (key.id, &key.name);
+        info!(%id, %name, %tenant, by = caller.actor, "an API key was revoked");
+    }
+    Ok(key)
+}
+
+fn tell(app: &App) {
+    app.api_keys.doubt();
+    app.hints.tell(Hint::ApiKeys);
+}

@@ -1,0 +1,98 @@
+//! Creates an API key.
+
+use actions_domain::Timestamp;
+use actions_domain::api_key::{ApiKey, ApiKeyName, TOKEN_RANDOM_BYTES, Token};
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
+use actions_domain::id::{ApiKeyId, TenantId};
+use actions_domain::limits::{API_KEY_LIFETIME_MAX, API_KEYS_MAX};
+use actions_domain::ports::api_keys::ApiKeysError;
+use actions_domain::ports::store::StoreError;
+use tracing::info;
+
+use crate::app::App;
+
+pub struct CreateApiKey {
+    pub tenant: TenantId,
+    pub name: ApiKeyName,
+    pub role: Role,
+    /// `None`: it holds until it is revoked.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key and its newest token, which nobody can read again.
+#[derive(Debug)]
+pub struct MintedApiKey {
+    pub key: ApiKey,
+    pub token: Token,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CreateApiKeyError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("{role} sees all tenants; its API keys belong to the tenant admin")]
+    OtherTenant { role: Role },
+    #[error("no API key has the role {role}")]
+    Role { role: Role },
+    #[error("it would have expired already")]
+    Past,
+    #[error("an API key holds for {days} days at most; without an end it holds until it is revoked", days = API_KEY_LIFETIME_MAX.as_secs() / 86_400)]
+    TooLong,
+    #[error("a tenant may have {max} API keys that hold; revoke some", max = API_KEYS_MAX)]
+    TooMany,
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysError),
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+/// Creates a key with a first token, which may be used at once, on every node.
+pub async fn create_api_key(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: CreateApiKey,
+) -> Result<MintedApiKey, CreateApiKeyError> {
+    let CreateApiKey { tenant, name, role, expires_at } = request;
+    caller.require_rank(role, tenant)?;
+    if !Role::OF_API_KEYS.contains(&role) {
+        return Err(CreateApiKeyError::Role { role });
+    }
+    if role.spans_tenants() && tenant != TenantId::ADMIN {
+        return Err(CreateApiKeyError::OtherTenant { role });
+    }
+    let now = app.ports.clock.now();
+    if let Some(end) = expires_at {
+        let life = (end - now).to_std().ok().filter(|life| !life.is_zero());
+        if life.ok_or(CreateApiKeyError::Past)? > API_KEY_LIFETIME_MAX {
+            return Err(CreateApiKeyError::TooLong);
+        }
+    }
+    let all = app.ports.api_keys.api_keys(tenant).await?;
+    if all.iter().filter(|key| key.is_living(now)).count() >= API_KEYS_MAX {
+        return Err(CreateApiKeyError::TooMany);
+    }
+    let token = mint(app);
+    let key = ApiKey {
+        id: ApiKeyId::mint(now, app.ports.dice.bytes()),
+        tenant,
+        name,
+        role,
+        created_by: caller.actor.clone(),
+        created_at: now,
+        expires_at,
+        last_used_at: None,
+        revoked_at: None,
+        lookup: token.lookup(),
+        others_end_at: None,
+    };
+    app.ports.api_keys.create_api_key(&key, &token.stored()).await?;
+    let (id, name) = (key.id, &key.name);
+    info!(%id, %name, %tenant, %role, by = caller.actor, "an API key was created");
+    Ok(MintedApiKey { key, token })
+}
+
+pub(super) fn mint(app: &App) -> Token {
+    let mut random = [0; TOKEN_RANDOM_BYTES];
+    app.ports.dice.fill(&mut random);
+    Token::mint(&random)
+}
