@@ -7,6 +7,7 @@
 
 mod documents;
 mod layers;
+mod migrations;
 mod pairs;
 mod sources;
 mod tree;

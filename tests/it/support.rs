@@ -9,6 +9,7 @@ pub mod engine;
 pub mod faults;
 pub mod postgres;
 pub mod process;
+pub mod pulse;
 pub mod receiver;
 pub mod redis;
 

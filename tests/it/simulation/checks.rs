@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actions_domain::execution::{Attempt, AttemptOutcome, Cause, Status};
 use actions_domain::ports::history::History;
-use actions_domain::ports::store::Store;
 use actions_domain::work::{Finish, Key, KeyMode, Part, Seq};
 
-use super::dice::micros;
 use super::ledger::Call;
-use super::workload::{BATCH_SIZE, BATCH_WAIT, BATCHED, ONCE, Order, RATE, RETRIES, backoff};
+use super::rates;
+use super::workload::{BATCHED, ONCE, Order, RETRIES, backoff};
 use super::world::{World, at_once};
+use super::{batches, claims};
 
 pub(super) fn violations(world: &World) -> Vec<String> {
     let mut wrong = world.ledger.wrong.clone();
@@ -36,59 +36,21 @@ pub(super) fn violations(world: &World) -> Vec<String> {
     for (order, finish) in &ended {
         let calls = world.ledger.calls.get(&order.work.id).map_or(&[][..], Vec::as_slice);
         wrong.extend(life(order, finish, calls));
+        let due_at = world.ledger.claims.due_at(order);
+        // A batch that is full does not wait.
+        if order.work.action != BATCHED
+            && calls.iter().any(|call| call.was_made && call.at < due_at)
+        {
+            wrong.push(format!("{} was called before it was due", order.work.id));
+        }
     }
     wrong.extend(numbers(&ended));
     wrong.extend(keys(&ended));
-    wrong.extend(rate(world));
-    wrong.extend(batches(world));
+    wrong.extend(rates::violations(world));
+    wrong.extend(claims::violations(&world.ledger, &ended));
+    wrong.extend(batches::violations(world));
     if !wrong.is_empty() {
         wrong.extend(world.nodes.iter().map(|node| format!("node holds {:?}", node.depths())));
-    }
-    wrong
-}
-
-/// In no stretch of ten seconds did more start than the rate, its burst, and what each node had
-/// drawn before.
-fn rate(world: &World) -> Option<String> {
-    let starts = &world.ledger.limited_starts;
-    let burst = usize::try_from(RATE.burst()).unwrap();
-    let most = 10 + burst + burst * world.nodes.len();
-    let stretches = starts.windows(most + 1);
-    let too_many = stretches.filter(|stretch| stretch[most] - stretch[0] < 10_000_000).count();
-    (too_many > 0).then(|| format!("the limited action was started too often: {starts:?}"))
-}
-
-/// What joined is in exactly one batch, and every call of the head had all of it.
-fn batches(world: &World) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let (mut joined, mut found) = (world.ledger.joined.clone(), 0);
-    for head in joined.values().copied().collect::<BTreeSet<_>>() {
-        let members = at_once(world.memory.members(head)).unwrap();
-        if members.len() >= usize::try_from(BATCH_SIZE).unwrap() {
-            wrong.push(format!("{head} has gathered too many: {members:?}"));
-        }
-        let is_full = members.len() + 1 == usize::try_from(BATCH_SIZE).unwrap();
-        let due_at =
-            world.ledger.accepted.get(&head).map(|order| order.accepted_at + micros(BATCH_WAIT));
-        let calls = world.ledger.calls.get(&head).map_or(&[][..], Vec::as_slice);
-        if !is_full && calls.iter().any(|call| call.was_made && Some(call.at) < due_at) {
-            wrong.push(format!("{head} has not waited for its batch"));
-        }
-        for call in world.ledger.gathered.get(&head).into_iter().flatten() {
-            if *call != members {
-                wrong.push(format!("a call of {head} had {call:?} of {members:?}"));
-            }
-        }
-        for member in &members {
-            let member = member.to_value()["data"].as_str().and_then(|id| id.parse().ok());
-            found += 1;
-            if member.and_then(|member| joined.remove(&member)) != Some(head) {
-                wrong.push(format!("{member:?} of {head} has not joined it"));
-            }
-        }
-    }
-    if !joined.is_empty() || found != world.ledger.joined.len() {
-        wrong.push(format!("{joined:?} have joined and are nowhere, {found} are somewhere"));
     }
     wrong
 }
@@ -145,14 +107,6 @@ fn life(order: &Order, finish: &Finish, calls: &[Call]) -> Vec<String> {
         if attempt.cause == Cause::LeaseLost && attempt.lost_epoch.is_none() {
             say("does not say which epoch was lost");
         }
-    }
-    let may_be_early = order.work.action == BATCHED;
-    if !may_be_early
-        && order.work.delay.is_some_and(|delay| {
-            calls.iter().any(|call| call.was_made && call.at < order.accepted_at + micros(delay))
-        })
-    {
-        say("was called too early");
     }
     let mut failed = 0;
     for pair in attempts.windows(2) {

@@ -1,15 +1,17 @@
 //! Several servers over one PostgreSQL, which are killed and started again under load.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use sqlx::{Connection, PgConnection};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::postgres::fresh_database;
-use super::process::{Sender, Server, pause};
+use super::process::{Sender, Server, pause, program};
 use super::receiver::Receiver;
 
 /// How often something is looked for before it counts as missing.
@@ -50,6 +52,10 @@ impl Cluster {
         cluster
     }
 
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     pub async fn create_tenant(&self) {
         let tenant = json!({ "slug": "acme", "name": "Acme" });
         self.nodes[0].create("/v1/admin/tenants", &tenant).await;
@@ -57,11 +63,16 @@ impl Cluster {
 
     /// Starts one server more, with some settings of its own.
     pub async fn add(&mut self, settings: &[(&'static str, &str)]) -> usize {
+        self.add_of(&program(), settings).await
+    }
+
+    /// Starts one server more, of another program.
+    pub async fn add_of(&mut self, program: &Path, settings: &[(&'static str, &str)]) -> usize {
         let number = self.nodes.len();
         let mut all = self.settings.clone();
         all.push(("ACTIONS_NODE_NAME", format!("node-{number}")));
         all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        self.nodes.push(Server::start_with(&self.database_url, all).await);
+        self.nodes.push(Server::start_of(program, &self.database_url, all).await);
         number
     }
 
@@ -95,6 +106,51 @@ impl Cluster {
         let told = checks.iter().find(|check| check["check"] == "node").unwrap();
         // node 7 owns 5 partitions
         told["detail"].as_str().unwrap().split(' ').nth(3).unwrap().parse().unwrap()
+    }
+
+    /// The partitions that are written down for a node, which may be dead.
+    pub async fn parts_in_store(&self, node: usize) -> Vec<i16> {
+        let text = "select part from engine.lease join engine.node on node.id = lease.owner
+            where node.alive and node.name = $1";
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
+        let parts = sqlx::query_scalar(text).bind(format!("node-{node}"));
+        parts.fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// Watches the partitions of a node that is about to die, and answers how long it took until
+    /// others had claimed all of them.
+    pub async fn watch_takeover(&self, node: usize) -> JoinHandle<Duration> {
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
+        let id = sqlx::query_scalar("select id from engine.node where alive and name = $1");
+        let id: i32 = id.bind(format!("node-{node}")).fetch_one(&mut connection).await.unwrap();
+        let began = Instant::now();
+        tokio::spawn(async move {
+            let owned = "select exists (select from engine.lease where owner = $1)";
+            loop {
+                let is_owned = sqlx::query_scalar(owned).bind(id).fetch_one(&mut connection);
+                let is_owned: bool = is_owned.await.unwrap();
+                if !is_owned {
+                    return began.elapsed();
+                }
+                pause(Duration::from_millis(20)).await;
+            }
+        })
+    }
+
+    /// Waits until somebody else has claimed one of these partitions, and answers who.
+    pub async fn next_owner_of(&self, parts: &[i16], former: usize) -> usize {
+        let text = "select node.name from engine.lease join engine.node on node.id = lease.owner
+            where part = any ($1) and node.name <> $2 limit 1";
+        let mut connection = PgConnection::connect(&self.database_url).await.unwrap();
+        for _ in 0..30_000 {
+            let name = sqlx::query_scalar(text).bind(parts).bind(format!("node-{former}"));
+            let found: Option<String> = name.fetch_optional(&mut connection).await.unwrap();
+            if let Some(name) = found {
+                return name.strip_prefix("node-").unwrap().parse().unwrap();
+            }
+            pause(Duration::from_millis(1)).await;
+        }
+        panic!("nobody takes over from node {former}");
     }
 
     /// Waits until these nodes own all partitions among them, each its share.
@@ -150,7 +206,7 @@ pub const PARTS: u32 = 16;
 pub struct Producer {
     sent: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Vec<Instant>>,
+    task: JoinHandle<Vec<Instant>>,
 }
 
 impl Producer {

@@ -52,13 +52,13 @@ fn server() -> PgConnectOptions {
         .expect("ACTIONS_TEST_POSTGRES is a URL like postgres://user:password@host:port/database")
 }
 
-/// Ends every connection to a database but the one that does it.
-pub(crate) async fn terminate_connections(url: &str) {
+/// Ends about so many of a hundred connections to a database, but not the one that does it.
+pub(crate) async fn terminate_connections(url: &str, percent: i32) {
     let options = PgConnectOptions::from_str(url).unwrap();
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
     let text = "select pg_terminate_backend(pid) from pg_stat_activity
-        where pid <> pg_backend_pid() and datname = current_database()";
-    sqlx::query(text).execute(&mut connection).await.unwrap();
+        where pid <> pg_backend_pid() and datname = current_database() and random() * 100 < $1";
+    sqlx::query(text).bind(percent).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
 

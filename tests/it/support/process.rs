@@ -1,6 +1,7 @@
 //! A server as its own process, to be killed and started again.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ const BUSY_ANSWERS_MAX: u32 = 30;
 
 /// A server that listens on one address over all its restarts.
 pub struct Server {
+    program: PathBuf,
     database_url: String,
     settings: Vec<(&'static str, String)>,
     listen: String,
@@ -31,12 +33,21 @@ impl Server {
 
     /// Starts a server with more settings than it needs.
     pub async fn start_with(database_url: &str, settings: Vec<(&'static str, String)>) -> Self {
+        Self::start_of(&program(), database_url, settings).await
+    }
+
+    /// Starts a server of another program.
+    pub async fn start_of(
+        program: &Path,
+        database_url: &str,
+        settings: Vec<(&'static str, String)>,
+    ) -> Self {
         crate::support::install_crypto();
-        let listen = free_address();
-        let process = spawn(database_url, &settings, &listen);
+        let (program, listen) = (program.to_owned(), free_address());
+        let process = spawn(&program, database_url, &settings, &listen);
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
         let database_url = database_url.to_owned();
-        let mut server = Self { database_url, settings, listen, process, client };
+        let mut server = Self { program, database_url, settings, listen, process, client };
         server.wait_until_ready().await;
         server
     }
@@ -55,8 +66,23 @@ impl Server {
 
     /// Starts the process again after it has ended, and waits until it is ready.
     pub async fn start_again(&mut self) {
-        self.process = spawn(&self.database_url, &self.settings, &self.listen);
+        self.spawn_again();
         self.wait_until_ready().await;
+    }
+
+    /// Starts a process that has ended again, which ends by itself, and answers its exit code.
+    pub async fn start_in_vain(&mut self) -> Option<i32> {
+        self.spawn_again();
+        self.ended().await
+    }
+
+    /// Starts the program under test from now on.
+    pub fn upgrade(&mut self) {
+        self.program = program();
+    }
+
+    fn spawn_again(&mut self) {
+        self.process = spawn(&self.program, &self.database_url, &self.settings, &self.listen);
     }
 
     /// Sends a signal, like `TERM` or `STOP`.
@@ -207,12 +233,23 @@ pub async fn pause(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
+/// The program under test.
 #[expect(clippy::disallowed_methods, reason = "./scripts/test says where the binary is")]
-fn spawn(database_url: &str, settings: &[(&'static str, String)], listen: &str) -> Child {
+pub fn program() -> PathBuf {
     let binary = std::env::var("ACTIONS_TEST_BINARY")
         .expect("ACTIONS_TEST_BINARY names the binary under test: run ./scripts/test");
+    binary.into()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how much a server logs is chosen outside")]
+fn spawn(
+    program: &Path,
+    database_url: &str,
+    settings: &[(&'static str, String)],
+    listen: &str,
+) -> Child {
     let log = std::env::var("ACTIONS_TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
-    Command::new(binary)
+    Command::new(program)
         .arg("serve")
         // Variables of this test program are no settings of the server.
         .env_clear()

@@ -83,6 +83,13 @@ impl Definitions for Postgres {
         while let Some(row) = rows.try_next().await.map_err(read_error)? {
             row.add_to(&mut changes, tenant)?;
         }
+        drop(rows);
+        let is_doubtful = changes.actions.iter().any(|found| unreadable::is_stand_in(&found.spec))
+            || (changes.subscriptions.iter())
+                .any(|found| unreadable::is_no_subscription(&found.spec));
+        if is_doubtful {
+            self.wait_for_newer_program().await?;
+        }
         Ok(changes)
     }
 
@@ -184,7 +191,11 @@ impl Definitions for Postgres {
             .fetch_optional(&self.pool)
             .await
             .map_err(read_error)?;
-        row.map(ActionRecord::into_action).transpose()
+        let found = row.map(ActionRecord::into_action).transpose();
+        if found.is_err() {
+            self.wait_for_newer_program().await?;
+        }
+        found
     }
 
     async fn save_subscription(
@@ -276,6 +287,23 @@ async fn controls_after(
     let current: Controls = from_text("controls", &text)?;
     let next = current.after(change);
     Ok((current, next))
+}
+
+impl Postgres {
+    /// What a newer program has stored is neither left out nor blocked, or what it asks for would
+    /// be lost in the hands of this one: whoever needs it waits until this node is replaced, or
+    /// asks another one.
+    async fn wait_for_newer_program(&self) -> Result<(), StoreError> {
+        let found = self.schema_version().await.map_err(StoreError::unavailable)?;
+        let known = super::known_version();
+        if found > known {
+            let text = format!(
+                "a definition that a newer program has stored (schema {found}, this program knows {known}): replace this node"
+            );
+            return Err(StoreError::unavailable(text));
+        }
+        Ok(())
+    }
 }
 
 /// Nodes notice it by the tenant's next version, which the caller takes.

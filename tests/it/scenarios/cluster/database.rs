@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::storm::is_full;
 use crate::support::audit::{
     every_call_is_explained, nothing_is_lost_or_doubled, wait_until_quiet,
 };
@@ -13,6 +14,7 @@ use crate::support::process::pause;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_connections_and_a_restart_of_the_database_lose_nothing() {
+    let (per_second, turns) = if is_full() { (1_000, 120) } else { (100, 20) };
     // The tests' own server is everybody's: only a private one is restarted.
     let server = PrivateServer::start();
     let database_url = match &server {
@@ -22,11 +24,13 @@ async fn lost_connections_and_a_restart_of_the_database_lose_nothing() {
     let mut cluster = Cluster::start_over(&database_url, 3, Vec::new()).await;
     cluster.create_action("deliver", json!({})).await;
     cluster.wait_until_owned_by(&[0, 1, 2]).await;
-    let producer = cluster.produce("deliver", 100);
-    for turn in 0..20 {
+    let producer = cluster.produce("deliver", per_second);
+    for turn in 0..turns {
         pause(Duration::from_millis(250)).await;
-        terminate_connections(&database_url).await;
-        if let Some(server) = server.as_ref().filter(|_| turn == 10) {
+        // All of them, or some by chance: then a session goes on with what it has left.
+        let percent = if turn % 2 == 0 { 100 } else { 30 };
+        terminate_connections(&database_url, percent).await;
+        if let Some(server) = server.as_ref().filter(|_| turn % 20 == 10) {
             server.restart();
         }
     }
