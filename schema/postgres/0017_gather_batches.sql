@@ -1,6 +1,7 @@
 -- Executions that gather into one, which runs with all their events.
 
--- Batches that others may join. A row goes with the commit that closes its batch.
+-- Batches that others may join. A row goes with the commit that closes its batch; one that a node of
+-- the version before has ended goes when the next one wants to join.
 create table engine.batch (
     bytes int8 not null,
     head uuid not null,
@@ -22,6 +23,7 @@ create table engine.member (
     body text not null,
     primary key (head, place)
 );
+create index member_tenant on engine.member (tenant, head);
 create index member_event on engine.member (event) where event is not null;
 
 -- Decides what begins a batch and what joins one, and closes those whose heads begin or end in
@@ -31,8 +33,8 @@ create index member_event on engine.member (event) where event is not null;
 --
 -- Locks, after the claims and before the leases: the batches, in the order of their keys. The
 -- batch's row is the lock: whoever closes it waits for whoever joins it, and what joins after that
--- finds no row and begins the next batch. Heads among the later items are only written by who holds
--- their batch's row. The decision is that of `Gathering::judge`.
+-- finds no row and begins the next batch. Open heads among the later items are only written by who
+-- holds their batch's row. The decision is that of `Gathering::judge`.
 create function engine.admit_batches_v1(
     after int8, verdicts int2[], sub_keys bytea[], in_subs int4[], in_keys bytea[],
     w_ingests int4[], w_parts int2[], w_ids uuid[], w_tenants int4[], w_actions int4[],
@@ -96,8 +98,11 @@ begin
             values (given.tenant, given.key, w_ids[g_works[given.gatherings[1]]], 0, 0, 0)
             on conflict do nothing;
         end loop;
-        -- A node of the version before closes nothing.
-        if known.size > 0 and not engine.is_unfinished_v1(given.tenant, known.head) then
+        -- A node of the version before closes nothing, and what is to be cancelled is joined no more.
+        if known.size > 0 and (
+            not engine.is_unfinished_v1(given.tenant, known.head)
+            or exists (select from engine.control where id = known.head)
+        ) then
             known.size := 0;
         end if;
         begun := null;

@@ -22,4 +22,5 @@ create table engine_member (
     body text not null,
     primary key (head, place)
 ) strict, without rowid;
+create index engine_member_tenant on engine_member (tenant, head);
 create index engine_member_event on engine_member (event) where event is not null;

@@ -26,6 +26,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a lookup that does not exist is remembered. None ever comes to exist.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+/// How long a token is remembered. A key that its tenant has forgotten since is told of by nobody.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
 /// Tokens, and lookups that do not exist, in memory.
 const KNOWN_MAX: usize = 50_000;
 const UNKNOWN_MAX: usize = 10_000;
@@ -54,7 +56,9 @@ pub struct ApiKeyRing {
     store: Arc<dyn ApiKeys>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// One question to the store at a time.
+    /// One question about changes at a time, and one about a token: who asks for what does not
+    /// exist holds up nobody who is known.
+    polling: tokio::sync::Mutex<()>,
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -66,8 +70,9 @@ struct State {
     doubts: u64,
     /// Grows with each change that was heard of: an answer that was on its way is not kept then.
     generation: u64,
-    /// Questions that the store did not answer.
-    failures: u64,
+    /// Questions about changes, and about tokens, that the store did not answer.
+    failed_polls: u64,
+    failed_asks: u64,
     known: HashMap<Lookup, Known>,
     unknown: HashMap<Lookup, Timestamp>,
     asks: Asks,
@@ -83,6 +88,7 @@ struct State {
 struct Known {
     key: Arc<ApiKey>,
     token: StoredToken,
+    read_at: Timestamp,
 }
 
 /// How many questions are left.
@@ -102,6 +108,11 @@ impl Asks {
             self.left -= 1.0;
         }
         is_left
+    }
+
+    /// Who exists is no guess.
+    fn give_back(&mut self) {
+        self.left += 1.0;
     }
 }
 
@@ -128,7 +139,8 @@ impl ApiKeyRing {
             asked_at: None,
             doubts: 0,
             generation: 0,
-            failures: 0,
+            failed_polls: 0,
+            failed_asks: 0,
             known: HashMap::new(),
             unknown: HashMap::new(),
             asks: Asks { left: f64::from(API_KEY_ASKS_MAX), at: None },
@@ -137,7 +149,8 @@ impl ApiKeyRing {
             is_writing: false,
             told: HashMap::new(),
         };
-        Self { store, clock, state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }
+        let (polling, asking) = (tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
+        Self { store, clock, state: Mutex::new(state), polling, asking }
     }
 
     /// Finds the key of a token, if it holds at this moment.
@@ -160,13 +173,18 @@ impl ApiKeyRing {
 
     async fn find(self: &Arc<Self>, sent: &str) -> Result<Arc<ApiKey>, Refusal> {
         let token = Token::parse(sent)?;
-        self.hear_of_changes().await?;
-        let found = match self.look(&token.lookup()) {
-            Found::Known(known) => Some(known),
-            Found::Unknown => None,
-            Found::Nothing => self.ask_about(&token.lookup()).await?,
+        let found = loop {
+            self.hear_of_changes().await?;
+            match self.look(&token.lookup()) {
+                Found::Known(known) => break Some(known),
+                Found::Unknown => break None,
+                Found::Nothing => {}
+            }
+            if let Some(answer) = self.ask_about(&token.lookup()).await? {
+                break answer;
+            }
         };
-        let Some(Known { key, token: stored }) = found else {
+        let Some(Known { key, token: stored, .. }) = found else {
             debug!(lookup = token.lookup().as_str(), "a token of no API key was sent");
             return Err(Refusal::Unknown);
         };
@@ -208,17 +226,18 @@ impl ApiKeyRing {
             Age::Trusted => true,
             Age::Old => false,
         };
-        let failures = self.lock().failures;
-        let _guard = match self.asking.try_lock() {
+        let failures = self.lock().failed_polls;
+        let _guard = match self.polling.try_lock() {
             Ok(guard) => guard,
             // Somebody asks already.
             Err(_) if is_trusted => return Ok(()),
-            Err(_) => self.asking.lock().await,
+            Err(_) => self.polling.lock().await,
         };
         if self.age() == Age::Fresh {
             return Ok(());
         }
-        let asked = match self.give_up_with_others(failures) {
+        let failures_now = self.lock().failed_polls;
+        let asked = match give_up_with_others(failures, failures_now) {
             Ok(()) => self.ask_for_changes().await,
             refused => refused,
         };
@@ -234,12 +253,15 @@ impl ApiKeyRing {
         let now = self.clock.now();
         let changes = self.answer(self.store.api_key_changes(since)).await;
         let mut state = self.lock();
-        let changes = changes.inspect_err(|_| state.failures += 1)?;
+        let changes = changes.inspect_err(|_| state.failed_polls += 1)?;
         if since != Some(changes.version) {
             state.generation += 1;
             match since {
-                None => state.known.clear(),
-                Some(_) => state.known.retain(|_, known| !changes.keys.contains(&known.key.id)),
+                Some(since) if since <= changes.version => {
+                    state.known.retain(|_, known| !changes.keys.contains(&known.key.id));
+                }
+                // A database that went back tells of nothing that it has forgotten.
+                Some(_) | None => state.known.clear(),
             }
         }
         state.version = Some(changes.version);
@@ -260,33 +282,28 @@ impl ApiKeyRing {
         }
     }
 
-    /// Who waited while another one's question failed does not ask again: a store that does not
-    /// answer would be waited for by one after the other.
-    fn give_up_with_others(&self, failures: u64) -> Result<(), StoreError> {
-        if self.lock().failures == failures {
-            return Ok(());
-        }
-        Err(StoreError::unavailable("it did not answer a moment ago"))
-    }
-
     fn look(&self, lookup: &Lookup) -> Found {
         let now = self.clock.now();
         let state = self.lock();
-        match (state.known.get(lookup), state.unknown.get(lookup)) {
+        // A clock that was set back tells nothing.
+        let is_young =
+            |known: &&Known| (now - known.read_at).to_std().is_ok_and(|age| age < KNOWN_FOR);
+        match (state.known.get(lookup).filter(is_young), state.unknown.get(lookup)) {
             (Some(known), _) => Found::Known(known.clone()),
             (None, Some(until)) if *until > now => Found::Unknown,
             (None, _) => Found::Nothing,
         }
     }
 
-    async fn ask_about(&self, lookup: &Lookup) -> Result<Option<Known>, Refusal> {
-        let failures = self.lock().failures;
+    /// Asks the store about one token. `None`: somebody else has asked meanwhile.
+    async fn ask_about(&self, lookup: &Lookup) -> Result<Option<Option<Known>>, Refusal> {
+        let failures = self.lock().failed_asks;
         let _guard = self.asking.lock().await;
-        match self.look(lookup) {
-            Found::Known(known) => return Ok(Some(known)),
-            Found::Unknown => return Ok(None),
-            Found::Nothing => self.give_up_with_others(failures)?,
+        if !matches!(self.look(lookup), Found::Nothing) {
+            return Ok(None);
         }
+        let failures_now = self.lock().failed_asks;
+        give_up_with_others(failures, failures_now)?;
         let now = self.clock.now();
         let generation = {
             let mut state = self.lock();
@@ -297,15 +314,23 @@ impl ApiKeyRing {
         };
         let answer = self.answer(self.store.find_token(lookup)).await;
         let mut state = self.lock();
-        let found = answer.inspect_err(|_| state.failures += 1)?;
+        let found = match answer {
+            // It lets nobody in, and a newer program may read it.
+            Err(StoreError::Corrupt { what }) => {
+                warn!(what, lookup = lookup.as_str(), "an API key cannot be read");
+                None
+            }
+            answer => answer.inspect_err(|_| state.failed_asks += 1)?,
+        };
         let Some((key, token)) = found else {
             if state.unknown.len() >= UNKNOWN_MAX {
                 state.unknown.clear();
             }
             state.unknown.insert(*lookup, now + UNKNOWN_FOR);
-            return Ok(None);
+            return Ok(Some(None));
         };
-        let known = Known { key: Arc::new(key), token };
+        state.asks.give_back();
+        let known = Known { key: Arc::new(key), token, read_at: now };
         // What was read before a change that others have heard of meanwhile is used once.
         if state.generation == generation {
             if state.known.len() >= KNOWN_MAX {
@@ -313,7 +338,7 @@ impl ApiKeyRing {
             }
             state.known.insert(*lookup, known.clone());
         }
-        Ok(Some(known))
+        Ok(Some(Some(known)))
     }
 
     /// Whether a refusal is worth a line: a program that was forgotten asks all day.
@@ -379,4 +404,13 @@ impl ApiKeyRing {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who waited while another one's question failed does not ask again: a store that does not answer
+/// would be waited for by one after the other.
+fn give_up_with_others(failures_before: u64, failures: u64) -> Result<(), StoreError> {
+    if failures_before == failures {
+        return Ok(());
+    }
+    Err(StoreError::unavailable("it did not answer a moment ago"))
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::api_key::ApiKey;
-use crate::id::{ExecutionId, TenantId};
+use crate::id::{ApiKeyId, ExecutionId, TenantId};
 
 /// What a role may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,6 +191,8 @@ pub struct AuthorizationContext {
     pub role: Role,
     /// Ties log lines, problems and answers of one request together.
     pub request_id: String,
+    /// Of a caller that proved itself with one.
+    pub api_key: Option<ApiKeyId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,6 +204,9 @@ pub enum Forbidden {
     Role { actor: String, role: Role, permission: Permission },
     #[error("{actor} has the role {role}, which may not hand out or take back {other}")]
     Rank { actor: String, role: Role, other: Role },
+    /// It held when the request came.
+    #[error("{actor} holds no more")]
+    Ended { actor: String },
 }
 
 impl AuthorizationContext {
@@ -212,7 +217,8 @@ impl AuthorizationContext {
 
     /// An HTTP request with a token of this API key, which holds at this moment.
     pub fn of_api_key(key: &ApiKey, request_id: impl Into<String>) -> Self {
-        Self::new(format!("key:{}", key.name), key.tenant, key.role, request_id)
+        let actor = format!("key:{}", key.name);
+        Self { api_key: Some(key.id), ..Self::new(actor, key.tenant, key.role, request_id) }
     }
 
     /// An HTTP request from this machine to a server for development.
@@ -260,7 +266,7 @@ impl AuthorizationContext {
         role: Role,
         request_id: impl Into<String>,
     ) -> Self {
-        Self { actor: actor.into(), tenant, role, request_id: request_id.into() }
+        Self { actor: actor.into(), tenant, role, request_id: request_id.into(), api_key: None }
     }
 
     /// Whether the caller may know that this tenant is there.

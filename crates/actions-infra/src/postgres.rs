@@ -60,6 +60,8 @@ const CONNECTIONS_DEFAULT: u32 = 6;
 /// Connections beside them for the engine's own work, beats apart. It is batched, so few are
 /// enough.
 const ENGINE_CONNECTIONS: u32 = 4;
+/// One question about changes of API keys and one about a token are asked at a time.
+const DOOR_CONNECTIONS: u32 = 2;
 /// Partitions of a new installation.
 const PARTS_DEFAULT: u16 = 16;
 
@@ -210,6 +212,8 @@ pub struct Postgres {
     engine: PgPool,
     /// For beats alone: a node that writes slowly must not seem dead.
     beats: PgPool,
+    /// For whether an API key holds: no reader and no lock of one tenant shuts out the others.
+    door: PgPool,
     options: Arc<PostgresOptions>,
     /// Housekeeping runs in this process.
     is_tending: Arc<AtomicBool>,
@@ -232,7 +236,8 @@ impl Postgres {
         let store = Self {
             pool,
             engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address.clone()),
-            beats: pool_options(1).connect_lazy_with(address),
+            beats: pool_options(1).connect_lazy_with(address.clone()),
+            door: pool_options(DOOR_CONNECTIONS).connect_lazy_with(address),
             options: Arc::new(options),
             is_tending: Arc::new(AtomicBool::new(false)),
         };
@@ -294,6 +299,7 @@ impl Postgres {
     /// Closes all connections. Afterwards every call answers `Unavailable`.
     pub async fn close(&self) {
         self.beats.close().await;
+        self.door.close().await;
         self.engine.close().await;
         self.pool.close().await;
     }

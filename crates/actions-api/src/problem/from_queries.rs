@@ -6,8 +6,8 @@ use actions_domain::authorization::Forbidden;
 use actions_domain::ports::store::StoreError;
 
 use super::{
-    AUTH_ROLE, DATA_REFUSED, FILTER_INVALID, FILTER_UNKNOWN_FIELD, HANDLER_NOT_FOUND, Problem,
-    STORE_PAUSE, STORE_UNAVAILABLE,
+    AUTH_INVALID, AUTH_ROLE, DATA_REFUSED, FILTER_INVALID, FILTER_UNKNOWN_FIELD, HANDLER_NOT_FOUND,
+    Problem, STORE_PAUSE, STORE_UNAVAILABLE,
 };
 
 impl From<Forbidden> for Problem {
@@ -18,6 +18,7 @@ impl From<Forbidden> for Problem {
             Forbidden::Role { .. } | Forbidden::Rank { .. } => {
                 Self::new(&AUTH_ROLE, forbidden.to_string())
             }
+            Forbidden::Ended { .. } => Self::new(&AUTH_INVALID, forbidden.to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ use actions_app::queries::events::{EventList, find_event, list_events};
 use actions_app::queries::executions::{executions_of_event, wait_for, yields_of_event};
 use actions_app::queries::explain::{Explained, explain_event, explain_sample};
 use actions_domain::Timestamp;
+use actions_domain::authorization::Permission;
 use actions_domain::event::Event;
 use actions_domain::execution::{Execution, Priority};
 use actions_domain::id::EventId;
@@ -379,6 +380,10 @@ pub(crate) async fn submit_request(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = wait_of(params.wait.as_deref())?;
+    if wait.is_some() {
+        // Before anything is stored: whoever only sends is not shown how it ends.
+        caller.authorization.require(Permission::ReadExecutions, caller.tenant)?;
+    }
     let query = request.uri().query().map(str::to_owned);
     let (headers, body) = take_body(api, request).await?;
     let sent = read_events(api, caller, params, &headers, &body)?;

@@ -11,7 +11,7 @@ use actions_domain::ports::hints::Hint;
 use tracing::info;
 
 use crate::app::App;
-use crate::commands::create_api_key::{MintedApiKey, mint};
+use crate::commands::create_api_key::{MintedApiKey, StillHoldsError, mint, still_holds};
 use crate::queries::QueryError;
 use crate::queries::api_keys::find_api_key;
 
@@ -27,6 +27,15 @@ pub enum ChangeApiKeyError {
     Query(#[from] QueryError),
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),
+}
+
+impl From<StillHoldsError> for ChangeApiKeyError {
+    fn from(error: StillHoldsError) -> Self {
+        match error {
+            StillHoldsError::Forbidden(error) => Self::Forbidden(error),
+            StillHoldsError::Store(error) => Self::Query(error.into()),
+        }
+    }
 }
 
 /// Gives a key a new token at once. The old ones hold for `overlap` more, so that whoever uses them
@@ -48,11 +57,14 @@ pub async fn rotate_api_key(
     if overlap > API_KEY_OVERLAP_MAX {
         return Err(ChangeApiKeyError::Overlap);
     }
+    still_holds(app, caller).await?;
     let token = mint(app);
     let (keys, others_end_at) = (&app.ports.api_keys, now + overlap);
     let rotated = keys.rotate_api_key(tenant, found.id, &token.stored(), others_end_at, now).await;
     // Also when the answer was lost.
-    tell(app);
+    if matches!(rotated, Ok(_) | Err(ApiKeysError::Store(_))) {
+        tell(app);
+    }
     let key = rotated?;
     let (id, name) = (key.id, &key.name);
     info!(%id, %name, %tenant, %others_end_at, by = caller.actor, "an API key was rotated");
@@ -68,13 +80,15 @@ pub async fn revoke_api_key(
 ) -> Result<ApiKey, ChangeApiKeyError> {
     let found = find_api_key(app, caller, tenant, name).await?;
     caller.require_rank(found.role, tenant)?;
+    if found.revoked_at.is_some() {
+        return Ok(found);
+    }
     let revoked = app.ports.api_keys.revoke_api_key(tenant, found.id, app.ports.clock.now()).await;
+    // Also when the answer was lost.
     tell(app);
     let key = revoked?;
-    if found.revoked_at.is_none() {
-        let (id, name) = (key.id, &key.name);
-        info!(%id, %name, %tenant, by = caller.actor, "an API key was revoked");
-    }
+    let (id, name) = (key.id, &key.name);
+    info!(%id, %name, %tenant, by = caller.actor, "an API key was revoked");
     Ok(key)
 }
 

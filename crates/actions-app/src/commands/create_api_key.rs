@@ -27,6 +27,23 @@ pub struct MintedApiKey {
 }
 
 #[derive(Debug, thiserror::Error)]
+pub enum StillHoldsError {
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+impl From<StillHoldsError> for CreateApiKeyError {
+    fn from(error: StillHoldsError) -> Self {
+        match error {
+            StillHoldsError::Forbidden(error) => Self::Forbidden(error),
+            StillHoldsError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
 pub enum CreateApiKeyError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -71,6 +88,7 @@ pub async fn create_api_key(
     if all.iter().filter(|key| key.is_living(now)).count() >= API_KEYS_MAX {
         return Err(CreateApiKeyError::TooMany);
     }
+    still_holds(app, caller).await?;
     let token = mint(app);
     let key = ApiKey {
         id: ApiKeyId::mint(now, app.ports.dice.bytes()),
@@ -89,6 +107,21 @@ pub async fn create_api_key(
     let (id, name) = (key.id, &key.name);
     info!(%id, %name, %tenant, %role, by = caller.actor, "an API key was created");
     Ok(MintedApiKey { key, token })
+}
+
+/// Whoever sends a body slowly was let in a while ago. A key that was revoked since makes no other
+/// one, or its owner could not be shut out.
+pub(super) async fn still_holds(
+    app: &App,
+    caller: &AuthorizationContext,
+) -> Result<(), StillHoldsError> {
+    let Some(id) = caller.api_key else { return Ok(()) };
+    let now = app.ports.clock.now();
+    let keys = app.ports.api_keys.api_keys(caller.tenant).await?;
+    if keys.iter().any(|key| key.id == id && key.is_living(now)) {
+        return Ok(());
+    }
+    Err(Forbidden::Ended { actor: caller.actor.clone() }.into())
 }
 
 pub(super) fn mint(app: &App) -> Token {

@@ -112,7 +112,7 @@ impl ApiKeys for Memory {
         for old in &mut row.tokens {
             old.ends_at = Some(end(old));
         }
-        row.tokens.retain(|old| old.ends_at.is_none_or(|at| at >= now));
+        row.tokens.retain(|old| old.ends_at.is_none_or(|at| at > now));
         row.tokens.push(*token);
         row.key = row.key.clone().rotated(token, others_end_at);
         row.version = version;

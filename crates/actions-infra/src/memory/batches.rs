@@ -29,7 +29,10 @@ impl Tables {
             let member = Member::of(&work, ingest.event.as_deref());
             let bytes = member.envelope.as_str().len();
             let known = self.batches.get(&(tenant, key)).copied();
-            let known = known.filter(|known| self.is_unfinished(known.head));
+            // What is to be cancelled is joined no more either.
+            let known = known.filter(|known| {
+                self.is_unfinished(known.head) && !self.cancels.contains_key(&known.head)
+            });
             let batch = match Gathering::judge(work.id, part, bytes, known) {
                 Gathered::Joins(batch) => {
                     let (execution, on_conflict) = (work.id, Conflict::Existing);

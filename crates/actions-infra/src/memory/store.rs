@@ -179,6 +179,10 @@ impl Tables {
     fn write(&mut self, batch: Commit, now: Timestamp) -> Receipt {
         self.forget_old_dedupes(now);
         let mut receipt = Receipt::default();
+        // Before anything joins: what begins or ends in this commit is joined no more.
+        for item in batch.marks.iter().chain(batch.finishes.iter().map(|finish| &finish.item)) {
+            self.close(&item.work);
+        }
         for submission in batch.submissions {
             let submitted = self.submit(submission, now, &mut receipt);
             receipt.submissions.push(submitted);
@@ -376,7 +380,6 @@ impl Tables {
     }
 
     fn mark(&mut self, item: &Item) {
-        self.close(&item.work);
         if self.is_unfinished(item.work.id) {
             self.marks.insert(item.work.id, item.part);
         }
@@ -407,7 +410,6 @@ impl Tables {
         if !self.is_unfinished(id) {
             return;
         }
-        self.close(&finish.item.work);
         self.leave_home(id);
         self.marks.remove(&id);
         self.reports.remove(&id);

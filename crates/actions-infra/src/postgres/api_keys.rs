@@ -64,7 +64,7 @@ impl ApiKeys for Postgres {
     ) -> Result<Option<(ApiKey, StoredToken)>, StoreError> {
         let row: Option<TokenRecord> = sqlx::query_as(include_str!("api_keys/find_token.sql"))
             .bind(lookup.as_str())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.door)
             .await
             .map_err(read_error)?;
         let Some(TokenRecord { key, digest, ends_at }) = row else { return Ok(None) };
@@ -128,7 +128,7 @@ impl ApiKeys for Postgres {
         if usize::try_from(living).unwrap_or(usize::MAX) >= API_KEY_TOKENS_MAX {
             return Err(ApiKeysError::TooManyTokens);
         }
-        sqlx::query("delete from engine.api_key_token where api_key = $1 and ends_at < $2")
+        sqlx::query("delete from engine.api_key_token where api_key = $1 and ends_at <= $2")
             .bind(key.0)
             .bind(now)
             .execute(&mut *tx)
@@ -161,7 +161,7 @@ impl ApiKeys for Postgres {
 
     async fn api_key_changes(&self, since: Option<i64>) -> Result<ApiKeyChanges, StoreError> {
         let version: i64 = sqlx::query_scalar("select version from engine.api_key_version")
-            .fetch_one(&self.pool)
+            .fetch_one(&self.door)
             .await
             .map_err(read_error)?;
         let Some(since) = since.filter(|since| *since < version) else {
@@ -171,7 +171,7 @@ impl ApiKeys for Postgres {
         let keys: Vec<Uuid> =
             sqlx::query_scalar("select id from engine.api_key where version > $1")
                 .bind(since)
-                .fetch_all(&self.pool)
+                .fetch_all(&self.door)
                 .await
                 .map_err(read_error)?;
         Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })

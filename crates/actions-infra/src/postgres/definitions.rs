@@ -152,6 +152,10 @@ impl Definitions for Postgres {
         let mut tx = self.lock_tenant(tenant).await?;
         let current = action_by_id(&mut tx, tenant, action).await?;
         let current = current.ok_or_else(|| not_found("action", &action.to_string()))?;
+        if unreadable::is_stand_in(&current.spec) {
+            self.wait_for_newer_program().await?;
+            return Err(StoreError::Corrupt { what: format!("action {action}") }.into());
+        }
         let next = NextAction {
             tenant,
             known: Some(action),

@@ -135,7 +135,7 @@ impl ApiKeys for SqliteStore {
         if usize::try_from(living).unwrap_or(usize::MAX) >= API_KEY_TOKENS_MAX {
             return Err(ApiKeysError::TooManyTokens);
         }
-        sqlx::query("delete from engine_api_key_token where api_key = ? and ends_at < ?")
+        sqlx::query("delete from engine_api_key_token where api_key = ? and ends_at <= ?")
             .bind(key.0)
             .bind(micros(now))
             .execute(&mut *tx)

@@ -37,6 +37,8 @@ impl Store for SqliteStore {
         let now = self.clock.now();
         check_fences(&mut tx, batch.node, &batch.fences).await?;
         let mut tails = Tails::read(&mut tx).await?;
+        // Before anything joins: what begins or ends in this commit is joined no more.
+        batches::close(&mut tx, &batch).await?;
         let mut receipt = ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?;
         finish::write(&mut tx, &batch, &mut tails, now).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;

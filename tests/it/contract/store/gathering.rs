@@ -8,7 +8,7 @@ use actions_domain::json::Json;
 use actions_domain::limits::GATHERED_BYTES_MAX;
 use actions_domain::terms::{Conflict, Terms, YieldNote};
 use actions_domain::work::{
-    Commit, Ingest, Ingested, Item, Receipt, RequestKey, Submission, Submitted, Work,
+    Cancel, Commit, Ingest, Ingested, Item, Receipt, RequestKey, Submission, Submitted, Work,
 };
 
 use super::super::given::{self, OTHER_PART, PART};
@@ -22,6 +22,8 @@ contract! { Store:
     batches_of_one_flush_are_closed_like_those_of_many,
     nobody_joins_a_head_that_begins,
     nobody_joins_a_head_that_has_ended,
+    nobody_joins_a_head_that_ends_in_the_same_commit,
+    nobody_joins_a_head_that_is_to_be_cancelled,
     whoever_joins_before_the_close_is_in_it,
     a_takeover_keeps_what_has_joined,
     a_former_owner_closes_nothing,
@@ -230,6 +232,32 @@ async fn nobody_joins_a_head_that_has_ended(stores: &Stores) {
     node.finish(&head(&node, first).await).await.unwrap();
     assert_eq!(one_by_one(&node, sent.collect()).await, [None]);
     assert_eq!(members(&node, first).await, Vec::<String>::new());
+}
+
+async fn nobody_joins_a_head_that_ends_in_the_same_commit(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let sent = events("a", 100, 2);
+    let first = id(&sent[0]);
+    let mut sent = sent.into_iter();
+    one_by_one(&node, sent.by_ref().take(1).collect()).await;
+    let head = head(&node, first).await;
+    let submissions = vec![Submission::new(TenantId::ADMIN, None, sent.collect())];
+    let finishes = vec![node.end(&head)];
+    let receipt = node.commit(Commit { submissions, finishes, ..node.batch() }).await.unwrap();
+    assert_eq!(receipt.yielded, []);
+    assert_eq!(members(&node, first).await, Vec::<String>::new());
+}
+
+async fn nobody_joins_a_head_that_is_to_be_cancelled(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let sent = events("a", 100, 3);
+    let ids: Vec<ExecutionId> = sent.iter().map(id).collect();
+    let mut sent = sent.into_iter();
+    one_by_one(&node, sent.by_ref().take(1).collect()).await;
+    let cancel = Cancel { tenant: TenantId::ADMIN, execution: ids[0], by: None };
+    node.commit(Commit { cancels: vec![cancel], ..Commit::default() }).await.unwrap();
+    assert_eq!(one_by_one(&node, sent.collect()).await, [None, Some(ids[1])]);
+    assert_eq!(members(&node, ids[0]).await, Vec::<String>::new());
 }
 
 async fn whoever_joins_before_the_close_is_in_it(stores: &Stores) {

@@ -1,6 +1,6 @@
 //! Who gathers with whom.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use actions_domain::Timestamp;
@@ -27,8 +27,6 @@ static INSERT_MEMBERS: LazyLock<Bulk> = LazyLock::new(|| {
 pub(super) struct Batches {
     /// Those that were looked up. `None`: nobody may join one.
     known: HashMap<(TenantId, [u8; 16]), Option<OpenBatch>>,
-    /// Heads of this commit: they are not written yet.
-    begun: HashSet<ExecutionId>,
     members: Vec<MemberRow>,
     /// Closed by what they hold.
     full: Vec<OpenBatch>,
@@ -79,7 +77,6 @@ impl Batches {
                 }
                 Gathered::Begins { batch, closes } => {
                     self.full.extend(closes);
-                    self.begun.insert(work.id);
                     batch
                 }
             };
@@ -174,7 +171,14 @@ impl Batches {
             size: get(&row, "size")?,
             bytes: usize::try_from(get::<i64>(&row, "bytes")?).unwrap_or(usize::MAX),
         };
-        let is_open = is_unfinished(conn, tenant, batch.head).await?;
+        // What is to be cancelled is joined no more either.
+        let is_cancelled: bool =
+            sqlx::query_scalar("select exists (select 1 from engine_control where id = ?)")
+                .bind(batch.head.0)
+                .fetch_one(&mut *conn)
+                .await
+                .map_err(store_error)?;
+        let is_open = !is_cancelled && is_unfinished(conn, tenant, batch.head).await?;
         Ok(Some(batch).filter(|_| is_open))
     }
 }

@@ -13,7 +13,6 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::work::{Cancel, Commit, Discard, Finish, Item, Later};
 use sqlx::sqlite::SqliteConnection;
 
-use super::batches::close;
 use super::ingest::{bind_work, work_columns};
 use super::{Tails, after};
 use crate::sqlite::bulk::{Bulk, Values};
@@ -110,7 +109,6 @@ pub(super) async fn write(
     let finishes: Vec<&Finish> =
         batch.finishes.iter().filter(|finish| finished.insert(finish.item.work.id)).collect();
 
-    close(conn, batch).await?;
     mark(conn, &marks, now).await?;
     report(conn, &reports).await?;
     postpone(conn, &retries, now).await?;
