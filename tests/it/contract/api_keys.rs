@@ -179,9 +179,13 @@ async fn a_shorter_overlap_ends_older_tokens_earlier(stores: &Stores) {
     let newest = rotate(500, 2).await;
     assert_eq!(kept(&ports, &oldest).await.unwrap().ends_at, Some(at(100)), "never later");
     assert_eq!(kept(&ports, &older).await.unwrap().ends_at, Some(at(500)));
-    rotate(3, 3).await;
+    rotate(5, 3).await;
     for token in [&oldest, &older, &newest] {
-        assert_eq!(kept(&ports, token).await.unwrap().ends_at, Some(at(3)));
+        assert_eq!(kept(&ports, token).await.unwrap().ends_at, Some(at(5)));
+    }
+    rotate(4, 4).await;
+    for token in [&oldest, &older, &newest] {
+        assert_eq!(kept(&ports, token).await, None, "a clock that is behind lets none in");
     }
 }
 
