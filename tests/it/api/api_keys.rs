@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actions::Access;
-use actions_domain::api_key::{TOKEN_REGEX, Token};
+use actions_app::commands::change_api_key::{ChangeApiKeyError, rotate_api_key};
+use actions_app::commands::create_api_key::{CreateApiKey, CreateApiKeyError, create_api_key};
+use actions_domain::api_key::{ApiKeyName, TOKEN_REGEX, Token};
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
 use axum::http::Method;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -395,4 +398,79 @@ async fn what_one_node_revokes_another_one_refuses_within_two_seconds() {
     // No node runs in the other process, so it hears no hints.
     app.advance(2 * SECOND).await;
     assert!(other.api_keys.verify(&token).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_meanwhile_makes_no_other_one() {
+    let app = TestApp::start().await;
+    let body = json!({ "name": "boss", "role": "tenant_admin" });
+    let token = given_key(&app, "acme", body).await;
+    let other = app.engine.other_process().await;
+    // Let in when its request began; the body comes later.
+    let boss = other.api_keys.verify(&token).await.unwrap();
+    let caller = AuthorizationContext::of_api_key(&boss, "slow");
+    app.send(Method::DELETE, &format!("{KEYS}/boss"), &[], "").await;
+
+    let request = CreateApiKey {
+        tenant: boss.tenant,
+        name: ApiKeyName::parse("heir").unwrap(),
+        role: Role::TenantAdmin,
+        expires_at: None,
+    };
+    let created = create_api_key(&other, &caller, request).await;
+    let ended = matches!(created, Err(CreateApiKeyError::Forbidden(Forbidden::Ended { .. })));
+    assert!(ended, "{created:?}");
+    given_key(&app, "acme", json!({ "name": "old", "role": "tenant_admin" })).await;
+    let overlap = Duration::ZERO;
+    let rotated = rotate_api_key(&other, &caller, boss.tenant, "old", overlap).await;
+    let ended = matches!(rotated, Err(ChangeApiKeyError::Forbidden(Forbidden::Ended { .. })));
+    assert!(ended, "{rotated:?}");
+}
+
+#[tokio::test]
+async fn a_sender_who_would_wait_is_refused_before_anything_is_stored() {
+    let app = TestApp::start().await;
+    let token = given_key(&app, "acme", json!({ "name": "s", "role": "ingest_only" })).await;
+    let event = json!({ "type": "order.paid", "data": {} });
+    let refused = post(&app, &format!("{EVENTS}?wait=1s"), &token, event.clone()).await;
+    insta::assert_snapshot!(refused.problem(), @"403 auth.role");
+    let stored = app.send(Method::GET, EVENTS, &[], "").await;
+    assert_eq!(stored.body()["items"], json!([]));
+    assert_eq!(post(&app, EVENTS, &token, event).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_about_again_after_a_while() {
+    let app = TestApp::start().await;
+    let token = viewer(&app).await;
+    let asked = || app.engine.faults.questions.load(Ordering::Relaxed);
+    assert_eq!(get(&app, EVENTS, &token).await.status, 200);
+    let before = asked();
+    app.advance(299 * SECOND).await;
+    assert_eq!(get(&app, EVENTS, &token).await.status, 200);
+    assert_eq!(asked(), before);
+    app.advance(2 * SECOND).await;
+    assert_eq!(get(&app, EVENTS, &token).await.status, 200);
+    assert_eq!(asked(), before + 1, "its tenant may have forgotten it, and nobody tells of that");
+}
+
+#[tokio::test]
+async fn a_question_about_a_guess_holds_up_nobody_who_is_known() {
+    let app = TestApp::start().await;
+    let token = viewer(&app).await;
+    assert_eq!(get(&app, EVENTS, &token).await.status, 200);
+    app.engine.faults.plan("find_token", Fails::Never, usize::MAX);
+    let made_up = Token::mint(&[9; 40]);
+    let guess = get(&app, EVENTS, made_up.expose());
+    let known = async {
+        // The changes have to be asked for again meanwhile.
+        tokio::task::yield_now().await;
+        app.engine.app.api_keys.doubt();
+        get(&app, EVENTS, &token).await
+    };
+    tokio::select! {
+        biased;
+        guess = guess => panic!("the store does not answer: {}", guess.text),
+        known = known => assert_eq!(known.status, 200),
+    }
 }
