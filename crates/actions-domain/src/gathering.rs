@@ -100,7 +100,7 @@ fn envelope(work: &Work, event: Option<&Event>) -> Json {
         Envelope { time: Some(work.queued_at), ..Envelope::bare(data) }
     };
     let envelope = event.map_or_else(of_job, Event::envelope);
-    Json::from_record(serde_json::to_string(&envelope).unwrap_or_default())
+    Json::from_record(serde_json::to_string(&envelope).expect("it has texts, ids and times only"))
 }
 
 /// The input of a batch: all that it gathered, in the order in which it was accepted.
@@ -113,7 +113,7 @@ pub fn input_of(work: &Work, event: Option<&Event>, members: &[Json]) -> Json {
     let own = envelope(work, event);
     let events: Vec<&Json> = std::iter::once(&own).chain(members).collect();
     let input = Input { size: events.len(), events };
-    Json::from_record(serde_json::to_string(&input).unwrap_or_default())
+    Json::from_record(serde_json::to_string(&input).expect("it has JSON and a number only"))
 }
 
 #[cfg(test)]

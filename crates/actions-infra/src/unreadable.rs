@@ -1,7 +1,8 @@
 //! Definitions that were stored and cannot be read, say by an older program or after an edit by hand.
 //!
 //! One of them must not hide all the others, and executions of it must not get lost: an action
-//! stays as one that cannot run, with the reason; a subscription or schedule is left out.
+//! stays as one that cannot run, with the reason; a subscription, schedule or bulk is left out. Only
+//! over a newer schema the tenant of an unreadable action or subscription waits for a newer program.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -193,10 +193,10 @@ async fn with_members(
     terms: Option<Arc<Terms>>,
 ) -> Result<Option<Arc<Terms>>, StoreError> {
     let may_be_batch = action.spec.batch.is_some() || action.version > dead.defs;
-    let members = match may_be_batch {
-        true => app.ports.history.members_of(dead.tenant, dead.id).await?.len(),
-        false => 0,
-    };
+    if !may_be_batch {
+        return Ok(terms);
+    }
+    let members = app.ports.history.members_of(dead.tenant, dead.id).await?.len();
     if members == 0 {
         return Ok(terms);
     }

@@ -309,8 +309,8 @@ async fn prepare(
     Ok(Ok(Prepared { action, call, handler }))
 }
 
-/// The input of a batch. Its members are settled since its start was written down, so that all
-/// attempts have the same.
+/// The input of a batch. Its members are settled since its first start was written down, or by the
+/// commit that repeats it, so that all attempts have the same.
 async fn gathered(
     app: &App,
     work: &Work,

@@ -53,10 +53,11 @@ pub trait Store: Send + Sync {
     /// In this order: the fences are compared and locked; stale submissions, repetitions and
     /// requeues of what is not dead any more are left out; events are inserted; works get the
     /// next numbers of their partitions' logs, or a place among the later items when they have
-    /// a delay; what gathers joins the open batch with its key, or begins one. Marks, reports, retries, finishes, cancels, discards and refusals are written. A finish removes the
-    /// item from wherever it lives, with its mark, its report and its cancel. A retry moves it and removes
-    /// its mark: the attempt is over. An item that is already finished is left as it is. A mark
-    /// and a finish of a batch's head close the batch: from then on nobody joins it.
+    /// a delay; what gathers joins the open batch with its key, or begins one. Marks, reports,
+    /// retries, finishes, cancels, discards and refusals are written. A finish removes the item
+    /// from wherever it lives, with its mark, its report and its cancel. A retry moves it and
+    /// removes its mark: the attempt is over. An item that is already finished is left as it is.
+    /// A mark and a finish of a batch's head close the batch, also for what joins in this commit.
     ///
     /// # Errors
     /// `Fenced` when this node no longer holds a lease that the batch writes under.

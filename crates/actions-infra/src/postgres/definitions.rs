@@ -294,9 +294,9 @@ async fn controls_after(
 }
 
 impl Postgres {
-    /// What a newer program has stored is neither left out nor blocked, or what it asks for would
-    /// be lost in the hands of this one: whoever needs it waits until this node is replaced, or
-    /// asks another one.
+    /// An action or subscription that a newer program has stored is neither left out nor blocked, or
+    /// what it asks for would be lost in the hands of this one: whoever needs it waits until this
+    /// node is replaced, or asks another one.
     async fn wait_for_newer_program(&self) -> Result<(), StoreError> {
         let found = self.schema_version().await.map_err(StoreError::unavailable)?;
         let known = super::known_version();

@@ -164,6 +164,10 @@ impl Definitions for SqliteStore {
         let current = find_action(&mut tx, tenant, action)
             .await?
             .ok_or_else(|| not_found("action", &action.to_string()))?;
+        // Written back, what stands for it would take its place.
+        if crate::unreadable::is_stand_in(&current.spec) {
+            return Err(StoreError::Corrupt { what: format!("action {action}") }.into());
+        }
         let version = next_version(&mut tx, tenant).await?;
         let action = Action { health: health.clone(), version, updated_at: now, ..current };
         write_action(&mut tx, &action).await?;
