@@ -14,6 +14,7 @@ mod events;
 mod executions;
 mod handlers;
 mod hostile;
+mod identities;
 mod internal;
 mod malformed;
 mod metrics;

@@ -24,7 +24,7 @@ mod egress;
 mod encryption;
 mod mail;
 mod messages;
-mod peer;
+pub(crate) mod peer;
 mod sms;
 mod webhooks;
 

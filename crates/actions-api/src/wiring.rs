@@ -32,9 +32,11 @@ pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
 pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
 
+mod identities;
 mod intake;
 mod traces;
 
+pub(crate) use identities::{check_token_algorithm, identities};
 pub use intake::{EmitInError, Leaving, UserTransaction};
 pub(crate) use traces::CAN_TRACE;
 
@@ -79,6 +81,8 @@ pub enum WiringError {
     Redis(String),
     #[error("traces cannot be sent: {0}")]
     Traces(String),
+    #[error("the identity provider cannot be used: {0}")]
+    Identities(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -280,6 +284,7 @@ impl WiringError {
             | Self::Egress(_)
             | Self::Redis(_)
             | Self::Traces(_)
+            | Self::Identities(_)
             | Self::Network { .. } => false,
         }
     }
