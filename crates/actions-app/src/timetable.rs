@@ -92,6 +92,10 @@ fn cron(text: &str, timezone: &str) -> Result<Times, TimetableError> {
     if !text.is_ascii() {
         return Err(TimetableError::Cron { reason: "it is not ASCII".to_owned() });
     }
+    // The parser reads nothing as no minute at all, and then looks for it over thousands of years.
+    if text.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+        return Err(TimetableError::Cron { reason: "a list has an empty part".to_owned() });
+    }
     let unknown = || TimetableError::Zone { name: timezone.chars().take(64).collect() };
     if timezone.len() > TIMEZONE_BYTES_MAX {
         return Err(unknown());

@@ -232,6 +232,9 @@ pub fn mutated(chance: &mut Chance, seeds: &[&str], words: &[&str]) -> Vec<u8> {
         mutate(chance, &mut text, seeds, words);
         text.truncate(BYTES_MAX);
     }
+    if std::env::var_os("ACTIONS_TEST_CASE").is_some() {
+        eprintln!("{}", text.escape_ascii());
+    }
     text
 }
 

@@ -136,6 +136,25 @@ fn what_can_never_fire_is_refused() {
 }
 
 #[test]
+fn an_empty_part_of_a_list_is_refused_unread() {
+    for text in [
+        ", 9 * * *",
+        "0 , * * *",
+        "0 9 , * *",
+        "0 9 * , *",
+        "0 9 * * ,",
+        "1, * * * *",
+        ",1 * * * *",
+        "1,,2 * * * *",
+        ", * * * * *",
+    ] {
+        let refused = table(text, "Europe/Berlin").map(|_| ());
+        let reason = "a list has an empty part".to_owned();
+        assert_eq!(refused, Err(TimetableError::Cron { reason }), "{text}");
+    }
+}
+
+#[test]
 fn instants_that_no_clock_shows_have_no_times() {
     for text in ["0 9 * * *", "0 * * * *"] {
         let table = table(text, "Europe/Berlin").unwrap();

@@ -113,4 +113,71 @@ impl Field {
 }
 
 /// Texts that are no addresses, or that nobody of ours connects to.
-pub(super) const QUIET: &[(&str, &str)] = &[("audit.log", "")];
+pub(super) const QUIET: &[(&str, &str)] = &[
+    ("audit.log", "config/redact"),
+    (
+        "email.sendgrid",
+        "config/api_key config/categories config/content config/from_email config/from_name \
+         config/subject config/template_id config/to input/content input/custom_args/* \
+         input/email input/html_content input/subject input/template_data input/to_email",
+    ),
+    (
+        "email.smtp",
+        "config/bcc config/body config/cc config/from_email config/from_name config/helo_name \
+         config/html_body config/reply_to config/smtp_password config/smtp_username \
+         config/subject config/to input/bcc input/body input/cc input/email input/html_body \
+         input/reply_to input/subject input/to_email",
+    ),
+    (
+        "email.template",
+        "config/from_email config/from_name config/helo_name config/html config/reply_to \
+         config/smtp_password config/smtp_username config/subject config/template \
+         config/template_name config/text config/to input/email input/reply_to \
+         input/template_data input/to_email",
+    ),
+    ("function.call", "config/function_name"),
+    ("health.check", "config/headers/*"),
+    (
+        "http.call",
+        "config/auth_config/audience config/auth_config/header config/auth_config/issuer \
+         config/auth_config/key config/auth_config/password config/auth_config/secret \
+         config/auth_config/subject config/auth_config/token config/auth_config/username \
+         config/body config/headers/* config/query/* config/request",
+    ),
+    ("job.run", "config/job_type"),
+    ("monitoring.alert", "config/headers/* config/message config/metric"),
+    (
+        "notification.inbox",
+        "config/text config/title config/to input/target input/text input/title",
+    ),
+    (
+        "slack.message",
+        "config/channel config/text config/token input/blocks input/channel input/text",
+    ),
+    (
+        "sms.aws_sns",
+        "config/aws_region config/key config/message config/secret config/sender_id \
+         config/session_token config/template config/to input/media_url input/message \
+         input/phone input/to_phone",
+    ),
+    (
+        "sms.twilio",
+        "config/account_sid config/auth_token config/from_number config/from_phone \
+         config/message config/template config/to input/media_url input/message input/phone \
+         input/to_phone",
+    ),
+    ("teams.message", "config/channel config/text config/title input/text input/title"),
+    ("webhook.http", "config/headers/*"),
+    (
+        "webhook.retry",
+        "config/auth_config/audience config/auth_config/header config/auth_config/issuer \
+         config/auth_config/key config/auth_config/password config/auth_config/secret \
+         config/auth_config/subject config/auth_config/token config/auth_config/username \
+         config/headers/*",
+    ),
+    (
+        "webhook.signed",
+        "config/headers/* config/previous_secret config/signature_header config/webhook_secret",
+    ),
+    ("worker.pull", "config/queue config/settings"),
+];
