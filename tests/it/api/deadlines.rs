@@ -62,16 +62,22 @@ async fn nobody_waits_for_the_body_of_a_stranger() {
 async fn every_body_has_its_time() {
     let app = TestApp::start().await;
     let things = Things::below(&app, "/v1/tenants/acme").await;
+    let waiting: Vec<_> = reading()
+        .into_iter()
+        .map(|(method, path)| {
+            let path = things.path(&path).replace("{tenant}", "acme");
+            let request = request(&method, &path, Some(TOKEN));
+            (format!("{method} {path}"), tokio::spawn(app.router().oneshot(request)))
+        })
+        .collect();
+    app.advance(Duration::from_secs(30)).await;
     let mut in_vain = 0;
-    for (method, path) in reading() {
-        let path = things.path(&path).replace("{tenant}", "acme");
-        let answer = tokio::spawn(app.router().oneshot(request(&method, &path, Some(TOKEN))));
-        app.advance(Duration::from_secs(30)).await;
-        assert!(answer.is_finished(), "{method} {path} waits for ever");
+    for (at, answer) in waiting {
+        assert!(answer.is_finished(), "{at} waits for ever");
         match answer.await.unwrap().unwrap().status().as_u16() {
             408 => in_vain += 1,
             // What is not there needs no body.
-            status => assert!(matches!(status, 404 | 412), "{method} {path}: {status}"),
+            status => assert!(matches!(status, 404 | 412), "{at}: {status}"),
         }
     }
     assert!(in_vain > 40, "{in_vain}");

@@ -142,7 +142,7 @@ async fn no_field_of_any_handler_leads_to_a_forbidden_address() {
             let (word, code) = why(handler.execute(&job(config, json!({}))).await);
             let expected: &[&str] = match bad.word {
                 // Half a URL may be a whole host.
-                _ if !is_plain => &["egress.url", "egress.forbidden"],
+                _ if field.takes == Takes::Host => &["egress.url", "egress.forbidden"],
                 "malformed" => &["egress.url"],
                 _ => &["egress.forbidden"],
             };
