@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Steps that change something that is there, and why the version before can live with it.
-const CHANGES: [(&str, &str, &str); 4] = [
+const CHANGES: [(&str, &str, &str); 7] = [
     (
         "0008_keep_needed_events",
         "create or replace function engine.drop_old_history_v1",
@@ -23,6 +23,21 @@ const CHANGES: [(&str, &str, &str); 4] = [
         "0018_inline_days_and_segments",
         "create or replace function engine.segment_of",
         "same argument and answer, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.admit_v1(",
+        "same arguments, answer and locks, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.settle_v1(",
+        "same arguments, answer and locks, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.enqueue_v1(",
+        "same arguments, answer and locks, only quicker",
     ),
 ];
 
