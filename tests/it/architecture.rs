@@ -10,4 +10,5 @@ mod layers;
 mod migrations;
 mod pairs;
 mod sources;
+mod supply_chain;
 mod tree;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 mod definitions;
+mod egress;
 mod encryption;
 mod mail;
 mod messages;
@@ -38,7 +39,7 @@ fn gate_trusting(roots: Vec<Vec<u8>>) -> Egress {
     Egress::new(EgressPolicy { roots, ..EgressPolicy::allowing(allow) }).unwrap()
 }
 
-fn handlers() -> Registry {
+pub(crate) fn handlers() -> Registry {
     handlers_with(&gate())
 }
 
@@ -48,12 +49,12 @@ fn handlers_with(gate: &Egress) -> Registry {
     builtin(gate, &Functions::new(), &tasks, &clock)
 }
 
-fn find(registry: &Registry, id: &str) -> Arc<dyn Handler> {
+pub(crate) fn find(registry: &Registry, id: &str) -> Arc<dyn Handler> {
     registry.find(&HandlerId::parse(id).unwrap()).unwrap_or_else(|| panic!("no handler {id}"))
 }
 
 /// The first attempt of a job, now.
-fn job(config: Value, input: Value) -> Call {
+pub(crate) fn job(config: Value, input: Value) -> Call {
     let now = SystemClock.now();
     Call {
         execution: ExecutionId::mint(now, [7; 10]),

@@ -8,6 +8,7 @@ mod api;
 mod architecture;
 mod cli;
 mod contract;
+mod fuzz;
 mod handlers;
 mod library;
 mod matching;

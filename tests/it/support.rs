@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod collector;
 pub mod engine;
 pub mod faults;
+pub mod mutator;
 pub mod postgres;
 pub mod process;
 pub mod pulse;

@@ -24,6 +24,7 @@ use crate::problem::{
 };
 use crate::request::RequestContext;
 use crate::routes::Api;
+use crate::sites::Sites;
 
 /// When to come back while too many unknown tokens are being asked about.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -121,7 +122,7 @@ async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Pro
             }
         }
         Access::LocalDev => {
-            check_host(&parts.uri, &parts.headers)?;
+            check_host(&parts.uri, &parts.headers, &api.sites)?;
             // Who sends a key wants to be seen as its owner.
             match sent_token(&parts.headers).filter(|sent| sent.starts_with(PREFIX)) {
                 Some(sent) => of_api_key(api, sent, request_id).await?,
@@ -238,7 +239,7 @@ fn is_same(sent: &[u8], expected: &SecretString) -> bool {
     !expected.is_empty() && bool::from(sent.ct_eq(expected))
 }
 
-fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_host(uri: &Uri, headers: &HeaderMap, sites: &Sites) -> Result<(), Problem> {
     let refused = |what: &str| {
         let detail = format!("{what}; without a token, use http://localhost or http://127.0.0.1");
         Problem::new(&HOST_FORBIDDEN, detail)
@@ -250,7 +251,9 @@ fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if !is_loopback(host) {
         return Err(refused("the request names another host"));
     }
-    if let Some(origin) = headers.get(header::ORIGIN) {
+    if let Some(origin) = headers.get(header::ORIGIN)
+        && sites.welcome(headers).is_none()
+    {
         let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
         if origin != Some(host) {
             return Err(refused("the request comes from another site"));

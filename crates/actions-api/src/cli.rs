@@ -90,7 +90,7 @@ fn complain(format: Format, error: &CliError) -> ExitCode {
     let _ = match (&error.problem, format) {
         (Some(problem), Format::Json | Format::Jsonl) => writeln!(err, "{problem}"),
         _ if error.message.is_empty() => Ok(()),
-        _ => writeln!(err, "error: {}", error.message),
+        _ => writeln!(err, "error: {}", output::tame(&error.message)),
     };
     if let Some(hint) =
         error.hint.as_ref().filter(|_| !matches!(format, Format::Json | Format::Jsonl))

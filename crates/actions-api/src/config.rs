@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use actions_domain::limits::CONCURRENCY_MAX;
 
+use crate::sites::Sites;
+
 mod environment;
 mod sources;
 mod table;
@@ -245,6 +247,7 @@ pub(crate) struct Config {
     pub(crate) engine: EngineConfig,
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap_token: Option<Secret>,
+    pub(crate) sites: Sites,
     pub(crate) oidc: Option<OidcConfig>,
     pub(crate) log: LogConfig,
 }
@@ -322,6 +325,8 @@ impl Reader<'_> {
         let listen = self.parse("listen", listen);
         let engine = self.engine(database, listen, environment);
         let bootstrap_token = self.optional("bootstrap_token", token);
+        let hosts = self.parse("hosts", hosts);
+        let origins = self.parse("cors_origins", origins);
         let oidc = self.oidc();
         let filter = self.parse("log", log_filter);
         let format = self.optional("log_format", log_format);
@@ -329,6 +334,7 @@ impl Reader<'_> {
             engine: engine?,
             listen: listen?,
             bootstrap_token,
+            sites: Sites::new(&hosts?, &origins?).ok()?,
             oidc,
             log: LogConfig { filter: filter?, format },
         })
@@ -597,12 +603,23 @@ fn log_format(raw: &str) -> Result<LogFormat, String> {
     }
 }
 
+fn hosts(raw: &str) -> Result<Vec<String>, String> {
+    let hosts = list(raw);
+    Sites::new(&hosts, &[]).map(|_| hosts)
+}
+
+fn origins(raw: &str) -> Result<Vec<String>, String> {
+    let origins = list(raw);
+    Sites::new(&[], &origins).map(|_| origins)
+}
+
+fn list(raw: &str) -> Vec<String> {
+    raw.split([',', ' ']).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
+
 fn networks(raw: &str) -> Result<Vec<String>, String> {
-    let mut networks = Vec::new();
-    for network in raw.split([',', ' ']).filter(|network| !network.is_empty()) {
-        crate::wiring::check_network(network)?;
-        networks.push(network.to_owned());
-    }
+    let networks = list(raw);
+    networks.iter().try_for_each(|network| crate::wiring::check_network(network))?;
     Ok(networks)
 }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actions_domain::Timestamp;
-use actions_domain::limits::{CONNECTION_QUIET_MAX, CONNECTIONS_MAX};
+use actions_domain::limits::{CONNECTION_QUIET_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX};
 use actions_domain::ports::clock::Clock;
 use axum::body::{Body, HttpBody};
 use axum::http::Request;
@@ -108,7 +108,9 @@ async fn converse(
     let state = State { answering: 0, quiet_since: clock.now() };
     let pulse = Arc::new(Pulse { state: Mutex::new(state), clock });
     let service = TowerToHyperService::new(Answering { router, pulse: pulse.clone() });
-    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(HEAD_BYTES_MAX);
+    builder.http2().max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         // A client that breaks off is no failure of ours.

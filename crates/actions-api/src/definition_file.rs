@@ -137,6 +137,17 @@ impl DefinitionFile {
     }
 }
 
+/// Reads a file of definitions, and answers how many actions it has.
+///
+/// # Errors
+/// Every mistake, with its place.
+#[doc(hidden)]
+pub fn check_definition_file(text: &str) -> Result<usize, Vec<String>> {
+    let file = DefinitionFile::parse(text);
+    let told = |mistakes: Vec<Mistake>| mistakes.iter().map(|one| one.at("file")).collect();
+    file.map(|file| file.set.actions.len()).map_err(told)
+}
+
 /// Where the definitions of a file begin.
 #[derive(Deserialize)]
 struct Places {

@@ -18,11 +18,15 @@ mod plain;
 pub mod problem;
 mod request;
 mod routes;
+mod sites;
 mod time;
 mod wiring;
 
 pub use caller::Access;
 #[doc(hidden)]
+pub use definition_file::check_definition_file;
+#[doc(hidden)]
 pub use event_body::stream_event;
 pub use library::{Actions, Cx, Event, Fail};
 pub use routes::{Serving, openapi_json, recorder, router};
+pub use sites::Sites;

@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::wiring::{EmitInError, Fail, Leaving, RegisterError, UserTransaction, WiringError};
 use crate::wiring::{Engine, Functions};
-use crate::{Access, Serving};
+use crate::{Access, Serving, Sites};
 
 mod builder;
 mod cx;
@@ -268,7 +268,8 @@ impl Actions {
         // this one only shows that there is none.
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let draining = self.inner.draining.clone();
-        let serving = Serving { access, metrics, has_node: true, has_api: true, draining };
+        let sites = Sites::default();
+        let serving = Serving { access, metrics, has_node: true, has_api: true, draining, sites };
         crate::router(self.inner.app.clone(), serving)
     }
 

@@ -13,8 +13,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
-use crate::problem::{Problem, REQUEST_TIMEOUT};
+use crate::problem::{HOST_FORBIDDEN, Problem, REQUEST_TIMEOUT};
 use crate::routes::Api;
+use crate::sites::harmless;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -41,12 +42,14 @@ pub(crate) async fn accompany(
         *request.uri_mut() = uri;
     }
     let method = method_label(request.method());
-    let mut response = tokio::select! {
-        response = next.run(request) => response,
-        () = api.app.ports.clock.sleep(REQUEST_MAX) => {
-            let seconds = REQUEST_MAX.as_secs();
-            Problem::new(&REQUEST_TIMEOUT, format!("no answer within {seconds} s")).into_response()
-        }
+    let origin = api.sites.welcome(request.headers()).cloned();
+    let mut response = if !api.sites.answers(request.uri(), request.headers()) {
+        let detail = "the request names another host; ACTIONS_HOSTS lists the server's own names";
+        Problem::new(&HOST_FORBIDDEN, detail).into_response()
+    } else if let Some(answer) = api.sites.preflight(&request) {
+        answer
+    } else {
+        answer(&api, request, next).await
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log(&context, &problem, response.status().is_server_error());
@@ -59,7 +62,18 @@ pub(crate) async fn accompany(
     let status = response.status().as_u16().to_string();
     metrics::counter!("actions_http_requests_total", "method" => method, "status" => status)
         .increment(1);
+    api.sites.mark(origin, response.headers_mut());
     finish(response, &context)
+}
+
+async fn answer(api: &Api, request: Request, next: Next) -> Response {
+    tokio::select! {
+        response = next.run(request) => response,
+        () = api.app.ports.clock.sleep(REQUEST_MAX) => {
+            let seconds = REQUEST_MAX.as_secs();
+            Problem::new(&REQUEST_TIMEOUT, format!("no answer within {seconds} s")).into_response()
+        }
+    }
 }
 
 /// A label's values have to be few, and a caller may invent methods.
@@ -123,8 +137,7 @@ fn finish(mut response: Response, context: &RequestContext) -> Response {
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         headers.insert(REQUEST_ID, id);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    harmless(headers);
     response
 }
 

@@ -17,6 +17,7 @@ use crate::caller::Access;
 use crate::openapi;
 use crate::problem::{METHOD_UNSUPPORTED, Problem};
 use crate::request::accompany;
+use crate::sites::Sites;
 
 mod actions;
 mod api_keys;
@@ -48,13 +49,16 @@ pub struct Serving {
     pub has_api: bool,
     /// Cancelled when the process begins to stop: it is not ready any more.
     pub draining: CancellationToken,
+    /// By which names it is asked, and which pages may ask.
+    pub sites: Sites,
 }
 
 impl From<Access> for Serving {
     /// Serves a process that runs a node, with metrics of its own. Nothing tells when it drains.
     fn from(access: Access) -> Self {
         let draining = CancellationToken::new();
-        Self { access, metrics: recorder(), has_node: true, has_api: true, draining }
+        let (metrics, sites) = (recorder(), Sites::default());
+        Self { access, metrics, has_node: true, has_api: true, draining, sites }
     }
 }
 
@@ -91,13 +95,14 @@ pub(crate) struct Shared {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) has_node: bool,
     pub(crate) draining: CancellationToken,
+    pub(crate) sites: Sites,
     /// The API's description, written once.
     pub(crate) openapi: Arc<str>,
 }
 
 /// The whole HTTP interface.
 pub fn router(app: App, serving: impl Into<Serving>) -> Router {
-    let Serving { access, metrics, has_node, has_api, draining } = serving.into();
+    let Serving { access, metrics, has_node, has_api, draining, sites } = serving.into();
     let about_process = || OpenApiRouter::with_openapi(openapi::frame()).merge(process::routes());
     let routes = if has_api { all() } else { about_process() };
     let (routes, description) = routes.split_for_parts();
@@ -107,6 +112,7 @@ pub fn router(app: App, serving: impl Into<Serving>) -> Router {
         metrics,
         has_node,
         draining,
+        sites,
         openapi: openapi::text(description).into(),
     }));
     let routes = routes

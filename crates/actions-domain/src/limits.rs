@@ -163,6 +163,9 @@ pub const WAIT_EXECUTIONS_MAX: usize = 1_000;
 /// A request from its arrival to its answer: longer than the longest wait, so that only what
 /// hangs is cut.
 pub const REQUEST_MAX: Duration = Duration::from_secs(90);
+/// A request's address and headers. Room for the attributes of an event, which may be headers and
+/// take more there than in a body.
+pub const HEAD_BYTES_MAX: usize = 2 * ATTRIBUTES_BYTES_MAX;
 /// How long a request's body may take to arrive.
 pub const BODY_ARRIVAL_MAX: Duration = Duration::from_secs(30);
 /// Open connections: half of the 1,024 descriptors that a process ordinarily may have.

@@ -115,3 +115,21 @@ async fn the_end_waits_for_no_quiet_connection() {
     served.server.await.unwrap();
     assert!(connect(served.address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_head_may_be_large_and_not_without_end() {
+    let served = start(1).await;
+    let line = format!("x-long: {}\r\n", "x".repeat(8_000));
+    let with = async |lines: usize| {
+        let mut stream = served.slow(b"GET /healthz HTTP/1.1\r\nhost: x\r\n").await;
+        // It may be refused before all of it was sent, and before the answer was read.
+        let _ = stream.write_all(line.repeat(lines).as_bytes()).await;
+        let _ = stream.write_all(b"connection: close\r\n\r\n").await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    assert!(with(12).await.starts_with("HTTP/1.1 200"));
+    let refused = with(40).await;
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431"), "{refused}");
+}

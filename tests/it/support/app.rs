@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions::{Access, Serving};
+use actions::{Access, Serving, Sites};
 use actions_domain::execution::{Outcome, Output};
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::{
@@ -42,15 +42,22 @@ impl TestApp {
     }
 
     pub async fn serving(access: Access) -> Self {
-        Self::with(access, true).await
+        Self::with(access, true, Sites::default()).await
     }
 
     /// Serves only what is about the process.
     pub async fn worker() -> Self {
-        Self::with(Access::LocalDev, false).await
+        Self::with(Access::LocalDev, false, Sites::default()).await
     }
 
-    async fn with(access: Access, has_api: bool) -> Self {
+    /// Is asked by these names, and by pages of these origins.
+    pub async fn at(access: Access, hosts: &[&str], origins: &[&str]) -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let sites = Sites::new(&texts(hosts), &texts(origins)).unwrap();
+        Self::with(access, true, sites).await
+    }
+
+    async fn with(access: Access, has_api: bool, sites: Sites) -> Self {
         let engine = TestEngine::start().await;
         engine.app.handlers.register(Arc::new(Secretive::new()));
         engine.app.catalogue.refresh_all().await.unwrap();
@@ -62,6 +69,7 @@ impl TestApp {
             has_node: true,
             has_api,
             draining: draining.clone(),
+            sites,
         };
         let router = actions::router(engine.app.clone(), serving);
         Self { engine, draining, router }

@@ -90,7 +90,7 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
         Ok(())
     };
     let access = crate::Access::LocalDev;
-    server::run(engine, &config.engine, listener, access, signals, tell).await
+    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

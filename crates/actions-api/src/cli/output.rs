@@ -104,10 +104,10 @@ impl Output {
         items: &[Value],
     ) -> Result<(), CliError> {
         match self.format {
-            Format::Table | Format::Wide => self.print(&self.table(columns, items)),
+            Format::Table | Format::Wide => write(&self.table(columns, items)),
             Format::Json => self.json(&Value::Array(self.picked(items))),
             Format::Jsonl => {
-                self.picked(items).iter().try_for_each(|item| self.print(&item.to_string()))
+                self.picked(items).iter().try_for_each(|item| write(&item.to_string()))
             }
             Format::Yaml => self.yaml(&Value::Array(self.picked(items))),
             Format::Name => {
@@ -164,7 +164,7 @@ impl Output {
             | Format::Name
             | Format::None => return Ok(false),
         };
-        self.print(&line)?;
+        write(&line)?;
         Ok(true)
     }
 
@@ -173,19 +173,16 @@ impl Output {
         matches!(self.format, Format::Json | Format::Jsonl | Format::Yaml)
     }
 
-    /// One line to stdout.
-    pub(crate) fn print(&self, line: &str) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()?;
-        Ok(())
+    /// Text for people to stdout. Strangers' words may be in it.
+    pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
+        write(&tame(text))
     }
 
     /// One line to stderr, unless `--quiet`.
     pub(crate) fn note(&self, line: &str) {
         if !self.quiet {
             // Nobody is left to be told that stderr is gone.
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            let _ = writeln!(io::stderr().lock(), "{}", tame(line));
         }
     }
 
@@ -193,7 +190,7 @@ impl Output {
         let item = self.picked_one(item);
         match self.format {
             Format::Yaml => self.yaml(&item),
-            Format::Jsonl => self.print(&item.to_string()),
+            Format::Jsonl => write(&item.to_string()),
             Format::None => Ok(()),
             Format::Table | Format::Wide | Format::Json | Format::Name => self.json(&item),
         }
@@ -202,13 +199,13 @@ impl Output {
     fn json(&self, value: &Value) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| CliError::failed(error.to_string()))?;
-        self.print(&text)
+        write(&text)
     }
 
     fn yaml(&self, value: &Value) -> Result<(), CliError> {
         let text =
             serde_saphyr::to_string(value).map_err(|error| CliError::failed(error.to_string()))?;
-        self.print(text.trim_end())
+        write(text.trim_end())
     }
 
     fn picked(&self, items: &[Value]) -> Vec<Value> {
@@ -277,6 +274,20 @@ impl Output {
     }
 }
 
+/// Data to stdout, as it is.
+fn write(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The same text, with nothing in it that a terminal obeys.
+pub(crate) fn tame(text: &str) -> String {
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect()
+}
+
 /// A value in one line. Control characters would move the cursor of whoever looks.
 pub(crate) fn shown(value: Option<&Value>) -> String {
     let text = match value {
@@ -311,4 +322,15 @@ pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
 /// Whether somebody can be asked.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tame;
+
+    #[test]
+    fn a_strangers_words_move_no_cursor() {
+        let said = "503 \u{1b}[2J\u{1b}]0;owned\u{7}\r\u{9b}31m\u{8}\n\tnext";
+        assert_eq!(tame(said), "503  [2J ]0;owned   31m \n\tnext", "{said:?}");
+    }
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
         }
         Ok(())
     };
-    server::run(engine, &config.engine, listener, access, signals, tell).await
+    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
 }
 
 /// Somebody who sets it expects it to be used.

@@ -99,6 +99,20 @@ pub(crate) const ENGINE: &[Setting] = &[
         "address and port of the HTTP interface",
     ),
     Setting::engine(
+        "hosts",
+        Some(("hosts", "NAMES")),
+        "ACTIONS_HOSTS",
+        Some(""),
+        "names by which the server may be asked, joined by commas; any unless set",
+    ),
+    Setting::engine(
+        "cors_origins",
+        Some(("cors-origins", "ORIGINS")),
+        "ACTIONS_CORS_ORIGINS",
+        Some(""),
+        "web sites whose pages may ask, like https://app.example.com, joined by commas; none unless set",
+    ),
+    Setting::engine(
         "bootstrap_token",
         None,
         "ACTIONS_BOOTSTRAP_TOKEN",

@@ -229,6 +229,8 @@ pub(crate) struct LimitsView {
     listed_bytes: usize,
     wait_executions: usize,
     request_seconds: u64,
+    /// Of a request: its address and its headers.
+    head_bytes: usize,
     body_arrival_seconds: u64,
     /// Of all that waits to be stored. Callers beyond are asked to come back.
     ingress_bytes: usize,
@@ -331,6 +333,7 @@ pub(crate) fn limits_view() -> LimitsView {
         listed_bytes: limits::LISTED_BYTES_MAX,
         wait_executions: limits::WAIT_EXECUTIONS_MAX,
         request_seconds: limits::REQUEST_MAX.as_secs(),
+        head_bytes: limits::HEAD_BYTES_MAX,
         body_arrival_seconds: limits::BODY_ARRIVAL_MAX.as_secs(),
         ingress_bytes: limits::INGRESS_BYTES_MAX,
         connections: limits::CONNECTIONS_MAX,
