@@ -20,6 +20,7 @@ use crate::request::accompany;
 
 mod actions;
 mod api_keys;
+mod audit;
 mod bulk;
 mod controls;
 mod dead_letters;
@@ -148,6 +149,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(bulk::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
+        .merge(audit::routes())
 }
 
 async fn unknown_path(_: Uri) -> Problem {

@@ -14,7 +14,7 @@ use crate::support::app::{Answer, TestApp};
 use crate::support::engine::Answer as Told;
 
 use Permission::{
-    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageTenants, Pause,
+    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageTenants, Pause, ReadAudit,
     ReadDefinitions, ReadEvents, ReadExecutions, ReadMetrics, SubmitEvent, WorkOnTasks,
     WriteDefinitions,
 };
@@ -75,6 +75,9 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /actions/{action}:resume", &[Pause]),
     ("POST /actions/{action}:test", &[ReadDefinitions]),
     ("POST /actions:validate", &[ReadDefinitions]),
+    ("GET /audit", &[ReadAudit]),
+    ("GET /audit:export", &[ReadAudit]),
+    ("GET /audit:verify", &[ReadAudit]),
     ("GET /bulk", &[ReadExecutions]),
     ("POST /bulk", &[CancelExecution]),
     ("GET /bulk/{bulk}", &[ReadExecutions]),
@@ -156,7 +159,7 @@ const ROLES: [Role; 7] = [
 ];
 
 /// A body that the route can read, so that only the credential decides.
-fn body(path: &str) -> Value {
+pub(super) fn body(path: &str) -> Value {
     let action = json!({ "name": "a", "action_type": "custom", "handler": "test.script" });
     let set =
         json!({ "actions": [{ "name": "b", "action_type": "custom", "handler": "test.script" }] });
@@ -188,10 +191,10 @@ fn body(path: &str) -> Value {
 }
 
 /// What the paths of a tenant lead to.
-struct Things {
-    event: String,
-    execution: String,
-    dead: String,
+pub(super) struct Things {
+    pub(super) event: String,
+    pub(super) execution: String,
+    pub(super) dead: String,
     fingerprint: String,
     subscription: String,
     bulk: String,
@@ -199,7 +202,7 @@ struct Things {
 
 impl Things {
     /// Makes one of each.
-    async fn below(app: &TestApp, base: &str) -> Self {
+    pub(super) async fn below(app: &TestApp, base: &str) -> Self {
         let post = async |path: &str, body: Value| {
             let answer = app.json(Method::POST, &format!("{base}{path}"), &[], body).await;
             assert!(answer.status.is_success(), "{path}: {}", answer.text);
@@ -237,7 +240,7 @@ impl Things {
         }
     }
 
-    fn path(&self, pattern: &str) -> String {
+    pub(super) fn path(&self, pattern: &str) -> String {
         let execution = if pattern.contains("dead-letters") { &self.dead } else { &self.execution };
         [
             ("{action}", "a"),
@@ -289,7 +292,7 @@ async fn tokens(app: &TestApp, tenant: &str, role: Role) -> Tokens {
 }
 
 /// Every operation that the API describes, as `METHOD /path`.
-fn described() -> BTreeSet<String> {
+pub(super) fn described() -> BTreeSet<String> {
     let document: Value = serde_json::from_str(&actions::openapi_json()).unwrap();
     let paths = document["paths"].as_object().unwrap().clone();
     let operations = paths.iter().flat_map(|(path, operations)| {
@@ -299,7 +302,7 @@ fn described() -> BTreeSet<String> {
     operations.collect()
 }
 
-fn split(route: &str) -> (Method, &str) {
+pub(super) fn split(route: &str) -> (Method, &str) {
     let (method, path) = route.split_once(' ').unwrap();
     (method.parse().unwrap(), path)
 }
