@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod api_keys;
+mod audit;
 mod batches;
 mod bulk;
 mod connections;

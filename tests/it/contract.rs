@@ -30,6 +30,7 @@ macro_rules! contract {
 }
 
 mod api_keys;
+mod audit;
 mod bulks;
 mod definitions;
 mod event_stream;

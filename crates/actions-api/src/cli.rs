@@ -13,6 +13,7 @@ use crate::config::{
 };
 
 mod action;
+mod audit;
 mod bench;
 mod bulk;
 mod client;
@@ -233,6 +234,9 @@ enum Remote {
     /// Create API keys, rotate and revoke them
     #[command(subcommand, visible_aliases = ["keys"])]
     Key(key::Key),
+    /// See who did what, and check that the record is whole
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
@@ -335,6 +339,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Key(command) => key::run(cx, command).await,
+        Remote::Audit(command) => audit::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
         Remote::Node(command) => node::run(cx, command).await,
     }

@@ -21,6 +21,7 @@ use crate::sites::Sites;
 
 mod actions;
 mod api_keys;
+mod audit;
 mod bulk;
 mod controls;
 mod dead_letters;
@@ -154,6 +155,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(bulk::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
+        .merge(audit::routes())
 }
 
 async fn unknown_path(_: Uri) -> Problem {

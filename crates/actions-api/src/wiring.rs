@@ -168,7 +168,8 @@ fn ports(
                 hints,
                 schedules: store.clone(),
                 bulks: store.clone(),
-                api_keys: store,
+                api_keys: store.clone(),
+                audit: store,
                 traces: None,
                 pull_queue,
             }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use actions_domain::audit::{Act, ActKind};
+use actions_domain::authorization::AuthorizationContext;
+use actions_domain::id::TenantId;
 use actions_domain::ports::api_keys::ApiKeys;
+use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -46,6 +50,7 @@ pub struct Ports {
     pub pull_queue: Arc<dyn PullQueue>,
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
+    pub audit: Arc<dyn Audit>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -101,5 +106,16 @@ impl App {
             bulks_changed,
             api_keys,
         })
+    }
+
+    /// What a caller does now, for the audit.
+    pub(crate) fn act(
+        &self,
+        caller: &AuthorizationContext,
+        tenant: TenantId,
+        kind: ActKind,
+        subject: impl Into<String>,
+    ) -> Act {
+        Act::new(caller, tenant, self.ports.clock.now(), kind, subject)
     }
 }

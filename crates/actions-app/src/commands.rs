@@ -16,6 +16,7 @@ pub mod discard_dead_letters;
 pub mod execute_action;
 pub mod fire_schedule;
 pub(crate) mod key;
+pub mod replay_event;
 pub mod requeue_dead_letters;
 pub mod save_action;
 pub mod save_schedule;

@@ -11,6 +11,7 @@ use crate::catalogue::TenantDefinitions;
 use crate::filter::FilterError;
 
 pub mod api_keys;
+pub mod audit;
 pub mod bulks;
 pub mod controls;
 pub mod dead_letters;

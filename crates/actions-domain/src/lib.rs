@@ -8,6 +8,7 @@
 //! Nothing here reads a clock, a random number, a file or a socket.
 
 pub mod api_key;
+pub mod audit;
 pub mod authorization;
 pub mod id;
 pub mod json;

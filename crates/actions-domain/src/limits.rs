@@ -83,6 +83,13 @@ pub const BULK_IDS_MAX: usize = 10_000;
 pub const BULK_RATE_MAX: u32 = 10_000;
 /// Bulks of one tenant that have not ended: the owner of the first partition looks at all of them.
 pub const BULKS_OPEN_MAX: usize = 20;
+/// What one entry of the audit says of a state, before or after. A longer one is named by its hash.
+pub const AUDIT_STATE_BYTES_MAX: usize = 32 * 1024;
+/// Entries of the audit in one answer of an export, and their bytes.
+pub const AUDIT_EXPORT_MAX: u32 = 1_000;
+pub const AUDIT_EXPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries that one check of the audit reads: about a second.
+pub const AUDIT_VERIFY_MAX: u32 = 20_000;
 /// A filter and its terms. Longer filters are not written by people.
 pub const FILTER_BYTES_MAX: usize = 2_000;
 pub const FILTER_TERMS_MAX: usize = 30;

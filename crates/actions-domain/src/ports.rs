@@ -5,6 +5,8 @@
 
 /// API keys and what is known of their tokens.
 pub mod api_keys;
+/// Who did what, written down for good.
+pub mod audit;
 /// Operations on many executions or dead letters.
 pub mod bulks;
 /// The only source of time.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
+use actions_domain::audit::Entry;
 use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
@@ -31,6 +32,7 @@ use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod api_keys;
+mod audit;
 mod batches;
 mod bulks;
 mod claims;
@@ -48,12 +50,13 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of eight ports.
+/// The in-memory adapter of nine ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
-/// [`actions_domain::ports::api_keys::ApiKeys`] and [`actions_domain::ports::history::History`].
+/// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`] and
+/// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
@@ -135,6 +138,8 @@ struct Tables {
     bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
     api_keys: BTreeMap<ApiKeyId, api_keys::ApiKeyRow>,
     api_key_version: i64,
+    /// Oldest first.
+    audit: HashMap<TenantId, Vec<Entry>>,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -233,6 +238,7 @@ impl Tables {
             bulks: BTreeMap::new(),
             api_keys: BTreeMap::new(),
             api_key_version: 0,
+            audit: HashMap::new(),
             queue_metrics: Vec::new(),
         }
     }

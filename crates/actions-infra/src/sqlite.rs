@@ -21,6 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 mod api_keys;
+mod audit;
 mod bulk;
 mod bulks;
 mod definitions;

@@ -14,7 +14,7 @@ use crate::support::app::{Answer, TestApp};
 use crate::support::engine::Answer as Told;
 
 use Permission::{
-    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageTenants, Pause,
+    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageTenants, Pause, ReadAudit,
     ReadDefinitions, ReadEvents, ReadExecutions, ReadMetrics, SubmitEvent, WorkOnTasks,
     WriteDefinitions,
 };
@@ -75,6 +75,9 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /actions/{action}:resume", &[Pause]),
     ("POST /actions/{action}:test", &[ReadDefinitions]),
     ("POST /actions:validate", &[ReadDefinitions]),
+    ("GET /audit", &[ReadAudit]),
+    ("GET /audit:export", &[ReadAudit]),
+    ("GET /audit:verify", &[ReadAudit]),
     ("GET /bulk", &[ReadExecutions]),
     ("POST /bulk", &[CancelExecution]),
     ("GET /bulk/{bulk}", &[ReadExecutions]),
@@ -189,9 +192,9 @@ pub(super) fn body(path: &str) -> Value {
 
 /// What the paths of a tenant lead to.
 pub(super) struct Things {
-    event: String,
-    execution: String,
-    dead: String,
+    pub(super) event: String,
+    pub(super) execution: String,
+    pub(super) dead: String,
     fingerprint: String,
     subscription: String,
     bulk: String,

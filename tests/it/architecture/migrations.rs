@@ -62,6 +62,10 @@ fn change(statement: &str, is_new: impl Fn(&str) -> bool) -> Option<String> {
         ["create", "unique", "index", _, "on", table, ..] | ["alter", "table", table, ..] => {
             is_new(table)
         }
+        ["create", "trigger", _, "before", rest @ ..] => {
+            let table = rest.iter().skip_while(|word| **word != "on").nth(1);
+            table.is_some_and(|table| is_new(table))
+        }
         // Calls of functions that make partitions.
         ["select", ..] => true,
         _ => false,
@@ -128,6 +132,7 @@ fn what_takes_something_away_is_seen() {
         "delete from engine.share",
         "update engine.node set alive = false",
         "revoke select on engine.event from public",
+        "create trigger kept before delete on engine.event for each row execute function f()",
         "do",
     ] {
         let script = format!("-- why\n{statement} $$ body; $$;");

@@ -73,3 +73,17 @@ fn every_test_file_is_part_of_the_test_program() {
         assert!(is_named, "{parent} does not have `mod {name};`");
     }
 }
+
+/// A file that no list names changes nothing, and nobody notices.
+#[test]
+fn every_migration_is_in_the_list_of_its_store() {
+    for (folder, list) in [
+        ("schema/postgres", "crates/actions-infra/src/postgres.rs"),
+        ("schema/sqlite", "crates/actions-infra/src/sqlite/migrate.rs"),
+    ] {
+        let text = tree::read(list);
+        for name in tree::stems(folder, "sql") {
+            assert!(text.contains(&format!("{folder}/{name}.sql")), "{list} does not name {name}");
+        }
+    }
+}

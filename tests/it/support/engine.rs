@@ -60,7 +60,7 @@ impl TestEngine {
         let tasks = Arc::new(MemoryPullQueue::new(clock.clone()));
         let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints).await;
         let slug = "acme".parse().unwrap();
-        let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
+        let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme", None).await.unwrap();
         let mut engine = Self {
             app,
             clock,
@@ -138,7 +138,7 @@ impl TestEngine {
         let spec: ActionSpec = serde_json::from_value(spec).unwrap();
         let definitions = &self.app.ports.definitions;
         let uuid = Uuid::from_u128(u128::from(name.len() as u64));
-        definitions.save_action(self.tenant, uuid, &spec, Expected::Anything).await.unwrap()
+        definitions.save_action(self.tenant, uuid, &spec, Expected::Anything, None).await.unwrap()
     }
 
     /// Leaves an event in the intake, as a user's own transaction does.
@@ -250,6 +250,7 @@ async fn app_over(
         pull_queue,
         bulks: faults.clone(),
         api_keys: faults.clone(),
+        audit: memory.clone(),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

@@ -254,7 +254,7 @@ impl Running<'_> {
         let slug = TenantSlug::parse(&slug).map_err(|error| CliError::failed(error.to_string()))?;
         let uuid =
             actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-        let created = app.ports.definitions.create_tenant(uuid, &slug, slug.as_str()).await;
+        let created = app.ports.definitions.create_tenant(uuid, &slug, slug.as_str(), None).await;
         let tenant = created.map_err(|error| CliError::failed(chain(&error)))?;
         app.catalogue.adopt(&tenant);
         Ok(tenant.id)
@@ -267,7 +267,8 @@ impl Running<'_> {
             serde_json::from_value(spec).map_err(|error| CliError::failed(error.to_string()))?;
         let uuid =
             actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-        let saved = app.ports.definitions.save_action(tenant, uuid, &spec, Expected::Absent).await;
+        let saved =
+            app.ports.definitions.save_action(tenant, uuid, &spec, Expected::Absent, None).await;
         let action = saved.map_err(|error| CliError::failed(chain(&error)))?;
         let refreshed = app.catalogue.refresh(tenant, action.version).await;
         refreshed.map_err(|error| CliError::failed(chain(&error)))?;

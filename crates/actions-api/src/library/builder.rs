@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actions_app::node::{self, NodeConfig};
+use actions_domain::audit::{Act, ActKind};
+use actions_domain::authorization::AuthorizationContext;
+use actions_domain::id::TenantId;
 use actions_domain::limits::WAIT_MAX;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::handler::Handler;
@@ -213,7 +216,11 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
         return Ok(known.tenant.clone());
     }
     let uuid = actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-    match app.ports.definitions.create_tenant(uuid, slug, slug.as_str()).await {
+    let caller = AuthorizationContext::of_library("library", TenantId::ADMIN, "build");
+    let (now, subject) = (app.ports.clock.now(), format!("tenant:{slug}"));
+    let act = Act::new(&caller, TenantId::ADMIN, now, ActKind::TenantCreated, subject);
+    let act = act.to(serde_json::json!({ "id": uuid, "slug": slug, "name": slug }));
+    match app.ports.definitions.create_tenant(uuid, slug, slug.as_str(), Some(&act)).await {
         Ok(tenant) => Ok(app.catalogue.adopt(&tenant).tenant.clone()),
         Err(DefinitionsError::Exists { .. }) => {
             app.catalogue.refresh_all().await?;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::action::{Action, Health};
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
 use actions_domain::limits::ERROR_BYTES_MAX;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::store::StoreError;
+use serde_json::json;
 
 use crate::app::App;
 
@@ -47,7 +49,13 @@ pub async fn check_action_health(
         last_check_at: Some(app.ports.clock.now()),
         error: verdict.err().map(shortened),
     };
-    let checked = app.ports.definitions.set_health(tenant, action.id, &health).await?;
+    let shown = |health: &Health| json!({ "is_healthy": health.is_healthy, "error": health.error });
+    let act = app
+        .act(caller, tenant, ActKind::ActionChecked, format!("action:{name}"))
+        .from(shown(&action.health))
+        .to(shown(&health));
+    let definitions = &app.ports.definitions;
+    let checked = definitions.set_health(tenant, action.id, &health, Some(&act)).await?;
     app.catalogue.refresh(tenant, checked.version).await?;
     Ok(Arc::new(checked))
 }

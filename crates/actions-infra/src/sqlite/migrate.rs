@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 20] = [
+const MIGRATIONS: [(&str, &str); 21] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -53,6 +53,7 @@ const MIGRATIONS: [(&str, &str); 20] = [
         "flush_in_fewer_statements",
         include_str!("../../../../schema/sqlite/0020_flush_in_fewer_statements.sql"),
     ),
+    ("create_audit", include_str!("../../../../schema/sqlite/0021_create_audit.sql")),
 ];
 
 /// Why a schema could not be brought up to date.
