@@ -167,22 +167,24 @@ impl Egress {
         client::tls(&self.inner.policy, verifies)
     }
 
-    /// Opens and closes a connection, for health checks.
+    /// Opens and closes a connection to a mail host, for health checks.
     ///
     /// # Errors
-    /// As for [`Egress::send`].
-    pub async fn reach(&self, host: &str, port: u16) -> Result<(), EgressError> {
+    /// As for [`Egress::check_smtp_host`] and [`Egress::send`].
+    pub async fn reach_smtp(&self, host: &str, port: u16) -> Result<(), EgressError> {
+        self.check_smtp_host(host, port)?;
         self.dial(host, port).await.map(|_stream| ())
     }
 
-    /// As [`Egress::reach`], for the host of a URL.
+    /// As [`Egress::reach_smtp`], for the host of a URL.
     ///
     /// # Errors
     /// As for [`Egress::check_url`] and [`Egress::send`].
     pub async fn reach_url(&self, raw: &str) -> Result<(), EgressError> {
         let url = self.check_url(raw)?;
         let host = url.host_str().unwrap_or_default();
-        self.reach(host, url.port_or_known_default().unwrap_or(0)).await
+        let port = url.port_or_known_default().unwrap_or(0);
+        self.dial(host, port).await.map(|_stream| ())
     }
 }
 

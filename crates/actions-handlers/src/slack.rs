@@ -121,15 +121,16 @@ impl SlackMessage {
         if let Some(channel) = config.channel.as_deref().or(asked) {
             body["channel"] = json!(channel);
         }
-        let (url, token) = match (&config.webhook_url, &config.token) {
-            (Some(url), _) => (url.expose().to_owned(), None),
+        let (begun, token) = match (&config.webhook_url, &config.token) {
+            (Some(url), _) => (Request::new(&self.egress, Method::Post, url.expose()), None),
             (None, Some(token)) if body.get("channel").is_some() => {
-                let base = config.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/');
-                (format!("{base}/chat.postMessage"), Some(token))
+                let base = config.api_base.as_deref().unwrap_or(API_BASE);
+                let path = "/chat.postMessage";
+                (Request::below(&self.egress, Method::Post, base, path), Some(token))
             }
             (None, _) => return Err(reject("config.invalid", NO_TARGET)),
         };
-        let request = Request::new(&self.egress, Method::Post, &url)
+        let request = begun
             .map_err(|error| error.outcome())?
             .timeout(time_limit(config.timeout_seconds, call))
             .header("user-agent", USER_AGENT)

@@ -140,11 +140,21 @@ impl TestApp {
             let limit = self.engine.clock.now() + chrono::TimeDelta::seconds(5);
             self.engine.clock.move_to_next(limit);
         }
-        let response = response.await.unwrap().unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status, headers: parts.headers, text }
+        collected(response.await.unwrap().unwrap()).await
+    }
+
+    /// As [`TestApp::answer`], without waiting for what the request leads to.
+    pub async fn answer_alone(&self, request: Request<Body>) -> Answer {
+        let mut response = tokio::spawn(self.router.clone().oneshot(request));
+        loop {
+            tokio::select! {
+                biased;
+                response = &mut response => return collected(response.unwrap().unwrap()).await,
+                () = self.engine.settle() => {}
+            }
+            let limit = self.engine.clock.now() + chrono::TimeDelta::seconds(5);
+            self.engine.clock.move_to_next(limit);
+        }
     }
 
     /// Creates an action for the scripted handler, which takes part from the next event on.
@@ -196,6 +206,13 @@ impl Answer {
         let code = body["code"].as_str().unwrap();
         format!("{} {code} {}", self.status.as_u16(), places.join(" ")).trim_end().to_owned()
     }
+}
+
+async fn collected(response: axum::response::Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, text }
 }
 
 pub fn in_tenant(path: &str) -> String {

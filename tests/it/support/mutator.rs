@@ -226,7 +226,9 @@ pub const NAUGHTY: &[&str] = &[
 /// Changes an ordinary text in a few places.
 pub fn mutated(chance: &mut Chance, seeds: &[&str], words: &[&str]) -> Vec<u8> {
     let mut text = chance.pick(seeds).as_bytes().to_vec();
-    for _ in 0..=chance.below(6) {
+    // Mostly in one or two: what differs too much is refused at its first letter.
+    let often = chance.below(6) + 1;
+    for _ in 0..=chance.below(often) {
         mutate(chance, &mut text, seeds, words);
         text.truncate(BYTES_MAX);
     }

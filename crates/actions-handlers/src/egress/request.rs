@@ -75,6 +75,21 @@ impl Request {
         })
     }
 
+    /// A path below a URL, which is checked by itself first: what is put behind half a URL could
+    /// become its host.
+    ///
+    /// # Errors
+    /// As [`Egress::check_url`].
+    pub fn below(
+        egress: &Egress,
+        method: Method,
+        base: &str,
+        path: &str,
+    ) -> Result<Self, EgressError> {
+        let base = egress.check_url(base)?;
+        Self::new(egress, method, &format!("{}{path}", base.as_str().trim_end_matches('/')))
+    }
+
     /// Sets a header. One of the same name is replaced.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -168,7 +168,7 @@ impl Config {
     }
 
     fn base(&self) -> &str {
-        self.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/')
+        self.api_base.as_deref().unwrap_or(API_BASE)
     }
 }
 
@@ -195,8 +195,7 @@ impl SendGridEmail {
     async fn deliver(&self, call: &Call) -> Result<Outcome, Outcome> {
         let config: Config = parse_config(call)?;
         let body = config.body(call)?;
-        let url = format!("{}/v3/mail/send", config.base());
-        let request = Request::new(&self.egress, Method::Post, &url)
+        let request = Request::below(&self.egress, Method::Post, config.base(), "/v3/mail/send")
             .map_err(|error| error.outcome())?
             .timeout(time_limit(config.api_timeout, call))
             .header("user-agent", USER_AGENT)

@@ -238,7 +238,7 @@ impl Handler for SmtpEmail {
 
     async fn check_health(&self, config: &Value) -> Result<(), String> {
         let config: Config = parse(config).map_err(|note| note.message)?;
-        let reached = self.egress.reach(&config.smtp_host, config.smtp_port).await;
+        let reached = self.egress.reach_smtp(&config.smtp_host, config.smtp_port).await;
         reached.map_err(|error| error.to_string())
     }
 }

@@ -91,7 +91,7 @@ impl Config {
 
     fn base(&self) -> String {
         match &self.api_base {
-            Some(base) => base.trim_end_matches('/').to_owned(),
+            Some(base) => base.clone(),
             None => format!("https://sns.{}.amazonaws.com", self.aws_region),
         }
     }
@@ -215,7 +215,7 @@ impl SnsSms {
         let fields = config.fields(call)?;
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let request = Request::new(&self.egress, Method::Post, &format!("{}/", config.base()))
+        let request = Request::below(&self.egress, Method::Post, &config.base(), "/")
             .map_err(|error| error.outcome())?
             .timeout(time_limit(config.timeout_seconds, call))
             .header("user-agent", USER_AGENT)

@@ -85,7 +85,7 @@ impl Config {
     }
 
     fn base(&self) -> &str {
-        self.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/')
+        self.api_base.as_deref().unwrap_or(API_BASE)
     }
 
     fn fields(&self, call: &Call) -> Result<Vec<(&'static str, String)>, Outcome> {
@@ -206,9 +206,8 @@ impl TwilioSms {
         }
         let fields = config.fields(call)?;
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let url =
-            format!("{}/2010-04-01/Accounts/{}/Messages.json", config.base(), config.account_sid);
-        Ok(Request::new(&self.egress, Method::Post, &url)
+        let path = format!("/2010-04-01/Accounts/{}/Messages.json", config.account_sid);
+        Ok(Request::below(&self.egress, Method::Post, config.base(), &path)
             .map_err(|error| error.outcome())?
             .timeout(time_limit(config.timeout_seconds, call))
             .header("user-agent", USER_AGENT)
