@@ -21,6 +21,7 @@ mod process;
 mod pull;
 mod roles;
 mod schedules;
+mod secrets;
 mod subscriptions;
 mod tenants;
 mod uniqueness;

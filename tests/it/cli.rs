@@ -8,4 +8,5 @@ mod exits;
 mod help;
 mod life;
 mod program;
+mod secrets;
 mod traces;

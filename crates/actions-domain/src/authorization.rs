@@ -26,6 +26,8 @@ pub enum Permission {
     WorkOnTasks,
     /// Create, see, rotate and revoke API keys.
     ManageApiKeys,
+    /// Put and delete stored secrets. Nobody reads their texts.
+    ManageSecrets,
     /// Create tenants, set their limits and retention, see the nodes.
     ManageTenants,
 }
@@ -60,7 +62,7 @@ const N: bool = false;
 
 /// Who may do what. `docs/security.md` shows the same table to people.
 #[rustfmt::skip]
-const GRANTS: [(Permission, [bool; 9]); 13] = [
+const GRANTS: [(Permission, [bool; 9]); 14] = [
     //                               platform tenant
     //                               admin    admin  operator developer viewer ingest worker engine internal
     (Permission::SubmitEvent,       [Y,       Y,     N,       Y,        N,     Y,     N,     Y,     Y]),
@@ -75,6 +77,7 @@ const GRANTS: [(Permission, [bool; 9]); 13] = [
     (Permission::ReadMetrics,       [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
     (Permission::WorkOnTasks,       [Y,       Y,     N,       N,        N,     N,     Y,     N,     Y]),
     (Permission::ManageApiKeys,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ManageSecrets,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
     (Permission::ManageTenants,     [Y,       N,     N,       N,        N,     N,     N,     N,     Y]),
 ];
 
@@ -144,8 +147,8 @@ impl fmt::Display for Role {
 }
 
 impl Permission {
-    pub const ALL: [Self; 13] = {
-        let mut all = [Self::SubmitEvent; 13];
+    pub const ALL: [Self; 14] = {
+        let mut all = [Self::SubmitEvent; 14];
         let mut at = 0;
         while at < all.len() {
             all[at] = GRANTS[at].0;
@@ -169,6 +172,7 @@ impl Permission {
             Self::ReadMetrics => "read metrics",
             Self::WorkOnTasks => "work on tasks",
             Self::ManageApiKeys => "manage API keys",
+            Self::ManageSecrets => "manage secrets",
             Self::ManageTenants => "manage tenants",
         }
     }

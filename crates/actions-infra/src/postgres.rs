@@ -39,6 +39,7 @@ mod permits;
 mod pull_queue;
 mod record;
 mod schedules;
+mod secrets;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};

@@ -16,6 +16,7 @@ use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
+use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
@@ -196,11 +197,21 @@ pub(crate) struct Ports {
     pub schedules: Arc<dyn Schedules>,
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl Ports {
     fn of<
-        T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + ApiKeys + 'static,
+        T: Store
+            + Leases
+            + Permits
+            + Definitions
+            + History
+            + Schedules
+            + Bulks
+            + ApiKeys
+            + Secrets
+            + 'static,
     >(
         all: Arc<T>,
     ) -> Self {
@@ -212,7 +223,8 @@ impl Ports {
             history: Arc::clone(&all) as _,
             schedules: Arc::clone(&all) as _,
             bulks: Arc::clone(&all) as _,
-            api_keys: all as _,
+            api_keys: Arc::clone(&all) as _,
+            secrets: all as _,
         }
     }
 }
