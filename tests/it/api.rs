@@ -12,6 +12,7 @@ mod definitions;
 mod events;
 mod executions;
 mod handlers;
+mod identities;
 mod internal;
 mod malformed;
 mod metrics;

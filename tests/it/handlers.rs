@@ -23,7 +23,7 @@ mod definitions;
 mod encryption;
 mod mail;
 mod messages;
-mod peer;
+pub(crate) mod peer;
 mod sms;
 mod webhooks;
 

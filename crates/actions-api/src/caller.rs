@@ -8,23 +8,27 @@ use actions_app::catalogue::TenantDefinitions;
 use actions_domain::api_key::TOKEN_PREFIX;
 use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::TenantId;
+use actions_domain::ports::identities::{Identities, IdentityError};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tracing::debug;
 
 use crate::extract::IDEMPOTENCY_KEY;
 use crate::problem::{
     AUTH_INVALID, AUTH_MALFORMED, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED,
-    OVERLOADED, Problem,
+    IDENTITIES_UNAVAILABLE, OVERLOADED, Problem,
 };
 use crate::request::RequestContext;
 use crate::routes::Api;
 
 /// When to come back while too many unknown tokens are being asked about.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// When to come back while the identity provider's keys cannot be read.
+const IDENTITIES_PAUSE: Duration = Duration::from_secs(30);
 
 /// Who is let in.
 #[derive(Debug, Clone)]
@@ -35,6 +39,9 @@ pub enum Access {
     /// loopback. `Host` and `Origin` are checked, against rebinding and cross-site requests. Who
     /// sends an API key is its owner, and nobody else.
     LocalDev,
+    /// Whoever has an API key, whomever this provider knows, and whoever knows the token, if there
+    /// is one.
+    Provider { identities: Arc<dyn Identities>, token: Option<SecretString> },
 }
 
 /// A caller whose credential was checked, and the tenant that the path is about.
@@ -93,14 +100,24 @@ impl FromRequestParts<Api> for Operator {
 async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
     let context = parts.extensions.get::<Arc<RequestContext>>();
     let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
+    let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token");
     let authorization = match &api.access {
         Access::Token(expected) => {
-            let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token");
             let sent = sent_token(&parts.headers).ok_or_else(missing)?;
             if is_same(sent, expected) {
                 AuthorizationContext::of_bootstrap_token(request_id)
             } else {
                 of_api_key(api, sent, request_id).await?
+            }
+        }
+        Access::Provider { identities, token } => {
+            let sent = sent_token(&parts.headers).ok_or_else(missing)?;
+            if token.as_ref().is_some_and(|token| is_same(sent, token)) {
+                AuthorizationContext::of_bootstrap_token(request_id)
+            } else if sent.starts_with(PREFIX) {
+                of_api_key(api, sent, request_id).await?
+            } else {
+                of_identity(api, identities.as_ref(), sent, request_id).await?
             }
         }
         Access::LocalDev => {
@@ -142,6 +159,48 @@ async fn of_api_key(
         }
         Err(Refusal::Store(error)) => Err(error.into()),
     }
+}
+
+/// The caller of whom the provider's token speaks.
+async fn of_identity(
+    api: &Api,
+    identities: &dyn Identities,
+    sent: &[u8],
+    request_id: String,
+) -> Result<AuthorizationContext, Problem> {
+    let unknown = || Problem::new(&AUTH_INVALID, "the token is not known here, or holds no more");
+    let text = std::str::from_utf8(sent).map_err(|_| unknown())?;
+    let identity = match identities.identify(text).await {
+        Ok(identity) => identity,
+        // A stranger does not learn what is checked.
+        Err(error @ IdentityError::Refused { .. }) => {
+            debug!(%error, request_id, "a token is refused");
+            return Err(unknown());
+        }
+        Err(error @ IdentityError::Unavailable { .. }) => {
+            let detail = "nobody can say whether the token holds; try again";
+            let problem = Problem::new(&IDENTITIES_UNAVAILABLE, detail);
+            return Err(problem.with_retry_after(IDENTITIES_PAUSE).caused_by(&error));
+        }
+    };
+    let catalogue = &api.app.catalogue;
+    let found = match catalogue.find_named(&identity.tenant) {
+        Some(found) => Some(found),
+        None => {
+            // It may have been created by another process a moment ago.
+            catalogue.refresh_all().await?;
+            catalogue.find_named(&identity.tenant)
+        }
+    };
+    let Some(found) = found else {
+        debug!(tenant = identity.tenant, request_id, "a token names a tenant that is not here");
+        return Err(unknown());
+    };
+    let context = AuthorizationContext::of_identity(&identity, found.tenant.id, request_id);
+    context.ok_or_else(|| {
+        debug!(subject = identity.subject, "a role over all tenants belongs to the tenant admin");
+        unknown()
+    })
 }
 
 /// Ends of the paths whose routes keep `Idempotency-Key`.

@@ -202,6 +202,17 @@ fn pairs(raw: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
     parts.map(|part| part.split_once('=').map(|(name, value)| (name.trim(), value.trim())))
 }
 
+/// An identity provider, and what is expected of its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OidcConfig {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    /// Names that are known to be algorithms.
+    pub(crate) algorithms: Vec<String>,
+    pub(crate) tenant_claim: String,
+    pub(crate) role_claim: String,
+}
+
 /// What is needed to put an engine together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EngineConfig {
@@ -237,6 +248,7 @@ pub(crate) struct Config {
     pub(crate) engine: EngineConfig,
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap_token: Option<Secret>,
+    pub(crate) oidc: Option<OidcConfig>,
     pub(crate) log: LogConfig,
 }
 
@@ -313,12 +325,14 @@ impl Reader<'_> {
         let listen = self.parse("listen", listen);
         let engine = self.engine(database, listen, environment);
         let bootstrap_token = self.optional("bootstrap_token", token);
+        let oidc = self.oidc();
         let filter = self.parse("log", log_filter);
         let format = self.optional("log_format", log_format);
         Some(Config {
             engine: engine?,
             listen: listen?,
             bootstrap_token,
+            oidc,
             log: LogConfig { filter: filter?, format },
         })
     }
@@ -388,6 +402,21 @@ impl Reader<'_> {
         })
     }
 
+    fn oidc(&mut self) -> Option<OidcConfig> {
+        let issuer = self.optional("oidc_issuer", issuer);
+        let audience = self.parse("oidc_audience", word);
+        let algorithms = self.parse("oidc_algorithms", algorithms);
+        let tenant_claim = self.parse("oidc_tenant_claim", word);
+        let role_claim = self.parse("oidc_role_claim", word);
+        Some(OidcConfig {
+            issuer: issuer?,
+            audience: audience?,
+            algorithms: algorithms?,
+            tenant_claim: tenant_claim?,
+            role_claim: role_claim?,
+        })
+    }
+
     fn traces(&mut self) -> Option<TracesConfig> {
         let endpoint = self.optional("otlp_endpoint", http_url);
         let headers = self.optional("otlp_headers", otlp_headers);
@@ -446,6 +475,36 @@ fn http_url(raw: &str) -> Result<String, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(raw.to_owned()),
         _ => Err("expected an http or https URL, like http://127.0.0.1:4318".to_owned()),
     }
+}
+
+/// What a provider says of itself is known to be its own over TLS alone; on this machine it may be
+/// without, for trials.
+fn issuer(raw: &str) -> Result<String, String> {
+    let expected = "expected an https URL without a query, as the provider's tokens say it in iss";
+    let url = url::Url::parse(raw).map_err(|_| expected.to_owned())?;
+    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_here;
+    if is_safe && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() {
+        return Ok(raw.to_owned());
+    }
+    Err(expected.to_owned())
+}
+
+fn algorithms(raw: &str) -> Result<Vec<String>, String> {
+    let names = raw.split([',', ' ']).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err("expected at least one algorithm, like RS256".to_owned());
+    }
+    names.iter().try_for_each(|name| crate::wiring::check_token_algorithm(name))?;
+    Ok(names)
+}
+
+fn word(raw: &str) -> Result<String, String> {
+    if (1..=255).contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(raw.to_owned());
+    }
+    Err("expected 1 to 255 printable characters without spaces".to_owned())
 }
 
 fn otlp_headers(raw: &str) -> Result<Secret, String> {

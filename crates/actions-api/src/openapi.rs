@@ -44,7 +44,7 @@ pub(crate) fn text(document: Document) -> String {
 
 fn complete(document: &mut Value) {
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "The token of an API key, or the bootstrap token. `dev` needs none." },
+        "token": { "type": "http", "scheme": "bearer", "description": "The token of an API key or of the identity provider, or the bootstrap token. `dev` needs none." },
     });
     document["components"]["responses"] = json!({
         "Problem": {

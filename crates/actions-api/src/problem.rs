@@ -97,6 +97,7 @@ kinds! {
     INTERNAL = 500 "internal" "The server made a mistake";
     KEYS_UNAVAILABLE = 503 "secret.keys_unavailable" "The keeper of the master keys does not answer" retryable;
     STORE_UNAVAILABLE = 503 "store.unavailable" "The store cannot be used" retryable;
+    IDENTITIES_UNAVAILABLE = 503 "auth.unavailable" "The identity provider cannot be asked" retryable;
     OVERLOADED = 503 "overloaded" "Too many requests wait already" retryable;
     NOT_READY = 503 "not_ready" "The server is not ready" retryable;
     DRAINING = 503 "draining" "The server is stopping" retryable;

@@ -35,9 +35,11 @@ pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
 pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
 
+mod identities;
 mod intake;
 mod traces;
 
+pub(crate) use identities::{check_token_algorithm, identities};
 pub use intake::{EmitInError, Leaving, UserTransaction};
 pub(crate) use traces::CAN_TRACE;
 
@@ -84,6 +86,8 @@ pub enum WiringError {
     Traces(String),
     #[error("the master keys cannot be used: {0}")]
     MasterKeys(String),
+    #[error("the identity provider cannot be used: {0}")]
+    Identities(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -313,6 +317,7 @@ impl WiringError {
             | Self::Redis(_)
             | Self::Traces(_)
             | Self::MasterKeys(_)
+            | Self::Identities(_)
             | Self::Network { .. } => false,
         }
     }

@@ -258,6 +258,7 @@ impl Flusher {
                     }
                     StoreError::Fenced { .. }
                     | StoreError::Conflict { .. }
+                    | StoreError::Newer { .. }
                     | StoreError::Unavailable { .. }
                     | StoreError::Corrupt { .. } => {
                         warn!(%error, source = ?std::error::Error::source(&error), "nothing is accepted");

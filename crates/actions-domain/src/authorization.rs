@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::api_key::ApiKey;
 use crate::id::{ApiKeyId, ExecutionId, TenantId};
+use crate::ports::identities::Identity;
 
 /// What a role may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -188,7 +189,7 @@ impl fmt::Display for Permission {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AuthorizationContext {
-    /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `local:dev`, `engine`.
+    /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `user:ada`, `local:dev`, `engine`.
     pub actor: String,
     /// The tenant that the credential belongs to.
     pub tenant: TenantId,
@@ -223,6 +224,18 @@ impl AuthorizationContext {
     pub fn of_api_key(key: &ApiKey, request_id: impl Into<String>) -> Self {
         let actor = format!("key:{}", key.name);
         Self { api_key: Some(key.id), ..Self::new(actor, key.tenant, key.role, request_id) }
+    }
+
+    /// An HTTP request with a token of the identity provider, which holds at this moment, and whose
+    /// tenant this is. `None`: a role over all tenants is none of this tenant's.
+    pub fn of_identity(
+        identity: &Identity,
+        tenant: TenantId,
+        request_id: impl Into<String>,
+    ) -> Option<Self> {
+        let actor = format!("user:{}", identity.subject);
+        let is_fitting = !identity.role.spans_tenants() || tenant == TenantId::ADMIN;
+        is_fitting.then(|| Self::new(actor, tenant, identity.role, request_id))
     }
 
     /// An HTTP request from this machine to a server for development.

@@ -23,7 +23,7 @@ use crate::json::Json;
 use crate::ports::leases::Lease;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::throttle::{Draw, Drawn, Limits, Scope, Share, ShareAsk};
-use crate::work::{Cancel, Epoch, Fence, Finish, Item, Later, Part, Seq};
+use crate::work::{Cancel, Epoch, Fence, Finish, Item, Later, Part, Seq, Skip};
 
 mod admission;
 mod attempts;
@@ -103,8 +103,8 @@ pub enum Input {
     /// from `from` until `next`.
     Arrived { part: Part, from: Seq, next: Seq, items: Vec<Item> },
     /// A stretch of a partition's log as a `Load` found it: everything from `from` until `next`
-    /// that is not finished or moved, in order.
-    Loaded { part: Part, from: Seq, next: Seq, items: Vec<Item> },
+    /// that is not finished or moved, in order, without what the `Load` wanted skipped.
+    Loaded { part: Part, from: Seq, next: Seq, items: Vec<Item>, skipped: Arc<[Skip]> },
     /// The log of a partition reaches until `tail`, as somebody noticed.
     TailSeen { part: Part, tail: Seq },
     /// Later items as a `LoadDue` found them; `complete` when there were no more in its range.
@@ -174,7 +174,7 @@ pub enum Effect {
     /// Write down that these are about to start, then answer [`Input::Marked`].
     Mark { fence: Fence, items: Vec<(Token, Item)> },
     /// Read a partition's log, then answer [`Input::Loaded`].
-    Load { part: Part, from: Seq, limit: u32 },
+    Load { part: Part, from: Seq, limit: u32, skip: Arc<[Skip]> },
     /// Read a partition's later items, then answer [`Input::Due`].
     LoadDue { part: Part, ahead: Duration, limit: u32 },
     /// Commit the end of an item, then answer [`Input::Committed`].
@@ -343,8 +343,8 @@ impl Dispatcher {
             Input::Arrived { part, from, next, items } => {
                 self.arrive(part, from, next, items, now);
             }
-            Input::Loaded { part, from, next, items } => {
-                self.loaded(part, from, next, items, now);
+            Input::Loaded { part, from, next, items, skipped } => {
+                self.loaded(part, from, next, items, &skipped, now);
             }
             Input::TailSeen { part, tail } => self.see_tail(part, tail),
             Input::Due { part, laters, complete } => {

@@ -15,6 +15,12 @@ pub const FLUSH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const INGRESS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of the intake that are moved at once.
 pub const INTAKE_BYTES_MAX: usize = FLUSH_BYTES_MAX;
+/// A token of an identity provider. Those that carry groups are a few kilobytes.
+pub const IDENTITY_TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Keys that an identity provider may publish at once.
+pub const JWKS_KEYS_MAX: usize = 100;
+/// Streams that one reading of a log leaves out. More of them are read and dropped.
+pub const SKIPS_MAX: usize = 1_000;
 /// Nesting of any JSON that we accept. Deeper input has only ever been an attack.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// An event type, and a pattern for one: the width of the founding columns.

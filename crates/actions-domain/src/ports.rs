@@ -21,6 +21,8 @@ pub mod handler;
 pub mod hints;
 /// What happened, for people to read.
 pub mod history;
+/// Who a token of an identity provider speaks of.
+pub mod identities;
 /// Which node owns which partition.
 pub mod leases;
 /// Which actions an event leads to, fast.

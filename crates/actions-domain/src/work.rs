@@ -31,6 +31,35 @@ pub struct Epoch(pub i64);
 #[serde(transparent)]
 pub struct Seq(pub i64);
 
+/// Items of a log that a reader has no use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skip {
+    /// Those of a tenant without a key, in one lane.
+    Lane(TenantId, Priority),
+    /// Those of a tenant with a key.
+    Keyed(TenantId),
+}
+
+impl Skip {
+    /// What leaves this work out.
+    pub fn of(work: &Work) -> Self {
+        match work.key {
+            None => Self::Lane(work.tenant, work.lane),
+            Some(_) => Self::Keyed(work.tenant),
+        }
+    }
+
+    /// A number of its own, for stores that compare numbers: the tenant's, eightfold, and its
+    /// lane's rank, or 7 with a key.
+    pub fn number(self) -> i64 {
+        let (tenant, rest) = match self {
+            Self::Lane(tenant, lane) => (tenant, lane.rank()),
+            Self::Keyed(tenant) => (tenant, 7),
+        };
+        i64::from(tenant.0) * 8 + i64::from(rest)
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

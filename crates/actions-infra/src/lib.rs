@@ -3,6 +3,7 @@
 
 pub mod matching;
 pub mod memory;
+pub mod oidc;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod postgres;

@@ -311,7 +311,7 @@ async fn the_next_owner_starts_reading_at_the_low_mark(stores: &Stores) {
 
     let right = stores.take_over("right", &left).await;
     let low = right.lease(PART).low;
-    let window = right.ports.store.window(PART, low, 10).await.unwrap();
+    let window = right.ports.store.window(PART, low, 10, &[]).await.unwrap();
 
     assert_eq!(low, Seq(2));
     assert_eq!(window.items, items[1..]);

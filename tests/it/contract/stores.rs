@@ -310,7 +310,12 @@ impl Node {
 
     /// The whole log of a partition, as far as it is not finished or moved.
     pub(crate) async fn log(&self, part: Part) -> Vec<Item> {
-        self.ports.store.window(part, actions_domain::work::Seq(1), 10_000).await.unwrap().items
+        self.ports
+            .store
+            .window(part, actions_domain::work::Seq(1), 10_000, &[])
+            .await
+            .unwrap()
+            .items
     }
 }
 

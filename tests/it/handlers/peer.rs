@@ -123,7 +123,7 @@ async fn receive(
 }
 
 /// A foreign program that is asked and answers line by line.
-pub(super) struct Program {
+pub(crate) struct Program {
     name: &'static str,
     lines: Lines<BufReader<ChildStdout>>,
     input: ChildStdin,
@@ -132,7 +132,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a Python program of `tests/peers`.
-    pub(super) fn python(name: &'static str, arguments: &[&str]) -> Self {
+    pub(crate) fn python(name: &'static str, arguments: &[&str]) -> Self {
         let python = installed("python/bin/python");
         let mut command = Command::new(python);
         command.arg(script(name)).args(arguments);
@@ -140,7 +140,7 @@ impl Program {
     }
 
     /// Starts a JavaScript program of `tests/peers`.
-    pub(super) fn javascript(name: &'static str) -> Self {
+    pub(crate) fn javascript(name: &'static str) -> Self {
         let modules = installed("node/node_modules");
         let mut command = Command::new("node");
         command.arg(script(name)).arg(modules.parent().unwrap());
@@ -160,12 +160,12 @@ impl Program {
     }
 
     /// Reads the next line.
-    pub(super) async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let line = self.lines.next_line().await.unwrap();
         line.unwrap_or_else(|| panic!("{} ended; its reason is above; {MISSING}", self.name))
     }
 
-    pub(super) async fn ask(&mut self, question: &Value) -> String {
+    pub(crate) async fn ask(&mut self, question: &Value) -> String {
         self.input.write_all(format!("{question}\n").as_bytes()).await.unwrap();
         self.input.flush().await.unwrap();
         self.line().await

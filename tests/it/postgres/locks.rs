@@ -112,7 +112,7 @@ async fn a_flush_holds_its_leases_until_its_end_and_a_takeover_waits() {
     flush.await.unwrap().unwrap();
     let leases = claim.await.unwrap().unwrap();
     assert_eq!((leases[0].part, leases[0].next_fin), (Part(0), 2));
-    let window = right.window(Part(0), leases[0].low, 10).await.unwrap();
+    let window = right.window(Part(0), leases[0].low, 10, &[]).await.unwrap();
     assert_eq!(window.items.len(), 1, "the finished one is not there: {window:?}");
 }
 

@@ -46,7 +46,7 @@ async fn a_takeover_waits_for_a_flush_and_sees_what_it_wrote() {
     let leases = leases.unwrap();
     let taken = leases.iter().find(|lease| lease.part == Part(0)).unwrap();
     assert_eq!((taken.next_fin, taken.tail, taken.clean), (2, Seq(2), false));
-    let window = right.window(Part(0), taken.low, 10).await.unwrap();
+    let window = right.window(Part(0), taken.low, 10, &[]).await.unwrap();
     assert!(window.items.is_empty(), "a finished item would run again: {window:?}");
 
     // And whatever the old owner sends now is refused whole.

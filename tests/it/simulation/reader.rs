@@ -20,15 +20,15 @@ impl World {
             return self.tell(node, Duration::from_millis(120), Word::Read(effect));
         }
         let answer = match effect {
-            Effect::Load { part, from, limit } => {
-                let mut window = at_once(self.memory.window(part, from, limit)).unwrap();
+            Effect::Load { part, from, limit, skip } => {
+                let mut window = at_once(self.memory.window(part, from, limit, &skip)).unwrap();
                 if self.planted == Planted::DeafToSuperseding {
                     window.items.iter_mut().for_each(forget_superseding);
                 }
                 let tail = at_once(self.memory.tails()).unwrap()[usize::from(part.0)].1;
                 let next = window.next.unwrap_or(from);
                 self.ledger.met.refills += u32::from(next < tail);
-                Input::Loaded { part, from, next, items: window.items }
+                Input::Loaded { part, from, next, items: window.items, skipped: skip }
             }
             Effect::LoadDue { part, ahead, limit } => {
                 let mut laters = at_once(self.memory.due(DueQuery { part, ahead, limit })).unwrap();

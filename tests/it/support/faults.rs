@@ -20,7 +20,7 @@ use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window};
 use actions_domain::schedule::{Progress, Schedule, ScheduleName, ScheduleSpec};
 use actions_domain::throttle::{Draw, Drawn, Share, ShareAsk};
-use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq};
+use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Skip};
 use actions_infra::memory::Memory;
 use async_trait::async_trait;
 
@@ -102,8 +102,14 @@ impl Store for Faults {
         self.call("commit", self.memory.commit(batch)).await
     }
 
-    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
-        self.call("window", self.memory.window(part, from, limit)).await
+    async fn window(
+        &self,
+        part: Part,
+        from: Seq,
+        limit: u32,
+        skip: &[Skip],
+    ) -> Result<Window, StoreError> {
+        self.call("window", self.memory.window(part, from, limit, skip)).await
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Later>, StoreError> {

@@ -10,12 +10,13 @@ use super::server::{self, Turn};
 use super::shutdown::Signals;
 use super::{Context, EngineFlags};
 use crate::config::{Database, EngineConfig};
+use crate::{Access, wiring};
 
 /// Run a node: the HTTP interface and the engine
 ///
 /// Settings come from flags, variables and a file; `actions config show` lists them all. It does
-/// not start without a token for the first administrator: ACTIONS_BOOTSTRAP_TOKEN, or
-/// ACTIONS_BOOTSTRAP_TOKEN_FILE.
+/// not start without a token for the first administrator, ACTIONS_BOOTSTRAP_TOKEN or
+/// ACTIONS_BOOTSTRAP_TOKEN_FILE, or an identity provider, ACTIONS_OIDC_ISSUER.
 ///
 /// SIGTERM lets what runs end; it exits with 3 when that takes longer than the drain timeout.
 #[derive(Debug, Args)]
@@ -26,9 +27,18 @@ pub(super) struct Serve {
 
 pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     let config = args.engine.read(cx)?;
-    let Some(token) = config.bootstrap_token else {
-        return Err(CliError::usage("ACTIONS_BOOTSTRAP_TOKEN is needed: nobody could sign in")
-            .with_hint("make one with: openssl rand -hex 32"));
+    let token = config.bootstrap_token.map(|token| token.expose().to_owned().into());
+    let access = match (&config.oidc, token) {
+        (Some(oidc), token) => {
+            let identities = wiring::identities(oidc, &config.engine)
+                .map_err(|error| CliError::failed(server::chain(&error)))?;
+            Access::Provider { identities, token }
+        }
+        (None, Some(token)) => Access::Token(token),
+        (None, None) => {
+            return Err(CliError::usage("ACTIONS_BOOTSTRAP_TOKEN is needed: nobody could sign in")
+                .with_hint("make one with: openssl rand -hex 32; or name a provider with ACTIONS_OIDC_ISSUER"));
+        }
     };
     if config.engine.database == Database::Memory {
         return Err(CliError::usage("memory: keeps nothing, so serve does not take it")
@@ -40,7 +50,6 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     let signals = Signals::listen()?;
     let listener = server::listen(config.listen).await?;
     let engine = server::engine(&config.engine).await?;
-    let access = crate::Access::Token(token.expose().to_owned().into());
     let address = listener.local_addr()?;
     let EngineConfig { database, node_name, .. } = &config.engine;
     let tell = |turn| {

@@ -57,6 +57,12 @@ impl From<StoreError> for Problem {
                     .with_retry_after(STORE_PAUSE)
                     .caused_by(&error)
             }
+            StoreError::Newer { .. } => Self::new(
+                &STORE_UNAVAILABLE,
+                "a newer program has stored what this node cannot read; ask another node",
+            )
+            .with_retry_after(STORE_PAUSE)
+            .caused_by(&error),
             StoreError::Refused { .. } => {
                 Self::new(&DATA_REFUSED, "nothing was stored").caused_by(&error)
             }

@@ -78,15 +78,15 @@ struct HandlerBody {
 /// Jobs to run.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct BulkBody {
+struct JobsBody {
     #[schema(max_items = 1000)]
-    executions: Vec<BulkJob>,
+    executions: Vec<OneJobBody>,
 }
 
 /// One job of several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct BulkJob {
+struct OneJobBody {
     /// The action's name.
     action: String,
     #[serde(default = "Json::null", alias = "input_data")]
@@ -98,15 +98,15 @@ struct BulkJob {
 
 /// What became of several jobs, in order.
 #[derive(Debug, Serialize, ToSchema)]
-struct BulkView {
+struct JobsView {
     accepted: usize,
     refused: usize,
-    items: Vec<BulkJobView>,
+    items: Vec<JobView>,
 }
 
 /// What became of one job: an execution, or the code of the refusal.
 #[derive(Debug, Serialize, ToSchema)]
-struct BulkJobView {
+struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     execution_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ struct BulkJobView {
     detail: Option<String>,
 }
 
-impl BulkJob {
+impl OneJobBody {
     /// The list's key at this job's place, for this job.
     fn with_key(&self, list: Idempotency, index: usize) -> Idempotency {
         let priority = self.priority.map(Priority::rank);
@@ -201,7 +201,7 @@ async fn validate_handler(
 /// one.
 #[utoipa::path(post, path = "/executions/~bulk", tag = "internal", operation_id = "execute_bulk",
     params(TenantParams, ("Idempotency-Key" = Option<String>, Header)),
-    request_body = BulkBody, responses((status = 200, body = BulkView)))]
+    request_body = JobsBody, responses((status = 200, body = JobsView)))]
 async fn execute_bulk(
     State(api): State<Api>,
     caller: Caller,
@@ -212,7 +212,7 @@ async fn execute_bulk(
     require_json(request.headers())?;
     let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;
-    let body: BulkBody = decode_raw(checked(&bytes)?.as_str())?;
+    let body: JobsBody = decode_raw(checked(&bytes)?.as_str())?;
     if body.executions.is_empty() || body.executions.len() > BULK_JOBS_MAX {
         let message = format!("expected 1 to {BULK_JOBS_MAX} executions");
         return Err(Problem::new(&PARAMETER_INVALID, &message)
@@ -239,18 +239,16 @@ async fn execute_bulk(
     let items: Vec<_> = outcomes
         .into_iter()
         .map(|outcome| match outcome {
-            Ok(job) => {
-                BulkJobView { execution_id: Some(job.execution.0), code: None, detail: None }
-            }
+            Ok(job) => JobView { execution_id: Some(job.execution.0), code: None, detail: None },
             Err(error) => {
                 let problem = Problem::from(error);
                 let (code, detail) = (Some(problem.code()), Some(problem.detail().to_owned()));
-                BulkJobView { execution_id: None, code, detail }
+                JobView { execution_id: None, code, detail }
             }
         })
         .collect();
     let accepted = items.iter().filter(|item| item.execution_id.is_some()).count();
-    let mut response = json(&BulkView { accepted, refused: items.len() - accepted, items });
+    let mut response = json(&JobsView { accepted, refused: items.len() - accepted, items });
     if is_replayed {
         mark_replayed(response.headers_mut());
     }

@@ -288,6 +288,7 @@ fn or_unusable(found: Result<Found, StoreError>) -> Result<Found, StoreError> {
         | Err(
             StoreError::Fenced { .. }
             | StoreError::Conflict { .. }
+            | StoreError::Newer { .. }
             | StoreError::Unavailable { .. },
         ) => found,
     }

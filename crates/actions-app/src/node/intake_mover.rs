@@ -103,7 +103,11 @@ async fn move_rows(app: &App, fence: Fence, rows: &[IntakeRow]) -> Result<usize,
             for (matched, outcome) in matches.into_iter().zip(submitted) {
                 match outcome {
                     Submitted::Stale { defs } => {
-                        app.catalogue.refresh(matched.event.tenant, defs).await?;
+                        match app.catalogue.refresh(matched.event.tenant, defs).await {
+                            // Its rows wait for a newer program, and nobody else's do.
+                            Ok(()) | Err(StoreError::Newer { .. }) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                     Submitted::Accepted(ingested) => {
                         moved += 1;

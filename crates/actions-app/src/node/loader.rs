@@ -8,7 +8,7 @@ use actions_domain::dispatch::Input;
 use actions_domain::event::Event;
 use actions_domain::id::{EventId, TenantId};
 use actions_domain::ports::store::{DueQuery, StoreError};
-use actions_domain::work::{Item, Later, Part, Seq};
+use actions_domain::work::{Item, Later, Part, Seq, Skip};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -23,9 +23,9 @@ const EVENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 const EVENTS_AT_FIRST: usize = 16;
 
 /// A stretch to read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Load {
-    Log { part: Part, from: Seq, limit: u32 },
+    Log { part: Part, from: Seq, limit: u32, skip: Arc<[Skip]> },
     Due { part: Part, ahead: Duration, limit: u32 },
 }
 
@@ -39,7 +39,7 @@ impl Loader {
         while let Some(load) = loads.recv().await {
             // A read may be repeated, so an outage only makes it late.
             let what = "work cannot be read yet";
-            let read = patiently(&self.app.ports, what, |_| false, || self.load(load)).await;
+            let read = patiently(&self.app.ports, what, |_| false, || self.load(&load)).await;
             let input = match read {
                 Ok(input) => input,
                 Err(error) => return Lost::Store(error),
@@ -51,14 +51,14 @@ impl Loader {
         Lost::LoopEnded
     }
 
-    async fn load(&self, load: Load) -> Result<Input, StoreError> {
-        match load {
-            Load::Log { part, from, limit } => {
-                let window = self.app.ports.store.window(part, from, limit).await?;
+    async fn load(&self, load: &Load) -> Result<Input, StoreError> {
+        match *load {
+            Load::Log { part, from, limit, ref skip } => {
+                let window = self.app.ports.store.window(part, from, limit, skip).await?;
                 let next = window.next.unwrap_or(from);
                 self.know_limits_of(&window.items).await?;
                 let items = self.with_events(window.items).await?;
-                Ok(Input::Loaded { part, from, next, items })
+                Ok(Input::Loaded { part, from, next, items, skipped: skip.clone() })
             }
             Load::Due { part, ahead, limit } => {
                 let laters = self.app.ports.store.due(DueQuery { part, ahead, limit }).await?;

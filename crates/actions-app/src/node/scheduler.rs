@@ -126,7 +126,9 @@ impl Scheduler {
                 }
             }
             Effect::Mark { fence, items } => self.writes.send(Write::Mark { fence, items }),
-            Effect::Load { part, from, limit } => self.load(Load::Log { part, from, limit }),
+            Effect::Load { part, from, limit, skip } => {
+                self.load(Load::Log { part, from, limit, skip });
+            }
             Effect::LoadDue { part, ahead, limit } => self.load(Load::Due { part, ahead, limit }),
             Effect::Finish(finish) => {
                 let fence = Fence { part: finish.item.part, epoch: finish.epoch };

@@ -81,7 +81,11 @@ impl Watcher {
                 Hint::Later(part) if own.contains(part) => self.send(Input::LaterSeen(*part)),
                 Hint::Later(_) => {}
                 Hint::Definitions(tenant, version) => {
-                    self.app.catalogue.catch_up(*tenant, *version).await?;
+                    match self.app.catalogue.catch_up(*tenant, *version).await {
+                        // That tenant waits for a newer program, and nobody else does.
+                        Ok(()) | Err(StoreError::Newer { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 Hint::Cancels => self.look_for_cancels().await?,
                 Hint::ApiKeys => self.app.api_keys.doubt(),

@@ -184,6 +184,7 @@ impl Writer {
                 // Results are kept; the session ends by itself when the leases run out.
                 Err(
                     error @ (StoreError::Unavailable { .. }
+                    | StoreError::Newer { .. }
                     | StoreError::Conflict { .. }
                     | StoreError::Corrupt { .. }),
                 ) => {

@@ -11,7 +11,7 @@ use crate::id::ExecutionId;
 use crate::limits::{LOSSES_MAX, WINDOW_BYTES_MAX};
 use crate::ports::leases::Lease;
 use crate::throttle::Scope;
-use crate::work::{Home, Item, Later, Part, Seq};
+use crate::work::{Home, Item, Later, Part, Seq, Skip};
 
 use super::partition::Partition;
 
@@ -50,7 +50,7 @@ impl Dispatcher {
             && partition.horizon.are_held_known()
             && partition.is_seq_since_claim(from)
         {
-            self.take_in(part, from, next, items, now);
+            self.take_in(part, from, next, items, &[], now);
         }
     }
 
@@ -61,6 +61,7 @@ impl Dispatcher {
         from: Seq,
         next: Seq,
         items: Vec<Item>,
+        skipped: &[Skip],
         now: Timestamp,
     ) {
         let load_items = usize::try_from(self.settings.load_items).unwrap_or(usize::MAX);
@@ -70,13 +71,21 @@ impl Dispatcher {
         if partition.leaving.is_some() {
             return;
         }
-        self.take_in(part, from, next, items, now);
+        self.take_in(part, from, next, items, skipped, now);
     }
 
     /// Takes in what is missing of a stretch of a log.
-    fn take_in(&mut self, part: Part, from: Seq, next: Seq, items: Vec<Item>, now: Timestamp) {
+    fn take_in(
+        &mut self,
+        part: Part,
+        from: Seq,
+        next: Seq,
+        items: Vec<Item>,
+        skipped: &[Skip],
+        now: Timestamp,
+    ) {
         let Some(partition) = self.partitions.get(&part) else { return };
-        let Some(mut stretch) = partition.window.open(from, next) else { return };
+        let Some(mut stretch) = partition.window.open(from, next, skipped) else { return };
         for mut item in items {
             if self.is_known(item.work.id) {
                 continue;

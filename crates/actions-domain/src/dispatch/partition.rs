@@ -182,7 +182,8 @@ impl Partition {
         }?;
         self.was_at_head = from == head;
         self.loading = Some(Loading { from, tail: self.tail });
-        Some(Effect::Load { part: self.part(), from, limit: settings.load_items })
+        let skip = self.window.useless_from(from).into();
+        Some(Effect::Load { part: self.part(), from, limit: settings.load_items, skip })
     }
 
     /// Notes that an item is in memory.

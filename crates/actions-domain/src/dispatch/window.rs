@@ -11,6 +11,9 @@
 //! all keys of a tenant are in one stream, whatever their lanes: an item may only ask for its key
 //! when all earlier items that could want it have asked.
 //!
+//! A stream that misses items has no use for later ones, so a reading leaves it out: behind a long
+//! backlog, what others have to do is found by passing over it.
+//!
 //! Everything here goes by ranges of the log, never by who asked for them: a range that arrives
 //! twice, late or unasked adds exactly what was missing.
 
@@ -20,7 +23,8 @@ use std::ops::Bound;
 use super::lock_table::root_hash;
 use crate::execution::Priority;
 use crate::id::TenantId;
-use crate::work::{Seq, Work};
+use crate::limits::SKIPS_MAX;
+use crate::work::{Seq, Skip, Work};
 
 /// What shares a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +32,15 @@ pub(super) enum Stream {
     Lane(TenantId, Priority),
     Keyed(TenantId),
     Root(TenantId, u64),
+}
+
+impl From<Skip> for Stream {
+    fn from(skip: Skip) -> Self {
+        match skip {
+            Skip::Lane(tenant, lane) => Self::Lane(tenant, lane),
+            Skip::Keyed(tenant) => Self::Keyed(tenant),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,11 +91,41 @@ impl Window {
         self.head
     }
 
-    /// Begins to take a stretch in. `None`: it does not touch what is known, or it is all known.
-    pub(super) fn open(&self, from: Seq, next: Seq) -> Option<Stretch> {
+    /// What a reading from here may leave out, because earlier items are missing.
+    pub(super) fn useless_from(&self, from: Seq) -> Vec<Skip> {
+        let before = self.missing.range(..first_at(from));
+        let skips = before.filter_map(|(_, stream)| match *stream {
+            Stream::Lane(tenant, lane) => Some(Skip::Lane(tenant, lane)),
+            Stream::Keyed(tenant) => Some(Skip::Keyed(tenant)),
+            Stream::Root(..) => None,
+        });
+        skips.take(SKIPS_MAX).collect()
+    }
+
+    /// Begins to take a stretch in that was read without `skipped`. `None`: it does not touch what is
+    /// known, or it is all known.
+    pub(super) fn open(&self, from: Seq, next: Seq, skipped: &[Skip]) -> Option<Stretch> {
         let is_new = from <= self.head && next > self.head;
-        let refills = self.missing.range(first_at(from)..first_at(next)).next().is_some();
-        (is_new || refills).then(|| Stretch { from, next, denied: BTreeMap::new() })
+        let mut refills = self.missing.range(first_at(from)..first_at(next)).peekable();
+        if !is_new && refills.peek().is_none() {
+            return None;
+        }
+        // What was left out is as unknown as before, also of streams that have caught up since.
+        let mut denied = BTreeMap::new();
+        if !skipped.is_empty() {
+            let skipped: BTreeSet<Stream> = skipped.iter().copied().map(Stream::from).collect();
+            let is_out = |stream: &Stream| match *stream {
+                Stream::Lane(..) | Stream::Keyed(_) => skipped.contains(stream),
+                Stream::Root(tenant, _) => skipped.contains(&Stream::Keyed(tenant)),
+            };
+            let unread = refills.filter(|(_, stream)| is_out(stream));
+            denied.extend(unread.map(|(seq, stream)| (*stream, *seq)));
+            if is_new {
+                let caught_up = skipped.iter().filter(|stream| self.missing_of(**stream).is_none());
+                denied.extend(caught_up.map(|stream| (*stream, self.head)));
+            }
+        }
+        Some(Stretch { from, next, denied })
     }
 
     /// Whether this item of the stretch is missing and may be kept. Items are asked in order;

@@ -10,7 +10,7 @@ use crate::execution::report::Report;
 use crate::id::{EventId, ExecutionId, TenantId};
 use crate::json::Json;
 use crate::limits::WINDOW_BYTES_MAX;
-use crate::work::{Cancel, Commit, Item, Later, Part, Receipt, Seq};
+use crate::work::{Cancel, Commit, Item, Later, Part, Receipt, Seq, Skip};
 
 /// Why a store did not do what it was asked. Adapters translate their drivers' errors into
 /// these at the edge.
@@ -33,6 +33,10 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A newer program has stored something that this one cannot read. It waits for a newer program;
+    /// everything else goes on.
+    #[error("a newer program has stored {what}: replace this node")]
+    Newer { what: String },
     /// A row that we wrote cannot be read back.
     #[error("the store holds something unreadable: {what}")]
     Corrupt { what: String },
@@ -70,9 +74,15 @@ pub trait Store: Send + Sync {
 
     /// Reads unfinished items of one partition's log in order, from `from` on, at most `limit` and
     /// at most about [`WINDOW_BYTES_MAX`] of inputs beside the first,
-    /// leaving out those that have moved to the later items. Reads up to the end that was
-    /// committed when it began.
-    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError>;
+    /// leaving out those that have moved to the later items, and what `skip` names. Reads up to the
+    /// end that was committed when it began.
+    async fn window(
+        &self,
+        part: Part,
+        from: Seq,
+        limit: u32,
+        skip: &[Skip],
+    ) -> Result<Window, StoreError>;
 
     /// Reads later items of one partition that become due within `ahead`, or whose cancel is
     /// open: held ones first, then by due time.

@@ -17,7 +17,7 @@ use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Windo
 use actions_domain::terms::Conflict;
 use actions_domain::work::{
     Cancel, Commit, Discard, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt,
-    RequestKey, Seq, Submission, Submitted, Work,
+    RequestKey, Seq, Skip, Submission, Submitted, Work,
 };
 
 use uuid::Uuid;
@@ -35,11 +35,18 @@ impl Store for Memory {
         Ok(tables.write(batch, now))
     }
 
-    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+    async fn window(
+        &self,
+        part: Part,
+        from: Seq,
+        limit: u32,
+        skip: &[Skip],
+    ) -> Result<Window, StoreError> {
         let tables = self.tables();
         let row = tables.part(part)?;
         let mut window = WindowBuilder::new(limit);
-        for (seq, work) in row.log.range(from..) {
+        let wanted = row.log.range(from..).filter(|(_, work)| !skip.contains(&Skip::of(work)));
+        for (seq, work) in wanted {
             if window.is_full() {
                 break;
             }

@@ -301,10 +301,8 @@ impl Postgres {
         let found = self.schema_version().await.map_err(StoreError::unavailable)?;
         let known = super::known_version();
         if found > known {
-            let text = format!(
-                "a definition that a newer program has stored (schema {found}, this program knows {known}): replace this node"
-            );
-            return Err(StoreError::unavailable(text));
+            let what = format!("a definition (schema {found}, this program knows {known})");
+            return Err(StoreError::Newer { what });
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub(super) fn read_error(error: sqlx::Error) -> StoreError {
         refused @ (StoreError::Fenced { .. }
         | StoreError::Conflict { .. }
         | StoreError::Refused { .. }
+        | StoreError::Newer { .. }
         | StoreError::Corrupt { .. }) => refused,
     }
 }

@@ -14,7 +14,7 @@ use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
 use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{
-    Cancel, Commit, Ingest, Ingested, Item, Later, Part, Receipt, Seq, Submission, Submitted,
+    Cancel, Commit, Ingest, Ingested, Item, Later, Part, Receipt, Seq, Skip, Submission, Submitted,
 };
 
 use super::Postgres;
@@ -48,11 +48,18 @@ impl Store for Postgres {
         2
     }
 
-    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+    async fn window(
+        &self,
+        part: Part,
+        from: Seq,
+        limit: u32,
+        skip: &[Skip],
+    ) -> Result<Window, StoreError> {
         let mut rows = sqlx::query_as::<_, WindowRecord>(include_str!("store/window.sql"))
             .bind(part_number(part))
             .bind(from.0)
             .bind(i64::from(limit.max(1)))
+            .bind(skip.iter().map(|skip| skip.number()).collect::<Vec<_>>())
             .fetch(&self.engine);
         let (mut window, mut end) = (WindowBuilder::new(limit), None);
         while !window.is_full()

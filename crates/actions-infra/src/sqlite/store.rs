@@ -11,7 +11,7 @@ use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::limits::INTAKE_BYTES_MAX;
 use actions_domain::ports::store::{DueQuery, IntakeRow, Store, StoreError, Window, WindowBuilder};
-use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Why};
+use actions_domain::work::{Cancel, Commit, Fence, Item, Later, Part, Receipt, Seq, Skip, Why};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -51,11 +51,19 @@ impl Store for SqliteStore {
         Ok(receipt)
     }
 
-    async fn window(&self, part: Part, from: Seq, limit: u32) -> Result<Window, StoreError> {
+    async fn window(
+        &self,
+        part: Part,
+        from: Seq,
+        limit: u32,
+        skip: &[Skip],
+    ) -> Result<Window, StoreError> {
+        let skip: Vec<i64> = skip.iter().map(|skip| skip.number()).collect();
         let mut rows = sqlx::query(include_str!("store/window.sql"))
             .bind(part.0)
             .bind(from.0)
             .bind(limit.max(1))
+            .bind(serde_json::json!(skip).to_string())
             .fetch(&self.readers);
         let (mut window, mut tail) = (WindowBuilder::new(limit), None);
         while !window.is_full()

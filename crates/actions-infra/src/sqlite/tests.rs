@@ -181,7 +181,7 @@ async fn the_log_is_trimmed_below_its_low_mark() {
 
     let left = count(&store, "select count(*) from engine_work").await;
     assert_eq!(left, 101, "what is not finished stays, however low");
-    assert_eq!(store.window(fence.part, Seq(1), 10).await.unwrap().items.len(), 1);
+    assert_eq!(store.window(fence.part, Seq(1), 10, &[]).await.unwrap().items.len(), 1);
 }
 
 /// The statements of the hot path and of long lists, by index only.

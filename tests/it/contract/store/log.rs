@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use actions_domain::event::Attributes;
 use actions_domain::execution::Priority;
+use actions_domain::id::TenantId;
 use actions_domain::json::Json;
 use actions_domain::limits::WINDOW_BYTES_MAX;
-use actions_domain::work::{Commit, Key, KeyMode, Seq, Work};
+use actions_domain::work::{Commit, Key, KeyMode, Seq, Skip, Work};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ contract! { Store:
     concurrent_commits_leave_no_gaps,
     a_window_reads_the_log_in_order_and_says_where_it_goes_on,
     a_window_leaves_out_what_is_finished_or_moved,
+    a_window_passes_over_what_nobody_wants,
     a_window_ends_where_its_inputs_are_large,
     a_work_is_read_back_as_it_was_written,
     an_event_is_read_back_as_it_was_written,
@@ -68,9 +70,9 @@ async fn a_window_reads_the_log_in_order_and_says_where_it_goes_on(stores: &Stor
     let items = node.enqueue(PART, 5).await;
     let store = &node.ports.store;
 
-    let first = store.window(PART, Seq(1), 3).await.unwrap();
-    let second = store.window(PART, first.next.unwrap(), 3).await.unwrap();
-    let third = store.window(PART, second.next.unwrap(), 3).await.unwrap();
+    let first = store.window(PART, Seq(1), 3, &[]).await.unwrap();
+    let second = store.window(PART, first.next.unwrap(), 3, &[]).await.unwrap();
+    let third = store.window(PART, second.next.unwrap(), 3, &[]).await.unwrap();
 
     assert_eq!([first.items, second.items].concat(), items);
     assert_eq!(first.next, Some(Seq(4)));
@@ -85,10 +87,38 @@ async fn a_window_leaves_out_what_is_finished_or_moved(stores: &Stores) {
     node.retry(given::retry(&items[2], node.id, Duration::from_secs(60))).await.unwrap();
     node.finish(&items[3]).await.unwrap();
 
-    let window = node.ports.store.window(PART, Seq(1), 10).await.unwrap();
+    let window = node.ports.store.window(PART, Seq(1), 10, &[]).await.unwrap();
 
     assert_eq!(window.items, [items[1].clone()]);
     assert_eq!(window.next, Some(Seq(5)));
+}
+
+async fn a_window_passes_over_what_nobody_wants(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let tenant = given::work(None).tenant;
+    let key = Key::parse("order:9", KeyMode::Mutate).unwrap();
+    let in_lane = |lane| given::job(PART, Work { lane, ..given::work(None) });
+    let keyed = given::job(PART, Work { key: Some(key), ..given::work(None) });
+    let jobs = vec![
+        in_lane(Priority::Low),
+        in_lane(Priority::High),
+        keyed,
+        in_lane(Priority::Low),
+        in_lane(Priority::Normal),
+        in_lane(Priority::Low),
+    ];
+    let items = node.enqueue_these(PART, jobs).await;
+    let store = &node.ports.store;
+
+    let skip = [Skip::Lane(tenant, Priority::Low), Skip::Keyed(tenant)];
+    let first = store.window(PART, Seq(1), 1, &skip).await.unwrap();
+    let second = store.window(PART, first.next.unwrap(), 10, &skip).await.unwrap();
+    let of_another = [Skip::Lane(TenantId(tenant.0 + 1), Priority::Low)];
+    let all = store.window(PART, Seq(1), 10, &of_another).await.unwrap();
+
+    assert_eq!((first.items, first.next), (vec![items[1].clone()], Some(Seq(3))));
+    assert_eq!((second.items, second.next), (vec![items[4].clone()], Some(Seq(7))));
+    assert_eq!(all.items, items);
 }
 
 async fn a_window_ends_where_its_inputs_are_large(stores: &Stores) {
@@ -98,8 +128,8 @@ async fn a_window_ends_where_its_inputs_are_large(stores: &Stores) {
         (0..4).map(|_| given::job(PART, Work { input: Some(large.clone()), ..given::work(None) }));
     let items = node.enqueue_these(PART, jobs.collect()).await;
 
-    let first = node.ports.store.window(PART, Seq(1), 10).await.unwrap();
-    let second = node.ports.store.window(PART, first.next.unwrap(), 10).await.unwrap();
+    let first = node.ports.store.window(PART, Seq(1), 10, &[]).await.unwrap();
+    let second = node.ports.store.window(PART, first.next.unwrap(), 10, &[]).await.unwrap();
 
     assert_eq!((first.items.len(), first.next), (2, Some(Seq(3))));
     assert_eq!([first.items, second.items].concat(), items);

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::storm::is_full;
 use crate::support::audit::{nothing_is_lost_or_doubled, wait_until_quiet};
-use crate::support::cluster::{Cluster, PARTS, event, post_somewhere};
+use crate::support::cluster::{Cluster, PARTS, event, eventually, post_somewhere};
 use crate::support::process::{Server, pause, program};
 
 /// As if a newer program had brought the schema up to date.
@@ -117,18 +117,12 @@ async fn a_node_takes_no_events_for_definitions_that_only_a_newer_one_can_read()
     };
     assert!(send(1).await.is_some());
     let mut connection = PgConnection::connect(cluster.database_url()).await.unwrap();
-    sqlx::query(NEXT_RELEASE).execute(&mut connection).await.unwrap();
-    let save = "select from engine.action as known, engine.write_action_v1(
-            known.tenant, known.id, known.uuid, known.name,
-            (known.spec::jsonb || $1)::json, known.health, false)
-        where known.name = 'deliver'";
-    let new_field = json!({ "of_the_next_release": true });
-    sqlx::query(save).bind(&new_field).execute(&mut connection).await.unwrap();
+    store_what_only_a_newer_program_can_read(&mut connection).await;
 
     assert!(send(2).await.is_none(), "503: another node, or a later one, takes it");
 
     // The definition goes back to what this node knows.
-    let back = save.replace("|| $1", "- 'of_the_next_release' || $1");
+    let back = SAVE.replace("|| $1", "- 'of_the_next_release' || $1");
     sqlx::query(sqlx::AssertSqlSafe(back))
         .bind(json!({ "max_concurrent_executions": 7 }))
         .execute(&mut connection)
@@ -136,4 +130,31 @@ async fn a_node_takes_no_events_for_definitions_that_only_a_newer_one_can_read()
         .unwrap();
     assert!(send(2).await.is_some());
     wait_until_quiet(&cluster.nodes[0], "deliver", 2).await;
+}
+
+/// Its tenant waits, and nobody else may wait with it: least of all the node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_joins_again_while_a_tenant_waits_for_a_newer_program() {
+    let cluster = Cluster::start(1).await;
+    cluster.create_action("deliver", json!({})).await;
+    let mut connection = PgConnection::connect(cluster.database_url()).await.unwrap();
+    store_what_only_a_newer_program_can_read(&mut connection).await;
+
+    sqlx::query("update engine.node set alive = false").execute(&mut connection).await.unwrap();
+    eventually("the node has joined again and owns everything", async || {
+        cluster.parts_in_store(0).await.len() == PARTS as usize
+    })
+    .await;
+}
+
+/// Saves the action `deliver` with what `$1` adds.
+const SAVE: &str = "select from engine.action as known, engine.write_action_v1(
+        known.tenant, known.id, known.uuid, known.name,
+        (known.spec::jsonb || $1)::json, known.health, false)
+    where known.name = 'deliver'";
+
+async fn store_what_only_a_newer_program_can_read(connection: &mut PgConnection) {
+    sqlx::query(NEXT_RELEASE).execute(&mut *connection).await.unwrap();
+    let new_field = json!({ "of_the_next_release": true });
+    sqlx::query(SAVE).bind(&new_field).execute(connection).await.unwrap();
 }

@@ -64,7 +64,7 @@ fn a_partition_whose_attempts_take_too_long_is_kept_for_a_while() {
     assert!(matches!(node.effects[..], [Effect::LoadDue { .. }]), "{:?}", node.effects);
     node.due(Vec::new());
     let items = vec![item(work(1), 1, Home::Log), item(work(2), 2, Home::Log)];
-    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(3), items });
+    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(3), items, skipped: [].into() });
     assert_eq!(node.started(), []);
     node.end(running[0].token, AttemptOutcome::Completed);
     assert_eq!(node.started(), [id(2)]);

@@ -103,7 +103,7 @@ fn a_gap_in_the_log_is_read() {
 
     let items = (1..=3_i64).map(|seq| item(work(u128::from(seq.unsigned_abs())), seq, Home::Log));
     let items = items.collect();
-    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(4), items });
+    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(4), items, skipped: [].into() });
     assert_eq!(node.started(), [id(1), id(2), id(3)]);
 }
 
@@ -112,7 +112,13 @@ fn a_wrong_word_of_the_tail_is_asked_about_once() {
     let mut node = Node::ready(settings());
     node.step(Input::TailSeen { part: PART, tail: Seq(9) });
     assert_eq!(node.effects.len(), 1);
-    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(1), items: Vec::new() });
+    node.step(Input::Loaded {
+        part: PART,
+        from: Seq(1),
+        next: Seq(1),
+        items: Vec::new(),
+        skipped: [].into(),
+    });
     assert_eq!(node.effects.len(), 1);
 }
 
@@ -228,9 +234,10 @@ fn a_backlog_is_kept_in_bounds_and_read_again() {
             let done = |item: &&Item| item.ord >= from && !order.contains(&item.work.id);
             let items: Vec<Item> = log.iter().filter(done).take(8).cloned().collect();
             let next = if items.len() == 8 { Seq(items[7].ord.0 + 1) } else { Seq(22) };
-            node.effects.extend(
-                node.dispatcher.step(Input::Loaded { part: PART, from, next, items }, node.now),
-            );
+            node.effects.extend(node.dispatcher.step(
+                Input::Loaded { part: PART, from, next, items, skipped: [].into() },
+                node.now,
+            ));
         }
     }
     assert_eq!(order.len(), 21);

@@ -12,7 +12,7 @@ fn load(node: &mut Node, works: Vec<Work>) {
     let items: Vec<Item> = (1..).zip(works).map(|(seq, work)| item(work, seq, Home::Log)).collect();
     node.next = 1 + i64::try_from(items.len()).unwrap();
     let (from, next) = (Seq(1), Seq(node.next));
-    node.step(Input::Loaded { part: PART, from, next, items });
+    node.step(Input::Loaded { part: PART, from, next, items, skipped: [].into() });
 }
 
 fn marks(node: &mut Node) -> Vec<Vec<Token>> {

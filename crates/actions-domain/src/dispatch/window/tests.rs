@@ -8,7 +8,7 @@ use super::{Stream, Window, streams_of};
 use crate::Timestamp;
 use crate::execution::Priority;
 use crate::id::{ActionId, ExecutionId, TenantId};
-use crate::work::{Key, KeyMode, Seq, Work};
+use crate::work::{Key, KeyMode, Seq, Skip, Work};
 
 fn work(number: u64, tenant: i32, lane: Priority, key: Option<&str>) -> Work {
     Work {
@@ -30,10 +30,24 @@ fn work(number: u64, tenant: i32, lane: Priority, key: Option<&str>) -> Work {
 
 /// Feeds a stretch of a log and answers what was taken.
 fn feed(window: &mut Window, log: &[Work], from: i64, next: i64) -> Vec<i64> {
-    let Some(mut stretch) = window.open(Seq(from), Seq(next)) else { return Vec::new() };
+    feed_without(window, log, from, next, &[])
+}
+
+/// Feeds a stretch that was read without some streams.
+fn feed_without(
+    window: &mut Window,
+    log: &[Work],
+    from: i64,
+    next: i64,
+    skipped: &[Skip],
+) -> Vec<i64> {
+    let Some(mut stretch) = window.open(Seq(from), Seq(next), skipped) else { return Vec::new() };
     let mut taken = Vec::new();
     for seq in from..next {
         let item = &log[usize::try_from(seq - 1).unwrap()];
+        if skipped.contains(&Skip::of(item)) {
+            continue;
+        }
         if window.take(&mut stretch, item, Seq(seq), true) {
             taken.push(seq);
         }
@@ -60,6 +74,23 @@ fn a_full_tenant_does_not_hide_what_is_behind_it() {
 }
 
 #[test]
+fn what_is_full_is_passed_over_until_it_has_drained() {
+    let low = Priority::Low;
+    let mut log: Vec<Work> = (1..=10).map(|number| work(number, 1, low, None)).collect();
+    log.push(work(11, 2, low, None));
+    let mut window = Window::new(Seq(1), 2);
+
+    assert_eq!(feed(&mut window, &log, 1, 5), [1, 2]);
+    let skip = window.useless_from(Seq(5));
+    assert_eq!(skip, [Skip::Lane(TenantId(1), low)]);
+    assert_eq!(feed_without(&mut window, &log, 5, 12, &skip), [11]);
+    assert_eq!((window.head(), window.low()), (Seq(12), Seq(3)));
+    window.leave(&log[0]);
+    assert_eq!(window.refill_from(true), Some(Seq(3)));
+    assert_eq!(window.useless_from(Seq(3)), [], "it is what is read for");
+}
+
+#[test]
 fn a_blocked_key_does_not_hide_the_other_keys_of_its_tenant() {
     let lane = Priority::Normal;
     let mut log: Vec<Work> = (1..=8).map(|number| work(number, 1, lane, Some("order:9"))).collect();
@@ -76,7 +107,7 @@ fn without_room_one_item_of_each_stream_is_kept() {
         .map(|number| work(number, i32::try_from(number % 2).unwrap(), Priority::Low, None))
         .collect();
     let mut window = Window::new(Seq(1), 16);
-    let mut stretch = window.open(Seq(1), Seq(5)).unwrap();
+    let mut stretch = window.open(Seq(1), Seq(5), &[]).unwrap();
     let taken = (1..=4_i64)
         .zip(&log)
         .map(|(seq, work)| (seq, window.take(&mut stretch, work, Seq(seq), false)));
@@ -106,7 +137,8 @@ fn random_work(dice: &mut Dice, number: u64) -> Work {
     work(number, tenant, lane, Some(&*key).filter(|_| dice.below(3) > 0))
 }
 
-/// Takes stretches in that were asked for, and others that come late, twice or too early.
+/// Takes stretches in that were asked for, and others that come late, twice or too early; some
+/// were read without what was full when they were asked for.
 #[test]
 fn every_item_is_taken_once_and_in_order() {
     for seed in 1..=400 {
@@ -118,6 +150,7 @@ fn every_item_is_taken_once_and_in_order() {
         let mut seen = BTreeSet::new();
         let mut last: BTreeMap<Stream, i64> = BTreeMap::new();
         let mut kept: Vec<i64> = Vec::new();
+        let mut under_way: Vec<(i64, i64, Vec<Skip>)> = Vec::new();
         for _ in 0..4_000 {
             let from = match dice.below(4) {
                 0 => 1 + i64::try_from(dice.below(size)).unwrap(),
@@ -125,7 +158,14 @@ fn every_item_is_taken_once_and_in_order() {
                 _ => window.refill_from(true).map_or_else(|| window.head().0, |seq| seq.0),
             };
             let next = end.min(from + i64::try_from(dice.below(20)).unwrap());
-            for seq in feed(&mut window, &log, from, next) {
+            let skip = if dice.below(3) == 0 { Vec::new() } else { window.useless_from(Seq(from)) };
+            under_way.push((from, next, skip));
+            if dice.below(3) == 0 {
+                continue;
+            }
+            let answered = dice.below(u64::try_from(under_way.len()).unwrap());
+            let (from, next, skip) = under_way.swap_remove(usize::try_from(answered).unwrap());
+            for seq in feed_without(&mut window, &log, from, next, &skip) {
                 assert!(seen.insert(seq), "seed {seed}: {seq} twice");
                 let (main, root) = streams_of(&log[usize::try_from(seq - 1).unwrap()]);
                 // Only the order inside a lane and inside a root matters.

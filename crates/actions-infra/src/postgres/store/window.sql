@@ -1,5 +1,6 @@
--- Unfinished items of one log, in order. At most 20,000 entries are looked at, so that a long
--- finished stretch costs many short reads instead of a long one.
+-- Unfinished items of one log, in order, without those that $4 names (`Skip::number`). At most
+-- 20,000 entries are looked at, so that a long finished stretch costs many short reads instead of
+-- a long one; to pass over what is not wanted costs a tenth.
 --
 -- The probes are scalar subqueries on purpose: the planner cannot turn them into a join that
 -- reads the whole history.
@@ -11,6 +12,7 @@ with ends as materialized (
              where work.seg = tail.seg and work.part = tail.part
              order by work.seq desc limit 1),
             tail.base) + 1 as tail,
+        case when cardinality($4::int8[]) = 0 then 20000 else 200000 end as span,
         (select work.seq from engine.work
          where work.part = $1 and work.seq >= $2
          order by work.seq limit 1) as start
@@ -18,7 +20,7 @@ with ends as materialized (
     where tail.part = $1
 )
 select
-    coalesce(least(ends.start + 20000, ends.tail), greatest(ends.tail, $2)) as next,
+    coalesce(least(ends.start + ends.span, ends.tail), greatest(ends.tail, $2)) as next,
     work.id, work.part, work.seq as ord, work.tenant, work.lane, work.action, work.defs, work.key,
     work.mode, work.event, work.parent, work.queued_at, work.depth, work.input,
     (select case
@@ -32,7 +34,9 @@ left join lateral (
     select *
     from engine.work
     where work.part = $1 and work.seq >= ends.start
-      and work.seq < least(ends.start + 20000, ends.tail)
+      and work.seq < least(ends.start + ends.span, ends.tail)
+      and work.tenant::int8 * 8 + case when work.key is null then work.lane else 7 end
+          not in (select unnest($4::int8[]))
       and (select true from engine.execution
            where execution.tenant = work.tenant and execution.id = work.id) is null
       and (select true from engine.later where later.id = work.id) is null

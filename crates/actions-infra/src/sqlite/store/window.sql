@@ -14,6 +14,9 @@ left join (
     from engine_work as work
     where work.part = ?1
         and work.seq >= ?2
+        and work.tenant * 8 + iif(work.akey is null, work.lane, 7) not in (
+            select value from json_each(?4)
+        )
         -- Both are one look-up by key.
         and not exists (
             select 1 from engine_execution as execution

@@ -67,7 +67,7 @@ async fn history_beyond_its_days_is_removed_and_what_waits_keeps_its_event() {
     store.tend().await.unwrap();
 
     assert_eq!(counts(&store).await, [1, 0, 0]);
-    let waiting = store.window(Part(0), Seq(1), 10).await.unwrap();
+    let waiting = store.window(Part(0), Seq(1), 10, &[]).await.unwrap();
     assert_eq!(waiting.items.len(), 1);
     let event = waiting.items[0].work.event.unwrap();
     assert_eq!(store.events(&[event]).await.unwrap().len(), 1);
