@@ -324,6 +324,7 @@ impl From<PutSecretError> for Problem {
         let detail = error.to_string();
         match error {
             PutSecretError::Forbidden(forbidden) => forbidden.into(),
+            PutSecretError::Name(_) => Self::new(&SECRET_INVALID, detail),
             PutSecretError::Text(_) => Self::at(&SECRET_INVALID, Some("/value"), detail),
             PutSecretError::Overlap => Self::at(&SECRET_INVALID, Some("/overlap_seconds"), detail),
             PutSecretError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),

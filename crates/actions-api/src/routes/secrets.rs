@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actions_app::commands::put_secret::{PutSecret, delete_secret, put_secret};
+use actions_app::commands::put_secret::{PutSecret, PutSecretError, delete_secret, put_secret};
 use actions_app::commands::rewrap_secrets::rewrap_secrets;
 use actions_app::commands::save_action::Change;
 use actions_app::queries::secrets::{find_secret, list_master_keys, list_secrets, users_of_secret};
@@ -22,7 +22,7 @@ use crate::body::JsonBody;
 use crate::caller::{Caller, Operator};
 use crate::extract::Segments;
 use crate::page::{ListParams, ListQuery, PageView, json};
-use crate::problem::{BODY_INVALID, BODY_UNKNOWN_FIELD, Problem, SECRET_INVALID};
+use crate::problem::{BODY_INVALID, BODY_UNKNOWN_FIELD, Problem};
 use crate::routes::Api;
 use crate::time::Time;
 
@@ -206,8 +206,7 @@ async fn put(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, Problem> {
     let read = read(body);
-    let name = SecretName::parse(&path.secret)
-        .map_err(|error| Problem::new(&SECRET_INVALID, error.to_string()))?;
+    let name = SecretName::parse(&path.secret).map_err(PutSecretError::from)?;
     let (text, overlap) = read?;
     let request = PutSecret { tenant: caller.tenant, name, text, overlap };
     let stored = put_secret(&api.app, &caller.authorization, request).await?;

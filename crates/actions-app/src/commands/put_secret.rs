@@ -8,7 +8,9 @@ use actions_domain::limits::{SECRET_OVERLAP_MAX, SECRETS_MAX};
 use actions_domain::ports::secrets::{NextVersion, SecretsError};
 use actions_domain::ports::store::StoreError;
 use actions_domain::ports::vault::VaultError;
-use actions_domain::secret::{Secret, SecretName, SecretPlace, SecretText, SecretTextError};
+use actions_domain::secret::{
+    Secret, SecretName, SecretNameError, SecretPlace, SecretText, SecretTextError,
+};
 use tracing::info;
 
 use crate::app::App;
@@ -37,6 +39,8 @@ pub struct StoredSecret {
 pub enum PutSecretError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    #[error(transparent)]
+    Name(#[from] SecretNameError),
     #[error(transparent)]
     Text(#[from] SecretTextError),
     #[error("the previous version may be used for {days} days at most", days = SECRET_OVERLAP_MAX.as_secs() / 86_400)]

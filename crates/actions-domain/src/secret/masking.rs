@@ -13,6 +13,8 @@ use crate::limits::SECRET_MASKED_BYTES_MIN;
 
 /// What stands where a secret was.
 const MASK: &str = "***";
+/// Shorter beginnings of a secret at the end of a text are a coincidence.
+const CUT_BYTES_MIN: usize = 8;
 /// Shorter pieces of base64 are found in any text.
 const BASE64_LENGTH_MIN: usize = 8;
 const BASE64_DIGITS: &[u8; 64] =
@@ -53,7 +55,22 @@ impl Masking {
                 text = text.replace(word.as_str(), MASK);
             }
         }
+        self.hide_cut(&mut text);
         text
+    }
+
+    /// Hides a secret that a text ends in the middle of: long answers are cut before they get here.
+    fn hide_cut(&self, text: &mut String) {
+        let end = text.trim_end_matches(['\u{fffd}', '…']).len();
+        let kept = &text.as_bytes()[..end];
+        let begun = self.words.iter().flat_map(|words| words.iter()).find_map(|word| {
+            let mut lengths = (CUT_BYTES_MIN..word.len().min(end + 1)).rev();
+            lengths.find(|length| kept.ends_with(&word.as_bytes()[..*length]))
+        });
+        if let Some(length) = begun {
+            text.truncate(end - length);
+            text.push_str(MASK);
+        }
     }
 
     /// The value without secrets, in the names of its members, too.

@@ -137,6 +137,17 @@ fn what_the_other_side_repeats_is_masked() {
 }
 
 #[test]
+fn a_secret_that_was_cut_is_masked() {
+    let masking = Masking::of([&SecretText::new("\u{e9}ighteen-letters".to_owned())]);
+    assert_eq!(masking.text("sent \u{e9}ighteen-let"), "sent ***");
+    assert_eq!(masking.text("sent \u{e9}ighteen-let\u{fffd}"), "sent ***");
+    assert_eq!(masking.text("\u{e9}ighteen…"), "***");
+    for fine in ["an \u{e9}ight", "ighteen-lett", "\u{e9}ighteen-let us", "", "…"] {
+        assert_eq!(masking.text(fine), fine);
+    }
+}
+
+#[test]
 fn a_secret_that_holds_another_one_is_masked_as_a_whole() {
     let secrets = ["token", "token-long"].map(|text| SecretText::new(text.to_owned()));
     assert_eq!(Masking::of(&secrets).text("a token-long b token"), "a *** b ***");
