@@ -25,6 +25,7 @@ mod process;
 mod pull;
 mod roles;
 mod schedules;
+mod secrets;
 mod sites;
 mod subscriptions;
 mod tenants;

@@ -40,5 +40,7 @@ mod leases;
 mod permits;
 mod pull_queue;
 mod schedules;
+mod secrets;
 mod store;
 mod traces;
+mod vault;

@@ -41,6 +41,7 @@ mod output;
 mod page;
 mod progress;
 mod schedule;
+mod secret;
 mod seed;
 mod serve;
 mod server;
@@ -237,6 +238,9 @@ enum Remote {
     /// See who did what, and check that the record is whole
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Store secrets that definitions name
+    #[command(subcommand, visible_aliases = ["secrets"])]
+    Secret(secret::Secret),
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
@@ -340,6 +344,7 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Key(command) => key::run(cx, command).await,
         Remote::Audit(command) => audit::run(cx, command).await,
+        Remote::Secret(command) => secret::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
         Remote::Node(command) => node::run(cx, command).await,
     }

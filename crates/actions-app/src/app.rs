@@ -19,8 +19,10 @@ use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
+use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::ports::traces::Traces;
+use actions_domain::ports::vault::Vault;
 
 use tokio::sync::Notify;
 
@@ -31,6 +33,7 @@ use crate::handlers::Handlers;
 use crate::hints::Teller;
 use crate::ingress::Ingress;
 use crate::node::live::Live;
+use crate::secret_ring::SecretRing;
 
 /// What the outside world gives the engine.
 pub struct Ports {
@@ -51,6 +54,8 @@ pub struct Ports {
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
+    pub secrets: Arc<dyn Secrets>,
+    pub vault: Arc<dyn Vault>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -74,6 +79,8 @@ pub struct App {
     pub bulks_changed: Arc<Notify>,
     /// Who is let in by an API key.
     pub api_keys: Arc<ApiKeyRing>,
+    /// What configs name and attempts are given.
+    pub secrets: Arc<SecretRing>,
 }
 
 impl App {
@@ -93,6 +100,8 @@ impl App {
         let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
         let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
+        let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
+        let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
         let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
         Ok(Self {
             ports,
@@ -105,6 +114,7 @@ impl App {
             schedules_changed,
             bulks_changed,
             api_keys,
+            secrets,
         })
     }
 

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod scan;
 pub mod schedules;
+pub mod secrets;
 pub mod tenants;
 pub mod timeline;
 pub mod why;

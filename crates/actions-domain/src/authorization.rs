@@ -29,6 +29,8 @@ pub enum Permission {
     ManageApiKeys,
     /// Read and check who did what.
     ReadAudit,
+    /// Put and delete stored secrets. Nobody reads their texts.
+    ManageSecrets,
     /// Create tenants, set their limits and retention, see the nodes.
     ManageTenants,
 }
@@ -63,7 +65,7 @@ const N: bool = false;
 
 /// Who may do what. `docs/security.md` shows the same table to people.
 #[rustfmt::skip]
-const GRANTS: [(Permission, [bool; 9]); 14] = [
+const GRANTS: [(Permission, [bool; 9]); 15] = [
     //                               platform tenant
     //                               admin    admin  operator developer viewer ingest worker engine internal
     (Permission::SubmitEvent,       [Y,       Y,     N,       Y,        N,     Y,     N,     Y,     Y]),
@@ -79,6 +81,7 @@ const GRANTS: [(Permission, [bool; 9]); 14] = [
     (Permission::WorkOnTasks,       [Y,       Y,     N,       N,        N,     N,     Y,     N,     Y]),
     (Permission::ManageApiKeys,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
     (Permission::ReadAudit,         [Y,       Y,     Y,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ManageSecrets,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
     (Permission::ManageTenants,     [Y,       N,     N,       N,        N,     N,     N,     N,     Y]),
 ];
 
@@ -148,8 +151,8 @@ impl fmt::Display for Role {
 }
 
 impl Permission {
-    pub const ALL: [Self; 14] = {
-        let mut all = [Self::SubmitEvent; 14];
+    pub const ALL: [Self; 15] = {
+        let mut all = [Self::SubmitEvent; 15];
         let mut at = 0;
         while at < all.len() {
             all[at] = GRANTS[at].0;
@@ -174,6 +177,7 @@ impl Permission {
             Self::WorkOnTasks => "work on tasks",
             Self::ManageApiKeys => "manage API keys",
             Self::ReadAudit => "read the audit",
+            Self::ManageSecrets => "manage secrets",
             Self::ManageTenants => "manage tenants",
         }
     }

@@ -13,6 +13,7 @@ pub mod authorization;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod secret;
 pub mod tenant;
 pub mod trace;
 

@@ -37,7 +37,11 @@ pub mod pull_queue;
 pub mod schedules;
 /// Whether a value has the shape that a schema asks for.
 pub mod schemas;
+/// Stored secrets, sealed.
+pub mod secrets;
 /// Where the engine's work is kept: the one write.
 pub mod store;
 /// Where spans go.
 pub mod traces;
+/// Seals secrets and opens them.
+pub mod vault;

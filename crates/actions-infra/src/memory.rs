@@ -24,6 +24,7 @@ use actions_domain::ports::history::{QueueMetric, RefusedIntake};
 use actions_domain::ports::leases::Vitals;
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::schedule::{Schedule, ScheduleName};
+use actions_domain::secret::{SealedSecret, SecretName};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::terms::{ClaimHolder, YieldNote};
@@ -44,6 +45,7 @@ mod leases;
 mod permits;
 mod pull_queue;
 mod schedules;
+mod secrets;
 mod store;
 
 pub use event_stream::MemoryStream;
@@ -55,7 +57,8 @@ pub use pull_queue::MemoryPullQueue;
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
-/// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`] and
+/// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
+/// [`actions_domain::ports::secrets::Secrets`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -140,6 +143,8 @@ struct Tables {
     api_key_version: i64,
     /// Oldest first.
     audit: HashMap<TenantId, Vec<Entry>>,
+    secrets: BTreeMap<(TenantId, SecretName), SealedSecret>,
+    secrets_version: i64,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -239,6 +244,8 @@ impl Tables {
             api_keys: BTreeMap::new(),
             api_key_version: 0,
             audit: HashMap::new(),
+            secrets: BTreeMap::new(),
+            secrets_version: 0,
             queue_metrics: Vec::new(),
         }
     }

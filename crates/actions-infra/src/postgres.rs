@@ -40,6 +40,7 @@ mod permits;
 mod pull_queue;
 mod record;
 mod schedules;
+mod secrets;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
@@ -83,7 +84,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 21] = [
+const MIGRATIONS: [(&str, &str); 22] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -123,6 +124,7 @@ const MIGRATIONS: [(&str, &str); 21] = [
         include_str!("../../../schema/postgres/0020_flush_in_fewer_statements.sql"),
     ),
     ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
+    ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

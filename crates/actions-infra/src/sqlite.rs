@@ -33,6 +33,7 @@ mod migrate;
 mod permits;
 mod record;
 mod schedules;
+mod secrets;
 mod store;
 mod tend;
 

@@ -17,6 +17,7 @@ use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
+use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
@@ -221,6 +222,7 @@ pub(crate) struct Ports {
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl Ports {
@@ -234,6 +236,7 @@ impl Ports {
             + Bulks
             + ApiKeys
             + Audit
+            + Secrets
             + 'static,
     >(
         all: Arc<T>,
@@ -247,7 +250,8 @@ impl Ports {
             schedules: Arc::clone(&all) as _,
             bulks: Arc::clone(&all) as _,
             api_keys: Arc::clone(&all) as _,
-            audit: all as _,
+            audit: Arc::clone(&all) as _,
+            secrets: all as _,
         }
     }
 }

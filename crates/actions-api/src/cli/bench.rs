@@ -231,6 +231,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         sqlite_size_max: None,
         keep_days: None,
         traces: None,
+        master_keys: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
         role: Role::All,

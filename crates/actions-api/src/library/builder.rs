@@ -37,6 +37,7 @@ pub struct Builder {
     node_name: Option<String>,
     slots: usize,
     keep_days: Option<u16>,
+    master_keys: Option<Secret>,
     egress_allow: Vec<String>,
     handlers: Vec<Arc<dyn Handler>>,
     wait_max: Duration,
@@ -67,6 +68,7 @@ impl Default for Builder {
             node_name: None,
             slots: node.slots,
             keep_days: Some(KEEP_DAYS),
+            master_keys: None,
             egress_allow: Vec::new(),
             handlers: Vec::new(),
             wait_max: WAIT_MAX,
@@ -127,6 +129,13 @@ impl Builder {
         Self { keep_days: days, ..self }
     }
 
+    /// The keys of stored secrets, as `ACTIONS_MASTER_KEY` takes them: 32 random bytes in base64,
+    /// or several, of which the first one wraps. Without one no secret can be stored.
+    #[must_use]
+    pub fn master_key(self, keys: impl Into<String>) -> Self {
+        Self { master_keys: Some(Secret::new(keys.into())), ..self }
+    }
+
     /// Lets outgoing calls reach a network that is not public, like `127.0.0.0/8`.
     #[must_use]
     pub fn egress_allow(mut self, network: impl Into<String>) -> Self {
@@ -171,6 +180,7 @@ impl Builder {
             sqlite_size_max: None,
             keep_days: self.keep_days,
             traces: None,
+            master_keys: self.master_keys,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
             role: Role::All,

@@ -190,6 +190,21 @@ pub(crate) struct LimitsView {
     /// Unknown API keys that a node asks its store about, at once and then in a second.
     api_key_asks: u32,
     api_key_asks_per_second: u32,
+    /// Of one tenant.
+    secrets: usize,
+    secret_bytes: usize,
+    /// How long the version before may be used after a new one was put.
+    secret_overlap_seconds: u64,
+    secret_overlap_default_seconds: u64,
+    /// A new version is used on every node within this time.
+    secret_trust_seconds: u64,
+    /// Shorter secrets are not masked in what executions leave behind.
+    secret_masked_bytes_min: usize,
+    /// Data keys that one request wraps anew.
+    secret_rewraps: u32,
+    /// Of one process.
+    master_keys: usize,
+    master_key_id_bytes: usize,
     schedule_data_bytes: usize,
     schedule_description_bytes: usize,
     cron_bytes: usize,
@@ -304,6 +319,15 @@ pub(crate) fn limits_view() -> LimitsView {
         api_key_trust_seconds: limits::API_KEY_TRUST_MAX.as_secs(),
         api_key_asks: limits::API_KEY_ASKS_MAX,
         api_key_asks_per_second: limits::API_KEY_ASKS_PER_SECOND,
+        secrets: limits::SECRETS_MAX,
+        secret_bytes: limits::SECRET_BYTES_MAX,
+        secret_overlap_seconds: limits::SECRET_OVERLAP_MAX.as_secs(),
+        secret_overlap_default_seconds: limits::SECRET_OVERLAP_DEFAULT.as_secs(),
+        secret_trust_seconds: limits::SECRET_TRUST_MAX.as_secs(),
+        secret_masked_bytes_min: limits::SECRET_MASKED_BYTES_MIN,
+        secret_rewraps: limits::SECRET_REWRAPS_MAX,
+        master_keys: limits::MASTER_KEYS_MAX,
+        master_key_id_bytes: limits::MASTER_KEY_ID_BYTES_MAX,
         schedule_data_bytes: limits::SCHEDULE_DATA_BYTES_MAX,
         schedule_description_bytes: limits::SCHEDULE_DESCRIPTION_BYTES_MAX,
         cron_bytes: limits::CRON_BYTES_MAX,

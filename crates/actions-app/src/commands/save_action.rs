@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::catalogue::TenantDefinitions;
 use crate::commands::check_definition::{Finding, FindingKind, check_action};
 use crate::commands::submit_event::republish;
+use crate::config_secrets::missing_secrets;
 use crate::node::engine_events;
 use crate::queries::definitions::shown_specification;
 use crate::secrets;
@@ -110,12 +111,14 @@ async fn save_over(
     let before = definitions.action_named(request.spec.name.as_str());
     let spec = with_stored_secrets(app, &request.spec, before.as_deref())
         .map_err(|missing| SaveActionError::Invalid(vec![missing]))?;
-    let findings = check_action(app, request.tenant, &spec);
+    let mut findings = check_action(app, request.tenant, &spec);
     if !findings.errors.is_empty() {
         return Err(SaveActionError::Invalid(findings.errors));
     }
     let version = before.as_ref().map(|before| before.version);
     let expected = request.expected.exactly(version);
+    let config = [("/config".to_owned(), &spec.config)];
+    findings.warnings.extend(missing_secrets(app, request.tenant, config).await?);
     let (action, change) =
         store(app, caller, &definitions, before.as_deref(), &spec, expected).await?;
     Ok(SavedAction { action, change, warnings: findings.warnings })
