@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod api_keys;
+mod audit;
 mod batches;
 mod bulk;
 mod connections;
@@ -24,6 +25,7 @@ mod process;
 mod pull;
 mod roles;
 mod schedules;
+mod secrets;
 mod sites;
 mod subscriptions;
 mod tenants;

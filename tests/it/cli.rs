@@ -2,10 +2,12 @@
 
 mod answers;
 mod api_keys;
+mod audit;
 mod bulk;
 mod definitions;
 mod exits;
 mod help;
 mod life;
 mod program;
+mod secrets;
 mod traces;

@@ -30,6 +30,7 @@ macro_rules! contract {
 }
 
 mod api_keys;
+mod audit;
 mod bulks;
 mod definitions;
 mod event_stream;
@@ -39,5 +40,7 @@ mod leases;
 mod permits;
 mod pull_queue;
 mod schedules;
+mod secrets;
 mod store;
 mod traces;
+mod vault;

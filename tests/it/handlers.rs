@@ -67,7 +67,7 @@ pub(crate) fn job(config: Value, input: Value) -> Call {
             schema: "tenant_acme".to_owned(),
         },
         action: "test".to_owned(),
-        config,
+        config: config.into(),
         input,
         gathered: None,
         event: None,

@@ -137,3 +137,33 @@ async fn the_http_interface_is_a_router_of_ones_own() -> Result<(), Error> {
     actions.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_given_the_secrets_that_its_action_names() -> Result<(), Error> {
+    let key = actions_infra::vault::LocalKeys::generate(&actions_infra::system::SystemDice);
+    let builder = Actions::builder().memory().wait_max(Duration::from_secs(20));
+    let actions = builder.master_key(key.as_str()).build().await?;
+    actions.put_secret("TOKEN", "hunter2-hunter2").await?;
+    assert!(actions.put_secret("1TOKEN", "x").await.is_err(), "the name is none");
+    actions.function("call", |cx: Cx, _: Value| async move {
+        Ok(json!([cx.config()["token"] == "hunter2-hunter2", cx.config()["token"]]))
+    })?;
+    let spec = json!({
+        "name": "call",
+        "action_type": "function_execution",
+        "handler": "function.call",
+        "config": { "function_name": "call", "token": "{{ secrets.TOKEN }}" },
+        "event_patterns": ["a.b"],
+    });
+    actions.define(serde_json::from_value(spec)?).await?;
+    let emitted = actions.emit("a.b", &json!({})).await?;
+    let done = actions.wait(&emitted).await?;
+    assert_eq!(done[0].output.as_ref().unwrap().as_str(), r#"[true,"***"]"#);
+    actions.stop().await?;
+
+    let without = engine().await;
+    let refused = without.put_secret("TOKEN", "x").await.unwrap_err();
+    assert!(refused.to_string().contains("ACTIONS_MASTER_KEY"), "{refused}");
+    without.stop().await?;
+    Ok(())
+}

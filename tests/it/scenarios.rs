@@ -15,4 +15,5 @@ mod restart;
 mod retries;
 mod running;
 mod schedules;
+mod secrets;
 mod stream;

@@ -13,6 +13,7 @@ use crate::config::{
 };
 
 mod action;
+mod audit;
 mod bench;
 mod bulk;
 mod client;
@@ -40,6 +41,7 @@ mod output;
 mod page;
 mod progress;
 mod schedule;
+mod secret;
 mod seed;
 mod serve;
 mod server;
@@ -233,6 +235,12 @@ enum Remote {
     /// Create API keys, rotate and revoke them
     #[command(subcommand, visible_aliases = ["keys"])]
     Key(key::Key),
+    /// See who did what, and check that the record is whole
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Store secrets that definitions name
+    #[command(subcommand, visible_aliases = ["secrets"])]
+    Secret(secret::Secret),
     /// Create tenants and look at them
     #[command(subcommand, visible_aliases = ["tenants"])]
     Tenant(tenant::Tenant),
@@ -335,6 +343,8 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Key(command) => key::run(cx, command).await,
+        Remote::Audit(command) => audit::run(cx, command).await,
+        Remote::Secret(command) => secret::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,
         Remote::Node(command) => node::run(cx, command).await,
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actions_domain::limits::CONCURRENCY_MAX;
+use zeroize::Zeroizing;
 
 use crate::sites::Sites;
 
@@ -24,13 +25,13 @@ pub(crate) use table::{ENGINE, Setting, setting};
 pub(crate) use units::duration;
 use units::size;
 
-/// A text that is never shown.
+/// A text that is never shown. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub(crate) fn new(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 
     /// The text itself, for whoever has to send or compare it.
@@ -229,6 +230,8 @@ pub(crate) struct EngineConfig {
     pub(crate) keep_days: Option<u16>,
     /// Where traces go. `None`: nobody keeps them.
     pub(crate) traces: Option<TracesConfig>,
+    /// The keys of stored secrets. `None`: none can be stored.
+    pub(crate) master_keys: Option<Secret>,
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
     pub(crate) node_name: String,
@@ -359,6 +362,7 @@ impl Reader<'_> {
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
         let traces = self.traces();
+        let master_keys = self.optional("master_key", master_keys);
         let egress_allow = self.parse("egress_allow", networks);
         let role = self.parse("role", role);
         let slots = self.parse("slots", slots);
@@ -392,6 +396,7 @@ impl Reader<'_> {
             sqlite_size_max,
             keep_days: keep_days?,
             traces,
+            master_keys,
             egress_allow: egress_allow?,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
             role: role?,
@@ -463,6 +468,11 @@ fn listen(raw: &str) -> Result<SocketAddr, String> {
 
 fn redis_url(raw: &str) -> Result<Secret, String> {
     crate::wiring::check_redis_url(raw)?;
+    Ok(Secret::new(raw.to_owned()))
+}
+
+fn master_keys(raw: &str) -> Result<Secret, String> {
+    crate::wiring::check_master_keys(raw)?;
     Ok(Secret::new(raw.to_owned()))
 }
 

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actions_app::app::App;
+use actions_app::commands::put_secret::{PutSecret, put_secret};
 use actions_app::commands::save_action::{SaveAction, SaveActionError, save_action};
 use actions_app::commands::submit_event::{
     AcceptedEvent, SubmitEvents, SubmitEventsError, submit_events,
@@ -30,9 +31,11 @@ use actions_domain::action::ActionSpec;
 use actions_domain::authorization::AuthorizationContext;
 use actions_domain::execution::Execution;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
+use actions_domain::limits::SECRET_OVERLAP_DEFAULT;
 use actions_domain::ports::definitions::Expected;
 use actions_domain::ports::handler::Handler;
 use actions_domain::ports::store::StoreError;
+use actions_domain::secret::{SecretName, SecretText};
 use actions_domain::tenant::{Tenant, TenantSlug};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::Serialize;
@@ -53,6 +56,9 @@ pub use builder::{BuildError, Builder};
 pub use cx::Cx;
 pub use event::{Event, EventError};
 pub use wait::{WaitError, WaitFor};
+
+/// Why a secret was not stored.
+pub use actions_app::commands::put_secret::PutSecretError;
 
 /// Any error, for programs that only pass it on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -188,6 +194,23 @@ impl Actions {
         let request =
             SaveAction { tenant: self.inner.tenant.id, spec, expected: Expected::Anything };
         save_action(&self.inner.app, &self.caller(self.inner.tenant.id), request).await?;
+        Ok(())
+    }
+
+    /// Stores a secret of this service's tenant, which actions name as `{{ secrets.NAME }}`. The
+    /// version before may be used for a day. It needs [`Builder::master_key`].
+    ///
+    /// # Errors
+    /// When the name or the value breaks a rule, or there is no master key.
+    pub async fn put_secret(
+        &self,
+        name: &str,
+        value: impl Into<String>,
+    ) -> Result<(), PutSecretError> {
+        let tenant = self.inner.tenant.id;
+        let (name, text) = (SecretName::parse(name)?, SecretText::new(value.into()));
+        let request = PutSecret { tenant, name, text, overlap: SECRET_OVERLAP_DEFAULT };
+        put_secret(&self.inner.app, &self.caller(tenant), request).await?;
         Ok(())
     }
 

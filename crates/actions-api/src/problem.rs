@@ -71,6 +71,7 @@ kinds! {
     CLAIM_OVER = 409 "claim.over" "The task is another worker's, or over";
     EXECUTION_NOT_UNIQUE = 409 "execution.not_unique" "Another execution is the only one";
     API_KEY_ENDED = 409 "api_key.ended" "The API key holds no more";
+    SECRET_NO_KEY = 409 "secret.no_key" "The server has no master key";
     BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
@@ -81,6 +82,7 @@ kinds! {
     SUBSCRIPTION_INVALID = 422 "subscription.invalid" "The subscription breaks a rule";
     SCHEDULE_INVALID = 422 "schedule.invalid" "The schedule breaks a rule";
     API_KEY_INVALID = 422 "api_key.invalid" "The API key breaks a rule";
+    SECRET_INVALID = 422 "secret.invalid" "The secret breaks a rule";
     TENANT_INVALID = 422 "tenant.invalid" "The tenant breaks a rule";
     PATTERN_INVALID = 422 "pattern.invalid" "The pattern cannot be compiled";
     CONDITION_INVALID = 422 "condition.invalid" "The condition cannot be compiled";
@@ -93,6 +95,7 @@ kinds! {
     VERSION_REQUIRED = 428 "version.required" "Changing it needs its version";
     QUOTA_EXCEEDED = 429 "quota.exceeded" "The tenant has as many as it may";
     INTERNAL = 500 "internal" "The server made a mistake";
+    KEYS_UNAVAILABLE = 503 "secret.keys_unavailable" "The keeper of the master keys does not answer" retryable;
     STORE_UNAVAILABLE = 503 "store.unavailable" "The store cannot be used" retryable;
     IDENTITIES_UNAVAILABLE = 503 "auth.unavailable" "The identity provider cannot be asked" retryable;
     OVERLOADED = 503 "overloaded" "Too many requests wait already" retryable;

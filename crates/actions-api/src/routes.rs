@@ -21,6 +21,7 @@ use crate::sites::Sites;
 
 mod actions;
 mod api_keys;
+mod audit;
 mod bulk;
 mod controls;
 mod dead_letters;
@@ -34,6 +35,7 @@ mod nodes;
 mod process;
 mod pull;
 mod schedules;
+mod secrets;
 mod subscriptions;
 mod tenants;
 
@@ -134,9 +136,14 @@ pub fn openapi_json() -> String {
 fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1/tenants/{tenant}", of_tenant())
-        .nest("/v1/admin", of_tenant().merge(tenants::routes()).merge(nodes::routes()))
+        .nest("/v1/admin", of_tenant().merge(of_platform()))
         .nest("/v1/internal", internal::routes().merge(pull::routes()))
         .merge(process::routes())
+}
+
+/// What is about all tenants.
+fn of_platform() -> OpenApiRouter<Api> {
+    tenants::routes().merge(nodes::routes()).merge(secrets::of_platform())
 }
 
 /// What each tenant has, the platform's own included.
@@ -154,6 +161,8 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(bulk::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
+        .merge(audit::routes())
+        .merge(secrets::routes())
 }
 
 async fn unknown_path(_: Uri) -> Problem {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use actions_app::app::{App, Ports};
 use actions_app::handlers::Handlers;
 use actions_app::node::NodeConfig;
+use actions_app::queries::secrets::warn_of_missing_keys;
 use actions_app::stream_reader::StreamReader;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::event_stream::EventStream;
 use actions_domain::ports::hints::Hints;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::store::StoreError;
+use actions_domain::ports::vault::Vault;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
@@ -24,6 +26,7 @@ use actions_infra::redis::{
 use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
+use actions_infra::vault::{Envelopes, LocalKeys};
 
 use self::traces::Collector;
 use crate::config::{self, Database, EngineConfig, RateLedger};
@@ -81,6 +84,8 @@ pub enum WiringError {
     Redis(String),
     #[error("traces cannot be sent: {0}")]
     Traces(String),
+    #[error("the master keys cannot be used: {0}")]
+    MasterKeys(String),
     #[error("the identity provider cannot be used: {0}")]
     Identities(String),
     #[error("{network} is no network")]
@@ -105,7 +110,8 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let pull_queue = pull_queue(&backend, redis.as_ref(), config.pull_queue, &clock);
     let builtin = builtin(&egress, &functions, &pull_queue, &clock);
     let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
-    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers, pull_queue);
+    let vault = vault(config)?;
+    let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers, pull_queue, vault);
     if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
         ports.permits = Arc::new(RedisPermits::new(redis, ports.permits, clock));
     }
@@ -113,6 +119,7 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     ports.traces = collector.port();
     let app = App::start(ports, handlers).await?;
     app.catalogue.refresh_all().await?;
+    warn_of_missing_keys(&app).await;
     Ok(Engine { app, functions, stream, backend, collector })
 }
 
@@ -125,6 +132,28 @@ fn redis(config: &EngineConfig) -> Result<Option<Redis>, WiringError> {
 /// Whether a text can be the URL of a Redis server.
 pub(crate) fn check_redis_url(raw: &str) -> Result<(), String> {
     Redis::new(raw).map(|_| ())
+}
+
+/// Seals secrets with the keys of the settings. Without any, nothing can be sealed.
+fn vault(config: &EngineConfig) -> Result<Arc<dyn Vault>, WiringError> {
+    let dice = Arc::new(SystemDice);
+    let keys = match &config.master_keys {
+        Some(keys) => LocalKeys::parse(keys.expose(), dice.clone())
+            .map_err(|error| WiringError::MasterKeys(error.to_string()))?,
+        None => LocalKeys::none(dice.clone()),
+    };
+    Ok(Arc::new(Envelopes::new(Arc::new(keys), dice)))
+}
+
+/// Whether a text holds master keys.
+pub(crate) fn check_master_keys(raw: &str) -> Result<(), String> {
+    let keys = LocalKeys::parse(raw, Arc::new(SystemDice));
+    keys.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// A new master key, as the setting takes it.
+pub(crate) fn new_master_key() -> config::Secret {
+    config::Secret::new(LocalKeys::generate(&SystemDice).to_string())
 }
 
 /// Asks Redis what it is.
@@ -141,6 +170,7 @@ fn ports(
     clock: Arc<dyn Clock>,
     handlers: &Arc<Handlers>,
     pull_queue: Arc<dyn PullQueue>,
+    vault: Arc<dyn Vault>,
 ) -> Ports {
     let hints: Arc<dyn Hints> = match (redis, backend) {
         (Some(redis), Backend::Postgres(_)) => Arc::new(RedisHints::new(redis)),
@@ -168,7 +198,10 @@ fn ports(
                 hints,
                 schedules: store.clone(),
                 bulks: store.clone(),
-                api_keys: store,
+                api_keys: store.clone(),
+                audit: store.clone(),
+                secrets: store,
+                vault,
                 traces: None,
                 pull_queue,
             }
@@ -227,7 +260,7 @@ async fn open(config: &EngineConfig, clock: &Arc<dyn Clock>) -> Result<Backend, 
 }
 
 /// Events and secrets are nobody else's business on a shared machine.
-fn make_folder(file: &Path) -> Result<(), WiringError> {
+pub(crate) fn make_folder(file: &Path) -> Result<(), WiringError> {
     use std::os::unix::fs::DirBuilderExt;
     let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
         return Ok(());
@@ -284,6 +317,7 @@ impl WiringError {
             | Self::Egress(_)
             | Self::Redis(_)
             | Self::Traces(_)
+            | Self::MasterKeys(_)
             | Self::Identities(_)
             | Self::Network { .. } => false,
         }

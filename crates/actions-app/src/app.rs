@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use actions_domain::audit::{Act, ActKind};
+use actions_domain::authorization::AuthorizationContext;
+use actions_domain::id::TenantId;
 use actions_domain::ports::api_keys::ApiKeys;
+use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -15,8 +19,10 @@ use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
+use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::ports::traces::Traces;
+use actions_domain::ports::vault::Vault;
 
 use tokio::sync::Notify;
 
@@ -27,6 +33,7 @@ use crate::handlers::Handlers;
 use crate::hints::Teller;
 use crate::ingress::Ingress;
 use crate::node::live::Live;
+use crate::secret_ring::SecretRing;
 
 /// What the outside world gives the engine.
 pub struct Ports {
@@ -46,6 +53,9 @@ pub struct Ports {
     pub pull_queue: Arc<dyn PullQueue>,
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
+    pub audit: Arc<dyn Audit>,
+    pub secrets: Arc<dyn Secrets>,
+    pub vault: Arc<dyn Vault>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -69,6 +79,8 @@ pub struct App {
     pub bulks_changed: Arc<Notify>,
     /// Who is let in by an API key.
     pub api_keys: Arc<ApiKeyRing>,
+    /// What configs name and attempts are given.
+    pub secrets: Arc<SecretRing>,
 }
 
 impl App {
@@ -88,6 +100,8 @@ impl App {
         let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
         let completions = Arc::new(Completions::default());
         let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
+        let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
+        let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
         let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
         Ok(Self {
             ports,
@@ -100,6 +114,18 @@ impl App {
             schedules_changed,
             bulks_changed,
             api_keys,
+            secrets,
         })
+    }
+
+    /// What a caller does now, for the audit.
+    pub(crate) fn act(
+        &self,
+        caller: &AuthorizationContext,
+        tenant: TenantId,
+        kind: ActKind,
+        subject: impl Into<String>,
+    ) -> Act {
+        Act::new(caller, tenant, self.ports.clock.now(), kind, subject)
     }
 }

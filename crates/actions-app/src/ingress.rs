@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actions_domain::audit::Deed;
 use actions_domain::dispatch::Input;
 use actions_domain::event::Event;
 use actions_domain::limits::{FLUSH_BYTES_MAX, INGRESS_BYTES_MAX};
@@ -99,6 +100,8 @@ impl Drop for Room {
 #[derive(Debug)]
 struct Waiting {
     request: Request,
+    /// What somebody does with it, for the audit.
+    deed: Option<Deed>,
     room: Room,
     answer: oneshot::Sender<Result<Answer, IngressError>>,
 }
@@ -131,7 +134,7 @@ impl Ingress {
         &self,
         submission: Submission,
     ) -> Result<(Submitted, Arc<[Yielded]>), IngressError> {
-        match self.ask(Request::Submit(submission)).await? {
+        match self.ask(Request::Submit(submission), None).await? {
             Answer::Submitted(mut submitted, yielded) => {
                 let submitted = submitted.pop().ok_or(IngressError::Unavailable)?;
                 Ok((submitted, yielded))
@@ -140,14 +143,30 @@ impl Ingress {
         }
     }
 
+    /// Has a submission accepted that is somebody's deed.
+    pub async fn submit_deed(
+        &self,
+        submission: Submission,
+        deed: Deed,
+    ) -> Result<Submitted, IngressError> {
+        match self.ask(Request::Submit(submission), Some(deed)).await? {
+            Answer::Submitted(mut submitted, _) => submitted.pop().ok_or(IngressError::Unavailable),
+            Answer::Discarded(_) => Err(IngressError::Unavailable),
+        }
+    }
+
     /// Asks for an execution to be cancelled.
-    pub async fn cancel(&self, cancel: Cancel) -> Result<(), IngressError> {
-        self.ask(Request::Cancel(cancel)).await.map(|_| ())
+    pub async fn cancel(&self, cancel: Cancel, deed: Option<Deed>) -> Result<(), IngressError> {
+        self.ask(Request::Cancel(cancel), deed).await.map(|_| ())
     }
 
     /// Forgets dead letters, and answers how many there were.
-    pub async fn discard(&self, discards: Vec<Discard>) -> Result<u64, IngressError> {
-        match self.ask(Request::Discard(discards)).await? {
+    pub async fn discard(
+        &self,
+        discards: Vec<Discard>,
+        deed: Option<Deed>,
+    ) -> Result<u64, IngressError> {
+        match self.ask(Request::Discard(discards), deed).await? {
             Answer::Discarded(count) => Ok(count),
             Answer::Submitted(..) => Ok(0),
         }
@@ -161,16 +180,17 @@ impl Ingress {
         submissions: Vec<Submission>,
         refusals: Vec<IntakeRefusal>,
     ) -> Result<Vec<Submitted>, IngressError> {
-        match self.ask(Request::Intake { fence, submissions, refusals }).await? {
+        match self.ask(Request::Intake { fence, submissions, refusals }, None).await? {
             Answer::Submitted(submitted, _) => Ok(submitted),
             Answer::Discarded(_) => Err(IngressError::Unavailable),
         }
     }
 
-    async fn ask(&self, request: Request) -> Result<Answer, IngressError> {
+    async fn ask(&self, request: Request, deed: Option<Deed>) -> Result<Answer, IngressError> {
         let (answer, answered) = oneshot::channel();
         let room = Room::take(&self.admitted, request.bytes()).ok_or(IngressError::Full)?;
-        self.queue.try_send(Waiting { request, room, answer }).map_err(|_| IngressError::Full)?;
+        let waiting = Waiting { request, deed, room, answer };
+        self.queue.try_send(waiting).map_err(|_| IngressError::Full)?;
         answered.await.unwrap_or(Err(IngressError::Unknown))
     }
 }
@@ -198,7 +218,7 @@ async fn gather(flusher: Flusher, mut waiting: mpsc::Receiver<Waiting>) {
             works += next.request.work_count();
             bytes += next.room.bytes;
             // The intake is moved under a fence that must not endanger its neighbours.
-            let is_alone = next.request.needs_own_flush() || batch[0].request.needs_own_flush();
+            let is_alone = next.needs_own_flush() || batch[0].needs_own_flush();
             if is_alone || bytes > FLUSH_BYTES_MAX {
                 first = Some(next);
                 break;
@@ -230,7 +250,7 @@ impl Flusher {
                 self.hand_over(&batch, &receipt);
                 let yielded: Arc<[Yielded]> = receipt.yielded.into();
                 let mut submitted = receipt.submissions.into_iter();
-                for Waiting { request, answer, room: _ } in batch {
+                for Waiting { request, answer, deed: _, room: _ } in batch {
                     let count = request.submissions().len();
                     let reply = match request {
                         Request::Discard(_) => Answer::Discarded(receipt.discarded),
@@ -319,6 +339,12 @@ impl Flusher {
     }
 }
 
+impl Waiting {
+    fn needs_own_flush(&self) -> bool {
+        self.deed.is_some() || matches!(self.request, Request::Intake { .. } | Request::Discard(_))
+    }
+}
+
 impl Request {
     fn submissions(&self) -> &[Submission] {
         match self {
@@ -350,10 +376,6 @@ impl Request {
                 + ingest.works.iter().map(|(_, one)| work(one)).sum::<usize>()
         });
         EACH + bytes.sum::<usize>()
-    }
-
-    fn needs_own_flush(&self) -> bool {
-        matches!(self, Self::Intake { .. } | Self::Discard(_))
     }
 
     fn place_keyless(&mut self, part: Part) {
@@ -442,7 +464,8 @@ fn after(seq: Seq, count: usize) -> Seq {
 
 fn commit_of(waiting: &[Waiting], node: Option<actions_domain::id::NodeId>) -> Commit {
     let mut commit = Commit { node, ..Commit::default() };
-    for Waiting { request, .. } in waiting {
+    for Waiting { request, deed, .. } in waiting {
+        commit.deed = commit.deed.or_else(|| deed.clone());
         match request {
             Request::Submit(submission) => commit.submissions.push(submission.clone()),
             Request::Cancel(cancel) => commit.cancels.push(cancel.clone()),

@@ -11,6 +11,7 @@ use crate::catalogue::TenantDefinitions;
 use crate::filter::FilterError;
 
 pub mod api_keys;
+pub mod audit;
 pub mod bulks;
 pub mod controls;
 pub mod dead_letters;
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod scan;
 pub mod schedules;
+pub mod secrets;
 pub mod tenants;
 pub mod timeline;
 pub mod why;

@@ -27,6 +27,10 @@ pub enum Permission {
     WorkOnTasks,
     /// Create, see, rotate and revoke API keys.
     ManageApiKeys,
+    /// Read and check who did what.
+    ReadAudit,
+    /// Put and delete stored secrets. Nobody reads their texts.
+    ManageSecrets,
     /// Create tenants, set their limits and retention, see the nodes.
     ManageTenants,
 }
@@ -61,7 +65,7 @@ const N: bool = false;
 
 /// Who may do what. `docs/security.md` shows the same table to people.
 #[rustfmt::skip]
-const GRANTS: [(Permission, [bool; 9]); 13] = [
+const GRANTS: [(Permission, [bool; 9]); 15] = [
     //                               platform tenant
     //                               admin    admin  operator developer viewer ingest worker engine internal
     (Permission::SubmitEvent,       [Y,       Y,     N,       Y,        N,     Y,     N,     Y,     Y]),
@@ -76,6 +80,8 @@ const GRANTS: [(Permission, [bool; 9]); 13] = [
     (Permission::ReadMetrics,       [Y,       Y,     Y,       Y,        Y,     N,     N,     N,     Y]),
     (Permission::WorkOnTasks,       [Y,       Y,     N,       N,        N,     N,     Y,     N,     Y]),
     (Permission::ManageApiKeys,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ReadAudit,         [Y,       Y,     Y,       N,        N,     N,     N,     N,     Y]),
+    (Permission::ManageSecrets,     [Y,       Y,     N,       N,        N,     N,     N,     N,     Y]),
     (Permission::ManageTenants,     [Y,       N,     N,       N,        N,     N,     N,     N,     Y]),
 ];
 
@@ -145,8 +151,8 @@ impl fmt::Display for Role {
 }
 
 impl Permission {
-    pub const ALL: [Self; 13] = {
-        let mut all = [Self::SubmitEvent; 13];
+    pub const ALL: [Self; 15] = {
+        let mut all = [Self::SubmitEvent; 15];
         let mut at = 0;
         while at < all.len() {
             all[at] = GRANTS[at].0;
@@ -170,6 +176,8 @@ impl Permission {
             Self::ReadMetrics => "read metrics",
             Self::WorkOnTasks => "work on tasks",
             Self::ManageApiKeys => "manage API keys",
+            Self::ReadAudit => "read the audit",
+            Self::ManageSecrets => "manage secrets",
             Self::ManageTenants => "manage tenants",
         }
     }
@@ -181,10 +189,50 @@ impl fmt::Display for Permission {
     }
 }
 
+/// What a caller proved itself with, or why nobody asked for a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Principal {
+    BootstrapToken,
+    ApiKey,
+    IdentityProvider,
+    LocalDev,
+    Stream,
+    Engine,
+    CommandLine,
+    Library,
+}
+
+impl Principal {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BootstrapToken => "bootstrap_token",
+            Self::ApiKey => "api_key",
+            Self::IdentityProvider => "identity_provider",
+            Self::LocalDev => "local_dev",
+            Self::Stream => "stream",
+            Self::Engine => "engine",
+            Self::CommandLine => "command_line",
+            Self::Library => "library",
+        }
+    }
+
+    /// The way in which it came.
+    pub const fn ingress(self) -> &'static str {
+        match self {
+            Self::BootstrapToken | Self::ApiKey | Self::IdentityProvider | Self::LocalDev => "http",
+            Self::Stream => "stream",
+            Self::Engine => "engine",
+            Self::CommandLine => "command_line",
+            Self::Library => "library",
+        }
+    }
+}
+
 /// A caller whose credential was checked.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AuthorizationContext {
+    pub principal: Principal,
     /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `user:ada`, `local:dev`, `engine`.
     pub actor: String,
     /// The tenant that the credential belongs to.
@@ -213,13 +261,22 @@ pub enum Forbidden {
 impl AuthorizationContext {
     /// An HTTP request with the bootstrap token.
     pub fn of_bootstrap_token(request_id: impl Into<String>) -> Self {
-        Self::new("token:bootstrap", TenantId::ADMIN, Role::PlatformAdmin, request_id)
+        Self::new(
+            Principal::BootstrapToken,
+            "token:bootstrap",
+            TenantId::ADMIN,
+            Role::PlatformAdmin,
+            request_id,
+        )
     }
 
     /// An HTTP request with a token of this API key, which holds at this moment.
     pub fn of_api_key(key: &ApiKey, request_id: impl Into<String>) -> Self {
         let actor = format!("key:{}", key.name);
-        Self { api_key: Some(key.id), ..Self::new(actor, key.tenant, key.role, request_id) }
+        Self {
+            api_key: Some(key.id),
+            ..Self::new(Principal::ApiKey, actor, key.tenant, key.role, request_id)
+        }
     }
 
     /// An HTTP request with a token of the identity provider, which holds at this moment, and whose
@@ -231,23 +288,30 @@ impl AuthorizationContext {
     ) -> Option<Self> {
         let actor = format!("user:{}", identity.subject);
         let is_fitting = !identity.role.spans_tenants() || tenant == TenantId::ADMIN;
-        is_fitting.then(|| Self::new(actor, tenant, identity.role, request_id))
+        let by = Principal::IdentityProvider;
+        is_fitting.then(|| Self::new(by, actor, tenant, identity.role, request_id))
     }
 
     /// An HTTP request from this machine to a server for development.
     pub fn of_local_dev(request_id: impl Into<String>) -> Self {
-        Self::new("local:dev", TenantId::ADMIN, Role::PlatformAdmin, request_id)
+        Self::new(
+            Principal::LocalDev,
+            "local:dev",
+            TenantId::ADMIN,
+            Role::PlatformAdmin,
+            request_id,
+        )
     }
 
     /// An entry of a stream. Who may write into it may submit events to any tenant, and nothing
     /// else; the entry names the tenant.
     pub fn of_stream(name: &str, tenant: TenantId, request_id: impl Into<String>) -> Self {
-        Self::new(format!("stream:{name}"), tenant, Role::IngestOnly, request_id)
+        Self::new(Principal::Stream, format!("stream:{name}"), tenant, Role::IngestOnly, request_id)
     }
 
     /// What schedules start at their times.
     pub fn of_schedules() -> Self {
-        Self::new("engine", TenantId::ADMIN, Role::Engine, "schedules")
+        Self::new(Principal::Engine, "engine", TenantId::ADMIN, Role::Engine, "schedules")
     }
 
     /// What a running execution does to its own tenant.
@@ -256,12 +320,12 @@ impl AuthorizationContext {
         tenant: TenantId,
         execution: ExecutionId,
     ) -> Self {
-        Self::new(source, tenant, Role::Engine, execution.to_string())
+        Self::new(Principal::Engine, source, tenant, Role::Engine, execution.to_string())
     }
 
     /// Whoever runs this program on the store's own machine.
     pub fn of_command_line(tenant: TenantId, request_id: impl Into<String>) -> Self {
-        Self::new("local:operator", tenant, Role::Internal, request_id)
+        Self::new(Principal::CommandLine, "local:operator", tenant, Role::Internal, request_id)
     }
 
     /// The service that links the library: it acts for its own process, which owns the store.
@@ -270,16 +334,23 @@ impl AuthorizationContext {
         tenant: TenantId,
         request_id: impl Into<String>,
     ) -> Self {
-        Self::new(source, tenant, Role::Internal, request_id)
+        Self::new(Principal::Library, source, tenant, Role::Internal, request_id)
+    }
+
+    /// What the engine does by itself.
+    pub fn of_engine(tenant: TenantId, request_id: impl Into<String>) -> Self {
+        Self::new(Principal::Engine, "engine", tenant, Role::Engine, request_id)
     }
 
     fn new(
+        principal: Principal,
         actor: impl Into<String>,
         tenant: TenantId,
         role: Role,
         request_id: impl Into<String>,
     ) -> Self {
-        Self { actor: actor.into(), tenant, role, request_id: request_id.into(), api_key: None }
+        let (actor, request_id) = (actor.into(), request_id.into());
+        Self { principal, actor, tenant, role, request_id, api_key: None }
     }
 
     /// Whether the caller may know that this tenant is there.

@@ -57,6 +57,10 @@ uuid_id! {
     ApiKeyId
 }
 uuid_id! {
+    /// A stored secret, which stays the same over all its versions.
+    SecretId
+}
+uuid_id! {
     /// A subscription of an action to events.
     SubscriptionId
 }

@@ -8,10 +8,12 @@
 //! Nothing here reads a clock, a random number, a file or a socket.
 
 pub mod api_key;
+pub mod audit;
 pub mod authorization;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod secret;
 pub mod tenant;
 pub mod trace;
 

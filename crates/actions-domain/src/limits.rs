@@ -83,6 +83,13 @@ pub const BULK_IDS_MAX: usize = 10_000;
 pub const BULK_RATE_MAX: u32 = 10_000;
 /// Bulks of one tenant that have not ended: the owner of the first partition looks at all of them.
 pub const BULKS_OPEN_MAX: usize = 20;
+/// What one entry of the audit says of a state, before or after. A longer one is named by its hash.
+pub const AUDIT_STATE_BYTES_MAX: usize = 32 * 1024;
+/// Entries of the audit in one answer of an export, and their bytes.
+pub const AUDIT_EXPORT_MAX: u32 = 1_000;
+pub const AUDIT_EXPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries that one check of the audit reads: about a second.
+pub const AUDIT_VERIFY_MAX: u32 = 20_000;
 /// A filter and its terms. Longer filters are not written by people.
 pub const FILTER_BYTES_MAX: usize = 2_000;
 pub const FILTER_TERMS_MAX: usize = 30;
@@ -214,3 +221,23 @@ pub const EVERY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub const CATCH_UP_MAX: usize = 1_000;
 /// Coming times of a schedule that one request may ask for.
 pub const NEXT_TIMES_MAX: usize = 100;
+/// The text of a secret: a private key or a certificate with its chain fits in.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// Secrets of one tenant: people manage them by hand.
+pub const SECRETS_MAX: usize = 1_000;
+/// Shorter secrets are not masked in what an attempt leaves behind: they are found in any text.
+pub const SECRET_MASKED_BYTES_MIN: usize = 4;
+/// How long the version before goes on to be used after a new one was put: default, until the next
+/// day's deployment, and largest.
+pub const SECRET_OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const SECRET_OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a node uses a secret without having asked whether there is a newer one. A new version
+/// is used everywhere within this time.
+pub const SECRET_TRUST_MAX: Duration = Duration::from_secs(2);
+/// Data keys that one request wraps anew: a few seconds of work.
+pub const SECRET_REWRAPS_MAX: u32 = 500;
+/// The id of a master key.
+pub const MASTER_KEY_ID_BYTES_MAX: usize = 64;
+/// Master keys that a process knows at once: the one that wraps, and those that are on their way
+/// out.
+pub const MASTER_KEYS_MAX: usize = 16;

@@ -5,6 +5,8 @@
 
 /// API keys and what is known of their tokens.
 pub mod api_keys;
+/// Who did what, written down for good.
+pub mod audit;
 /// Operations on many executions or dead letters.
 pub mod bulks;
 /// The only source of time.
@@ -35,7 +37,11 @@ pub mod pull_queue;
 pub mod schedules;
 /// Whether a value has the shape that a schema asks for.
 pub mod schemas;
+/// Stored secrets, sealed.
+pub mod secrets;
 /// Where the engine's work is kept: the one write.
 pub mod store;
 /// Where spans go.
 pub mod traces;
+/// Seals secrets and opens them.
+pub mod vault;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::Timestamp;
@@ -121,6 +122,19 @@ impl Controls {
             }
         }
         next
+    }
+
+    /// What a change is about, as the audit shows it.
+    pub fn shown_for(&self, change: &ControlChange) -> Value {
+        let shown = match change {
+            ControlChange::SetLimits(_) => serde_json::to_value(self.limits),
+            ControlChange::SetRetention(_) => serde_json::to_value(self.retention),
+            ControlChange::Pause(_) | ControlChange::Resume => serde_json::to_value(&self.pause),
+            ControlChange::PauseAction(action, _) | ControlChange::ResumeAction(action) => {
+                serde_json::to_value(self.paused_actions.get(action))
+            }
+        };
+        shown.unwrap_or_default()
     }
 
     /// The limits of the tenant as a whole.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
+use crate::audit::Deed;
 use crate::event::Event;
 use crate::execution::report::ReportOf;
 use crate::execution::{Attempt, Fault, Priority, Status};
@@ -246,6 +247,8 @@ pub struct Commit {
     pub discards: Vec<Discard>,
     /// Rows of the intake that can never be accepted. They are set aside with the reason.
     pub refusals: Vec<IntakeRefusal>,
+    /// What somebody does with all of this, for the audit. Then it is the commit of one request.
+    pub deed: Option<Deed>,
 }
 
 impl Commit {

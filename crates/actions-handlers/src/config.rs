@@ -9,20 +9,22 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use actions_domain::action::ActionType;
 use actions_domain::execution::{Fault, Outcome};
 use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, FieldNote};
+use actions_domain::secret::{Piece, pieces};
 
 use crate::egress::{Egress, check_header};
-use crate::template;
+use crate::template::{self, Template};
 
 /// Own headers of a definition.
 pub(crate) type Headers = BTreeMap<String, String>;
 
-/// A text that is never printed and never shown again.
+/// A text that is never printed and never shown again. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub(crate) fn expose(&self) -> &str {
@@ -40,7 +42,7 @@ impl<'de> Deserialize<'de> for Secret {
         let Value::String(text) = Value::deserialize(deserializer)? else {
             return Err(serde::de::Error::custom("a secret must be a string"));
         };
-        Ok(Self(text))
+        Ok(Self(Zeroizing::new(text)))
     }
 }
 
@@ -149,17 +151,17 @@ impl Notes {
             if let Err(error) = check_header(name, value) {
                 self.error(pointer, error.to_string());
             }
-            if looks_secret(name) {
+            if looks_secret(name) && !names_secret(value) {
                 let message = format!(
-                    "{name} looks secret, but headers are shown to whoever may read the action"
+                    "{name} looks secret, but headers are shown to whoever may read the action; store it with `actions secret put NAME` and write {{{{ secrets.NAME }}}}"
                 );
                 self.warn(pointer, message);
             }
         }
     }
 
-    pub(crate) fn template(&mut self, pointer: &str, source: Option<&str>) {
-        if let Some(Err(message)) = source.map(template::check) {
+    pub(crate) fn template(&mut self, pointer: &str, source: Option<&Template>) {
+        if let Some(Err(message)) = source.map(|source| template::check(source)) {
             self.error(pointer, message);
         }
     }
@@ -197,6 +199,12 @@ pub(crate) fn looks_secret(name: &str) -> bool {
     ["password", "secret", "token", "key", "credential", "authorization", "cookie"]
         .iter()
         .any(|word| name.contains(word))
+}
+
+/// Whether a stored secret is put into this text.
+fn names_secret(text: &str) -> bool {
+    let parts = pieces(text).unwrap_or_default();
+    parts.iter().any(|part| matches!(part, Piece::Secret(_)))
 }
 
 /// The part of a descriptor that is not a schema.

@@ -14,7 +14,7 @@ use actions_domain::execution::Outcome;
 use actions_domain::ports::handler::Call;
 
 use crate::config::{Notes, reject};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, Template, render_for};
 
 mod builtin;
 mod message;
@@ -58,7 +58,7 @@ impl OneOrMany {
 /// The recipients of an attempt: the config's template, else `to_email`, else `email`.
 pub(crate) fn recipients(
     call: &Call,
-    template: Option<&str>,
+    template: Option<&Template>,
     given: Option<&OneOrMany>,
 ) -> Result<Vec<Mailbox>, Outcome> {
     let found = copies(call, template, given)?;
@@ -71,7 +71,7 @@ pub(crate) fn recipients(
 /// Further recipients. There may be none.
 pub(crate) fn copies(
     call: &Call,
-    template: Option<&str>,
+    template: Option<&Template>,
     given: Option<&OneOrMany>,
 ) -> Result<Vec<Mailbox>, Outcome> {
     let rendered = template.map(|to| render_for(call, to, Escape::Plain)).transpose()?;
@@ -86,7 +86,7 @@ pub(crate) fn copies(
 /// Where answers shall go.
 pub(crate) fn reply_to(
     call: &Call,
-    template: Option<&str>,
+    template: Option<&Template>,
     given: Option<&str>,
 ) -> Result<Option<Mailbox>, Outcome> {
     let rendered = template.map(|to| render_for(call, to, Escape::Plain)).transpose()?;

@@ -22,7 +22,7 @@ pub(crate) fn call(config: Value, input: Value) -> Call {
             schema: "tenant_acme".to_owned(),
         },
         action: "test".to_owned(),
-        config,
+        config: config.into(),
         input,
         gathered: None,
         event: None,

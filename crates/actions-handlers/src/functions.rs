@@ -18,7 +18,7 @@ use actions_domain::event::Event;
 use actions_domain::execution::report::Reporter;
 use actions_domain::execution::{Fault, Outcome, Output};
 use actions_domain::id::ExecutionId;
-use actions_domain::ports::handler::{Call, TenantRef};
+use actions_domain::ports::handler::{Call, CallConfig, TenantRef};
 
 use crate::config::reject;
 
@@ -136,7 +136,7 @@ pub struct FunctionContext {
     pub tenant: TenantRef,
     pub action: String,
     /// The action's whole config.
-    pub config: Value,
+    pub config: CallConfig,
     /// A job has none.
     pub event: Option<Arc<Event>>,
     pub started_at: Timestamp,

@@ -15,7 +15,7 @@ use crate::config::{
     About, Headers, Secret, checked, descriptor, parse, parse_config, reject, time_limit, to_value,
 };
 use crate::egress::{Egress, Method, Request};
-use crate::template::{Escape, announcement, render_for};
+use crate::template::{Escape, Template, announcement, render_for};
 use crate::webhook::USER_AGENT;
 
 /// Where an alert goes, and when.
@@ -33,7 +33,7 @@ struct AlertConfig {
     severity: Severity,
     /// A template over `event`, `data`, `tenant`.
     #[serde(default)]
-    message: Option<String>,
+    message: Option<Template>,
     /// A dotted path to a number in the data, compared with `threshold`.
     #[serde(default)]
     metric: Option<String>,
@@ -173,7 +173,7 @@ fn loggable(message: &str) -> String {
 
 fn log(alerted: &Alerted, call: &Call) {
     let (tenant, action) = (&call.tenant.slug, &call.action);
-    let message = loggable(&alerted.message);
+    let message = loggable(&call.config.masking().text(&alerted.message));
     match alerted.severity {
         Severity::Info => {
             tracing::info!(target: "actions::alert", tenant, action, "{message}");
@@ -213,7 +213,7 @@ impl Handler for MonitoringAlert {
                 notes.error("/metric", "a threshold needs the path of the number to compare");
             }
             notes.headers("/headers", &config.headers);
-            notes.template("/message", config.message.as_deref());
+            notes.template("/message", config.message.as_ref());
             notes.timeout("/timeout_seconds", config.timeout_seconds, 300);
         })
     }

@@ -18,7 +18,7 @@ use actions_domain::limits::OUTPUT_BYTES_MAX;
 use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, Handler};
 
 use crate::config::{About, checked, descriptor, parse_config, parse_input, reject, to_value};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, Template, render_for};
 
 /// Who is told what. The notification is the execution's output: list the executions of the
 /// action to find it.
@@ -28,13 +28,13 @@ struct InboxConfig {
     /// A template for the recipient's id. Without it the input's `target`, else the event's
     /// user.
     #[serde(default)]
-    to: Option<String>,
+    to: Option<Template>,
     /// A template. Without it the input's `title`.
     #[serde(default)]
-    title: Option<String>,
+    title: Option<Template>,
     /// A template. Without it the input's `text`.
     #[serde(default)]
-    text: Option<String>,
+    text: Option<Template>,
     #[serde(default)]
     level: Level,
 }
@@ -96,7 +96,7 @@ impl Default for NotificationInbox {
 fn notify(call: &Call) -> Result<Notification, Outcome> {
     let config: InboxConfig = parse_config(call)?;
     let input: InboxInput = parse_input(call)?;
-    let said = |template: &Option<String>, given: Option<Value>| match (template, given) {
+    let said = |template: &Option<Template>, given: Option<Value>| match (template, given) {
         (Some(template), _) => render_for(call, template, Escape::Plain).map(Some),
         (None, Some(Value::String(given))) => Ok(Some(given)),
         (None, _) => Ok(None),
@@ -126,9 +126,9 @@ impl Handler for NotificationInbox {
 
     fn check_config(&self, config: &Value) -> ConfigReport {
         checked(config, |config: &InboxConfig, notes| {
-            notes.template("/to", config.to.as_deref());
-            notes.template("/title", config.title.as_deref());
-            notes.template("/text", config.text.as_deref());
+            notes.template("/to", config.to.as_ref());
+            notes.template("/title", config.title.as_ref());
+            notes.template("/text", config.text.as_ref());
         })
     }
 

@@ -17,7 +17,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
-use crate::template::{Escape, announcement, render_for, slack_escaped};
+use crate::template::{Escape, Template, announcement, render_for, slack_escaped};
 use crate::webhook::USER_AGENT;
 
 const API_BASE: &str = "https://slack.com/api";
@@ -51,7 +51,7 @@ struct Config {
     /// A template over `event`, `data`, `tenant`. Values are escaped. Without it the input's
     /// `text` is posted, escaped too, with its `blocks`, or the event's name.
     #[serde(default)]
-    text: Option<String>,
+    text: Option<Template>,
     /// Where Slack's API is.
     #[serde(default)]
     api_base: Option<String>,
@@ -190,7 +190,7 @@ impl Handler for SlackMessage {
                 (Some(_), Some(_)) => notes.error("/token", "with a webhook_url it is not used"),
             }
             notes.secret("/token", config.token.as_ref());
-            notes.template("/text", config.text.as_deref());
+            notes.template("/text", config.text.as_ref());
             notes.timeout("/timeout_seconds", config.timeout_seconds, 300);
             if let Some(base) = &config.api_base {
                 notes.url(&self.egress, "/api_base", base);

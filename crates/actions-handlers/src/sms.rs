@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::{Notes, reject};
 use crate::email::{BuiltIn, text};
-use crate::template::{Escape, context, render, render_for};
+use crate::template::{Escape, Template, context, render, render_for};
 
 /// Text messages through Amazon's SNS.
 pub mod aws_sns;
@@ -35,8 +35,8 @@ struct Input {
 
 /// The templates of a config.
 struct Texts<'a> {
-    to: Option<&'a str>,
-    message: Option<&'a str>,
+    to: Option<&'a Template>,
+    message: Option<&'a Template>,
     template: Option<&'a str>,
 }
 

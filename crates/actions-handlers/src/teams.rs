@@ -15,7 +15,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
-use crate::template::{Escape, announcement, render_for};
+use crate::template::{Escape, Template, announcement, render_for};
 use crate::webhook::USER_AGENT;
 
 /// Teams refuses larger messages (28 KB, with the card around it).
@@ -33,11 +33,11 @@ struct Config {
     channel: Option<String>,
     /// A template over `event`, `data`, `tenant`. Without it the input's `title` is used.
     #[serde(default)]
-    title: Option<String>,
+    title: Option<Template>,
     /// A template over `event`, `data`, `tenant`. Without it the input's `text` is posted,
     /// or the event's name.
     #[serde(default)]
-    text: Option<String>,
+    text: Option<Template>,
     #[serde(default = "crate::webhook::timeout_default")]
     #[schemars(range(min = 1, max = 3600))]
     timeout_seconds: u32,
@@ -80,7 +80,7 @@ impl TeamsMessage {
 
     fn request(&self, config: &Config, call: &Call) -> Result<Request, Outcome> {
         let input: Input = parse_input(call)?;
-        let said = |template: &Option<String>, given: Option<Value>| match (template, given) {
+        let said = |template: &Option<Template>, given: Option<Value>| match (template, given) {
             (Some(template), _) => render_for(call, template, Escape::Plain).map(Some),
             (None, Some(Value::String(given))) => Ok(Some(given)),
             (None, _) => Ok(None),
@@ -156,8 +156,8 @@ impl Handler for TeamsMessage {
     fn check_config(&self, config: &Value) -> ConfigReport {
         checked(config, |config: &Config, notes| {
             notes.url(&self.egress, "/webhook_url", config.webhook_url.expose());
-            notes.template("/title", config.title.as_deref());
-            notes.template("/text", config.text.as_deref());
+            notes.template("/title", config.title.as_ref());
+            notes.template("/text", config.text.as_ref());
             notes.timeout("/timeout_seconds", config.timeout_seconds, 300);
         })
     }

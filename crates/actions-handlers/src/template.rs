@@ -6,16 +6,21 @@
 //! operator, so a template's tokens are counted before it is compiled. A missing variable is an
 //! error, because a mail to "Dear ," helps nobody.
 
+use std::borrow::Cow;
 use std::io;
+use std::ops::Deref;
 
 use minijinja::machinery::{Token, tokenize};
 use minijinja::value::{Kwargs, Serde, Value as Dynamic};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, filters};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use actions_domain::execution::Outcome;
-use actions_domain::ports::handler::Call;
+use actions_domain::ports::handler::{Call, TEMPLATE_MARK};
+use actions_domain::secret::{PREVIOUS, wipe};
 
 use crate::config::reject;
 
@@ -35,6 +40,34 @@ const TOKENS_MAX: usize = 128;
 const JOINS_MAX: usize = 8;
 /// Open statements, and every `elif` of a template: the parser nests those too.
 const NESTING_MAX: usize = 48;
+
+/// A template of a definition. Its schema says so, and so its source comes without secrets: they
+/// are among its variables.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Template(String);
+
+impl Deref for Template {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", (TEMPLATE_MARK): true })
+    }
+}
 
 /// How values are written into the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +141,8 @@ fn weight(value: &Value) -> u64 {
     }
 }
 
-/// What a template of a definition sees: `event`, `data`, `tenant`, `execution`, `action`.
+/// What a template of a definition sees: `event`, `data`, `tenant`, `execution`, `action`, and
+/// `secrets` with those that the config names.
 pub(crate) fn context(call: &Call) -> Map<String, Value> {
     let event = call.event.as_ref().and_then(|event| serde_json::to_value(event.envelope()).ok());
     let mut context = Map::new();
@@ -119,15 +153,34 @@ pub(crate) fn context(call: &Call) -> Map<String, Value> {
     let execution = json!({ "id": call.execution, "attempt": call.attempt });
     context.insert("execution".to_owned(), execution);
     context.insert("action".to_owned(), Value::String(call.action.clone()));
+    // Also without any, so that no data takes the place.
+    context.insert("secrets".to_owned(), secrets(call));
     context
+}
+
+fn secrets(call: &Call) -> Value {
+    let (mut current, mut previous) = (Map::new(), Map::new());
+    for (secret, text) in call.config.secrets() {
+        let members = if secret.is_previous { &mut previous } else { &mut current };
+        members.insert(secret.name.to_string(), Value::String(text.expose().to_owned()));
+    }
+    current.insert(PREVIOUS.to_owned(), Value::Object(previous));
+    Value::Object(current)
 }
 
 /// Renders a template of a definition for an attempt.
 ///
 /// # Errors
 /// As [`render`].
-pub(crate) fn render_for(call: &Call, source: &str, escape: Escape) -> Result<String, Outcome> {
-    render(source, &Value::Object(context(call)), escape)
+pub(crate) fn render_for(
+    call: &Call,
+    source: &Template,
+    escape: Escape,
+) -> Result<String, Outcome> {
+    let mut context = Value::Object(context(call));
+    let rendered = render(source, &context, escape);
+    wipe(&mut context["secrets"]);
+    rendered
 }
 
 /// What is said of an event when nobody wrote a text.

@@ -16,7 +16,9 @@ use tracing::{info, warn};
 use actions_domain::execution::{ErrorClass, Fault, Outcome, Output};
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
-use actions_domain::ports::handler::{Call, ConfigReport, Delivery, Descriptor, Handler, REPEATS};
+use actions_domain::ports::handler::{
+    Call, ConfigReport, Delivery, Descriptor, Handler, KEEPS_CONFIG, REPEATS,
+};
 use actions_domain::ports::pull_queue::{Answer, PullQueue, QueueName, Seen, Task};
 use actions_domain::ports::store::StoreError;
 
@@ -56,7 +58,7 @@ impl WorkerPull {
             aliases: &[],
             title: "Leave a task for a worker in any language",
             handler_type: "native",
-            capabilities: &["async", "idempotency_key", "checkpoints", REPEATS],
+            capabilities: &["async", "idempotency_key", "checkpoints", REPEATS, KEEPS_CONFIG],
             action_types: &[],
             delivery: Delivery::AtLeastOnce,
         });

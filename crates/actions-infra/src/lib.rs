@@ -9,6 +9,8 @@ pub mod otlp;
 pub mod postgres;
 pub mod redis;
 pub mod schemas;
+mod sealed;
 pub mod sqlite;
 pub mod system;
 mod unreadable;
+pub mod vault;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actions_domain::Timestamp;
 use actions_domain::action::Action;
+use actions_domain::audit::Entry;
 use actions_domain::bulk::{Bulk, BulkItem};
 use actions_domain::event::Event;
 use actions_domain::execution::Attempt;
@@ -23,6 +24,7 @@ use actions_domain::ports::history::{QueueMetric, RefusedIntake};
 use actions_domain::ports::leases::Vitals;
 use actions_domain::ports::store::IntakeRow;
 use actions_domain::schedule::{Schedule, ScheduleName};
+use actions_domain::secret::{SealedSecret, SecretName};
 use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::terms::{ClaimHolder, YieldNote};
@@ -31,6 +33,7 @@ use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod api_keys;
+mod audit;
 mod batches;
 mod bulks;
 mod claims;
@@ -42,18 +45,21 @@ mod leases;
 mod permits;
 mod pull_queue;
 mod schedules;
+mod secrets;
 mod store;
 
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of eight ports.
+/// The in-memory adapter of nine ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
-/// [`actions_domain::ports::api_keys::ApiKeys`] and [`actions_domain::ports::history::History`].
+/// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
+/// [`actions_domain::ports::secrets::Secrets`] and
+/// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
@@ -135,6 +141,10 @@ struct Tables {
     bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
     api_keys: BTreeMap<ApiKeyId, api_keys::ApiKeyRow>,
     api_key_version: i64,
+    /// Oldest first.
+    audit: HashMap<TenantId, Vec<Entry>>,
+    secrets: BTreeMap<(TenantId, SecretName), SealedSecret>,
+    secrets_version: i64,
     queue_metrics: Vec<QueueMetric>,
 }
 
@@ -233,6 +243,9 @@ impl Tables {
             bulks: BTreeMap::new(),
             api_keys: BTreeMap::new(),
             api_key_version: 0,
+            audit: HashMap::new(),
+            secrets: BTreeMap::new(),
+            secrets_version: 0,
             queue_metrics: Vec::new(),
         }
     }

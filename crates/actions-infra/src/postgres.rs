@@ -27,6 +27,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::Controls;
 
 mod api_keys;
+mod audit;
 mod batch;
 mod bulks;
 mod definitions;
@@ -39,6 +40,7 @@ mod permits;
 mod pull_queue;
 mod record;
 mod schedules;
+mod secrets;
 mod store;
 
 pub use emit::{Emit, EmitError, emit_in};
@@ -82,7 +84,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 19] = [
+const MIGRATIONS: [(&str, &str); 22] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -117,6 +119,12 @@ const MIGRATIONS: [(&str, &str); 19] = [
         include_str!("../../../schema/postgres/0018_inline_days_and_segments.sql"),
     ),
     ("create api keys", include_str!("../../../schema/postgres/0019_create_api_keys.sql")),
+    (
+        "flush in fewer statements",
+        include_str!("../../../schema/postgres/0020_flush_in_fewer_statements.sql"),
+    ),
+    ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
+    ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

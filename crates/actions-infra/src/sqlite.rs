@@ -21,6 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 mod api_keys;
+mod audit;
 mod bulk;
 mod bulks;
 mod definitions;
@@ -32,6 +33,7 @@ mod migrate;
 mod permits;
 mod record;
 mod schedules;
+mod secrets;
 mod store;
 mod tend;
 

@@ -174,10 +174,15 @@ async fn a_check_stores_nothing_and_warns() {
       {
         "message": "not encrypted",
         "pointer": "/config/url"
+      },
+      {
+        "message": "this secret is stored in plain text with the definition; store it with `actions secret put NAME` and write {{ secrets.NAME }} here",
+        "pointer": "/config/secret"
       }
     ]
     "#);
-    let calm = webhook("calm");
+    let mut calm = webhook("calm");
+    calm["config"] = json!({ "url": "https://example.com" });
     assert_eq!(app.post("actions:validate", calm).await.body()["warnings"], json!([]));
     body["timeout_seconds"] = json!(0);
     let found = app.post("actions:validate", body).await.body();

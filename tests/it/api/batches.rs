@@ -173,7 +173,7 @@ async fn an_edit_holds_for_the_next_event() {
     app.engine.advance(Duration::from_secs(10)).await;
     assert_eq!(called(&app), [[1], [2]]);
     let configs: Vec<Value> =
-        app.engine.script.calls().iter().map(|call| call.config.clone()).collect();
+        app.engine.script.calls().iter().map(|call| Value::clone(&call.config)).collect();
     assert_ne!(configs[0], configs[1]);
 }
 

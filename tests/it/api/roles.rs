@@ -14,9 +14,9 @@ use crate::support::app::{Answer, TestApp};
 use crate::support::engine::Answer as Told;
 
 use Permission::{
-    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageTenants, Pause,
-    ReadDefinitions, ReadEvents, ReadExecutions, ReadMetrics, SubmitEvent, WorkOnTasks,
-    WriteDefinitions,
+    CancelExecution, Execute, ManageApiKeys, ManageDeadLetters, ManageSecrets, ManageTenants,
+    Pause, ReadAudit, ReadDefinitions, ReadEvents, ReadExecutions, ReadMetrics, SubmitEvent,
+    WorkOnTasks, WriteDefinitions,
 };
 
 /// Whoever asks.
@@ -32,12 +32,14 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 5] = [
+const OF_PLATFORM: [(&str, &[Permission]); 7] = [
     ("GET /metrics", &[ReadMetrics]),
+    ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
     ("GET /v1/admin/tenants", &[ManageTenants]),
     ("POST /v1/admin/tenants", &[ManageTenants]),
     ("GET /v1/admin/tenants/{slug}", &[ManageTenants]),
+    ("POST /v1/admin/master-keys:rewrap", &[ManageTenants]),
 ];
 
 const INTERNAL: [(&str, &[Permission]); 10] = [
@@ -75,6 +77,9 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /actions/{action}:resume", &[Pause]),
     ("POST /actions/{action}:test", &[ReadDefinitions]),
     ("POST /actions:validate", &[ReadDefinitions]),
+    ("GET /audit", &[ReadAudit]),
+    ("GET /audit:export", &[ReadAudit]),
+    ("GET /audit:verify", &[ReadAudit]),
     ("GET /bulk", &[ReadExecutions]),
     ("POST /bulk", &[CancelExecution]),
     ("GET /bulk/{bulk}", &[ReadExecutions]),
@@ -132,6 +137,9 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /schedules/{schedule}:fire", &[Execute]),
     ("POST /schedules/{schedule}:pause", &[WriteDefinitions]),
     ("POST /schedules/{schedule}:resume", &[WriteDefinitions]),
+    ("GET /secrets", &[ReadDefinitions]),
+    ("GET /secrets/{secret}", &[ReadDefinitions]),
+    ("PUT /secrets/{secret}", &[ManageSecrets]),
     ("GET /subscriptions", &[ReadDefinitions]),
     ("POST /subscriptions", &[WriteDefinitions]),
     ("GET /subscriptions/{subscription}", &[ReadDefinitions]),
@@ -140,6 +148,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /subscriptions/{subscription}:enable", &[WriteDefinitions]),
     ("DELETE /keys/{key}", &[ManageApiKeys]),
     ("DELETE /schedules/{schedule}", &[WriteDefinitions]),
+    ("DELETE /secrets/{secret}", &[ManageSecrets]),
     ("DELETE /subscriptions/{subscription}", &[WriteDefinitions]),
     ("DELETE /actions/{action}", &[WriteDefinitions]),
 ];
@@ -180,6 +189,7 @@ pub(super) fn body(path: &str) -> Value {
         }
         "subscriptions" | "{subscription}" => json!({ "action": "a", "event_pattern": "a.b" }),
         "tenants" => json!({ "slug": "again" }),
+        "{secret}" => json!({ "value": "hunter2" }),
         "{execution}:discard" | "{fingerprint}:discard" => json!({ "reason": "none" }),
         "dead-letters:discard" => json!({ "where": "action:nothing", "reason": "none" }),
         "dead-letters:requeue" => json!({ "where": "action:nothing" }),
@@ -189,9 +199,9 @@ pub(super) fn body(path: &str) -> Value {
 
 /// What the paths of a tenant lead to.
 pub(super) struct Things {
-    event: String,
-    execution: String,
-    dead: String,
+    pub(super) event: String,
+    pub(super) execution: String,
+    pub(super) dead: String,
     fingerprint: String,
     subscription: String,
     bulk: String,
@@ -242,6 +252,7 @@ impl Things {
         [
             ("{action}", "a"),
             ("{schedule}", "s"),
+            ("{secret}", "TOKEN"),
             ("{handler}", "test.script"),
             ("{key}", "nobodys"),
             ("{slug}", "acme"),

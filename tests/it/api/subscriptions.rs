@@ -81,8 +81,14 @@ async fn a_version_is_compared_with_what_is_stored() {
         let mut spec = known.spec.clone();
         spec.priority = priority;
         let expected = Expected::Anything;
-        let saved =
-            definitions.save_subscription(known.tenant, known.id, known.action, &spec, expected);
+        let saved = definitions.save_subscription(
+            known.tenant,
+            known.id,
+            known.action,
+            &spec,
+            expected,
+            None,
+        );
         format!("\"{}\"", saved.await.unwrap().version)
     };
     let tag = change(1).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{Permission, Role};
 use actions_domain::execution::Status;
 use regex::Regex;
@@ -101,6 +102,23 @@ fn the_table_of_roles_is_the_one_of_the_code() {
         "docs/security.md has another table than this:\n{}",
         expected.join("\n")
     );
+}
+
+#[test]
+fn the_acts_are_explained() {
+    let text = tree::read("docs/audit.md");
+    let table = text.split("The acts:").nth(1).and_then(|rest| rest.split("**Not in").next());
+    let word = Regex::new(r"`([a-z_]+\.[a-z_]+)`").unwrap();
+    let rows = table.expect("docs/audit.md has a table of acts").lines();
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let explained: BTreeSet<String> = cells
+        .flat_map(|cell| {
+            word.captures_iter(cell).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let known: BTreeSet<_> = ActKind::ALL.iter().map(|kind| kind.word().to_owned()).collect();
+    let differing = explained.symmetric_difference(&known).cloned().collect();
+    tree::expect_only("docs/audit.md explains the acts that there are.", differing, &[]);
 }
 
 #[test]

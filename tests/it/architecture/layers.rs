@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::tree;
 
 /// All that thinking needs. Nothing in this list can read a clock, a file or a socket for us.
-const DOMAIN_NEEDS: [&str; 7] =
-    ["async-trait", "blake3", "chrono", "serde", "serde_json", "thiserror", "uuid"];
+const DOMAIN_NEEDS: [&str; 8] =
+    ["async-trait", "blake3", "chrono", "serde", "serde_json", "thiserror", "uuid", "zeroize"];
 
 /// Which of our packages a package of ours is built upon.
 const DIRECTIONS: [(&str, &[&str]); 6] = [
@@ -23,11 +23,12 @@ const DIRECTIONS: [(&str, &[&str]); 6] = [
 
 /// Libraries that stay in their layer. The tests and examples look at the product from outside,
 /// so they may hold the other end of each wire.
-const AT_HOME: [(&str, &[&str]); 13] = [
+const AT_HOME: [(&str, &[&str]); 14] = [
     ("sqlx", &["actions-infra"]),
     ("redis", &["actions-infra"]),
     ("cel", &["actions-infra"]),
     ("jsonschema", &["actions-infra"]),
+    ("chacha20poly1305", &["actions-infra"]),
     ("axum", &["actions-api"]),
     ("tower", &["actions-api"]),
     ("tower-http", &["actions-api"]),

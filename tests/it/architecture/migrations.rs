@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Steps that change something that is there, and why the version before can live with it.
-const CHANGES: [(&str, &str, &str); 4] = [
+const CHANGES: [(&str, &str, &str); 7] = [
     (
         "0008_keep_needed_events",
         "create or replace function engine.drop_old_history_v1",
@@ -23,6 +23,21 @@ const CHANGES: [(&str, &str, &str); 4] = [
         "0018_inline_days_and_segments",
         "create or replace function engine.segment_of",
         "same argument and answer, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.admit_v1(",
+        "same arguments, answer and locks, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.settle_v1(",
+        "same arguments, answer and locks, only quicker",
+    ),
+    (
+        "0020_flush_in_fewer_statements",
+        "create or replace function engine.enqueue_v1(",
+        "same arguments, answer and locks, only quicker",
     ),
 ];
 
@@ -46,6 +61,10 @@ fn change(statement: &str, is_new: impl Fn(&str) -> bool) -> Option<String> {
     let is_of_new = match &words[..] {
         ["create", "unique", "index", _, "on", table, ..] | ["alter", "table", table, ..] => {
             is_new(table)
+        }
+        ["create", "trigger", _, "before", rest @ ..] => {
+            let table = rest.iter().skip_while(|word| **word != "on").nth(1);
+            table.is_some_and(|table| is_new(table))
         }
         // Calls of functions that make partitions.
         ["select", ..] => true,
@@ -113,6 +132,7 @@ fn what_takes_something_away_is_seen() {
         "delete from engine.share",
         "update engine.node set alive = false",
         "revoke select on engine.event from public",
+        "create trigger kept before delete on engine.event for each row execute function f()",
         "do",
     ] {
         let script = format!("-- why\n{statement} $$ body; $$;");

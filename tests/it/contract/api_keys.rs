@@ -61,7 +61,7 @@ fn key(name: &str, token: &Token, now: Timestamp) -> ApiKey {
 async fn create(ports: &Ports, name: &str) -> (ApiKey, Token) {
     let token = token();
     let key = key(name, &token, at(0));
-    ports.api_keys.create_api_key(&key, &token.stored()).await.unwrap();
+    ports.api_keys.create_api_key(&key, &token.stored(), None).await.unwrap();
     (key, token)
 }
 
@@ -82,7 +82,7 @@ async fn what_was_created_is_listed_and_found_by_its_token(stores: &Stores) {
         role: Role::PlatformAdmin,
         ..key("second", &second_token, at(1))
     };
-    ports.api_keys.create_api_key(&second, &second_token.stored()).await.unwrap();
+    ports.api_keys.create_api_key(&second, &second_token.stored(), None).await.unwrap();
     let other = stores.open().await;
     let mut expected = [first.clone(), second.clone()];
     expected.sort_by_key(|key| key.id);
@@ -93,13 +93,13 @@ async fn what_was_created_is_listed_and_found_by_its_token(stores: &Stores) {
     }
     assert_eq!(kept(&other, &token()).await, None);
     let (id, now) = (ApiKeyId(given::uuid()), at(2));
-    let missing = other.api_keys.revoke_api_key(ADMIN, id, now).await;
+    let missing = other.api_keys.revoke_api_key(ADMIN, id, now, None).await;
     assert!(matches!(missing, Err(ApiKeysError::NotFound { what: "API key" })), "{missing:?}");
     let new = token();
-    let missing = other.api_keys.rotate_api_key(ADMIN, id, &new.stored(), now, now).await;
+    let missing = other.api_keys.rotate_api_key(ADMIN, id, &new.stored(), now, now, None).await;
     assert!(matches!(missing, Err(ApiKeysError::NotFound { what: "API key" })), "{missing:?}");
     let nobodys = ApiKey { tenant: TenantId(999), ..key("third", &new, at(1)) };
-    let missing = other.api_keys.create_api_key(&nobodys, &new.stored()).await;
+    let missing = other.api_keys.create_api_key(&nobodys, &new.stored(), None).await;
     assert!(matches!(missing, Err(ApiKeysError::NotFound { what: "tenant" })), "{missing:?}");
 }
 
@@ -109,11 +109,11 @@ async fn a_name_is_taken_while_its_key_holds(stores: &Stores) {
     let again = async |name: &str, now: Timestamp, expires_at: Option<Timestamp>| {
         let token = token();
         let key = ApiKey { expires_at, ..key(name, &token, now) };
-        ports.api_keys.create_api_key(&key, &token.stored()).await
+        ports.api_keys.create_api_key(&key, &token.stored(), None).await
     };
     let taken = again("a", at(1), None).await;
     assert!(matches!(taken, Err(ApiKeysError::Exists { .. })), "{taken:?}");
-    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(2)).await.unwrap();
+    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(2), None).await.unwrap();
     again("a", at(3), Some(at(10))).await.unwrap();
     let taken = again("a", at(9), None).await;
     assert!(matches!(taken, Err(ApiKeysError::Exists { .. })), "{taken:?}");
@@ -125,10 +125,10 @@ async fn a_lookup_belongs_to_one_token(stores: &Stores) {
     let ports = stores.open().await;
     let (first, first_token) = create(&ports, "first").await;
     let other = key("other", &first_token, at(1));
-    let taken = ports.api_keys.create_api_key(&other, &first_token.stored()).await;
+    let taken = ports.api_keys.create_api_key(&other, &first_token.stored(), None).await;
     assert!(matches!(taken, Err(ApiKeysError::Taken)), "{taken:?}");
     let stored = first_token.stored();
-    let taken = ports.api_keys.rotate_api_key(ADMIN, first.id, &stored, at(9), at(1)).await;
+    let taken = ports.api_keys.rotate_api_key(ADMIN, first.id, &stored, at(9), at(1), None).await;
     assert!(matches!(taken, Err(ApiKeysError::Taken)), "{taken:?}");
     assert_eq!(ports.api_keys.api_keys(ADMIN).await.unwrap(), [first]);
     assert_eq!(kept(&ports, &first_token).await, Some(first_token.stored()), "nothing has ended");
@@ -137,13 +137,13 @@ async fn a_lookup_belongs_to_one_token(stores: &Stores) {
 async fn a_revoked_key_keeps_its_time(stores: &Stores) {
     let ports = stores.open().await;
     let (key, token) = create(&ports, "a").await;
-    let revoked = ports.api_keys.revoke_api_key(ADMIN, key.id, at(5)).await.unwrap();
+    let revoked = ports.api_keys.revoke_api_key(ADMIN, key.id, at(5), None).await.unwrap();
     assert_eq!(revoked, ApiKey { revoked_at: Some(at(5)), ..key.clone() });
-    assert_eq!(ports.api_keys.revoke_api_key(ADMIN, key.id, at(9)).await.unwrap(), revoked);
+    assert_eq!(ports.api_keys.revoke_api_key(ADMIN, key.id, at(9), None).await.unwrap(), revoked);
     let found = ports.api_keys.find_token(&token.lookup()).await.unwrap();
     assert_eq!(found, Some((revoked, token.stored())), "so that a refusal can be explained");
     let new = token.stored();
-    let late = ports.api_keys.rotate_api_key(ADMIN, key.id, &new, at(20), at(10)).await;
+    let late = ports.api_keys.rotate_api_key(ADMIN, key.id, &new, at(20), at(10), None).await;
     assert!(matches!(late, Err(ApiKeysError::NotFound { .. })), "{late:?}");
 }
 
@@ -151,8 +151,11 @@ async fn a_rotation_lets_older_tokens_hold_for_a_while(stores: &Stores) {
     let ports = stores.open().await;
     let (key, old) = create(&ports, "a").await;
     let new = token();
-    let rotated =
-        ports.api_keys.rotate_api_key(ADMIN, key.id, &new.stored(), at(60), at(0)).await.unwrap();
+    let rotated = ports
+        .api_keys
+        .rotate_api_key(ADMIN, key.id, &new.stored(), at(60), at(0), None)
+        .await
+        .unwrap();
     let expected = ApiKey { lookup: new.lookup(), others_end_at: Some(at(60)), ..key.clone() };
     assert_eq!(rotated, expected);
     assert_eq!(kept(&ports, &old).await.unwrap().ends_at, Some(at(60)));
@@ -161,7 +164,11 @@ async fn a_rotation_lets_older_tokens_hold_for_a_while(stores: &Stores) {
     assert_eq!(ports.api_keys.api_keys(ADMIN).await.unwrap(), [expected]);
     // What has ended is forgotten when the key is rotated again.
     let newer = token();
-    ports.api_keys.rotate_api_key(ADMIN, key.id, &newer.stored(), at(90), at(70)).await.unwrap();
+    ports
+        .api_keys
+        .rotate_api_key(ADMIN, key.id, &newer.stored(), at(90), at(70), None)
+        .await
+        .unwrap();
     assert_eq!(kept(&ports, &old).await, None);
     assert_eq!(kept(&ports, &new).await.unwrap().ends_at, Some(at(90)));
 }
@@ -172,7 +179,11 @@ async fn a_shorter_overlap_ends_older_tokens_earlier(stores: &Stores) {
     let rotate = async |until: i64, now: i64| {
         let new = token();
         let stored = new.stored();
-        ports.api_keys.rotate_api_key(ADMIN, key.id, &stored, at(until), at(now)).await.unwrap();
+        ports
+            .api_keys
+            .rotate_api_key(ADMIN, key.id, &stored, at(until), at(now), None)
+            .await
+            .unwrap();
         new
     };
     let older = rotate(100, 1).await;
@@ -194,7 +205,7 @@ async fn so_many_tokens_hold_at_once(stores: &Stores) {
     let (key, oldest) = create(&ports, "a").await;
     let rotate = async |until: i64, now: i64| {
         let stored = token().stored();
-        ports.api_keys.rotate_api_key(ADMIN, key.id, &stored, at(until), at(now)).await
+        ports.api_keys.rotate_api_key(ADMIN, key.id, &stored, at(until), at(now), None).await
     };
     for _ in 1..API_KEY_TOKENS_MAX {
         rotate(100, 1).await.unwrap();
@@ -220,15 +231,15 @@ async fn the_version_tells_what_was_taken_away(stores: &Stores) {
     ports.api_keys.note_api_key_uses(&[(rotated.id, at(1))]).await.unwrap();
     assert_eq!(changes(&other, Some(start.version)).await, start, "nobody may do less");
     let stored = token().stored();
-    ports.api_keys.rotate_api_key(ADMIN, rotated.id, &stored, at(9), at(2)).await.unwrap();
+    ports.api_keys.rotate_api_key(ADMIN, rotated.id, &stored, at(9), at(2), None).await.unwrap();
     let after = changes(&other, Some(start.version)).await;
     assert!(after.version > start.version);
     assert_eq!(after.keys, [rotated.id]);
-    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(3)).await.unwrap();
+    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(3), None).await.unwrap();
     let last = changes(&other, Some(after.version)).await;
     assert!(last.version > after.version);
     assert_eq!(last.keys, [revoked.id]);
-    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(4)).await.unwrap();
+    ports.api_keys.revoke_api_key(ADMIN, revoked.id, at(4), None).await.unwrap();
     assert_eq!(changes(&other, None).await.version, last.version, "it was revoked before");
     let mut both = changes(&other, Some(start.version)).await.keys;
     both.sort_unstable();
@@ -258,16 +269,21 @@ async fn uses_are_noted_and_never_go_back(stores: &Stores) {
 async fn keys_of_other_tenants_are_not_touched(stores: &Stores) {
     let ports = stores.open().await;
     let slug = "acme".parse().unwrap();
-    let acme = ports.definitions.create_tenant(given::uuid(), &slug, "Acme").await.unwrap().id;
+    let acme =
+        ports.definitions.create_tenant(given::uuid(), &slug, "Acme", None).await.unwrap().id;
     let (theirs, _) = create(&ports, "a").await;
     let token = token();
     let own = ApiKey { tenant: acme, ..key("a", &token, at(0)) };
-    ports.api_keys.create_api_key(&own, &token.stored()).await.expect("names are the tenant's own");
+    ports
+        .api_keys
+        .create_api_key(&own, &token.stored(), None)
+        .await
+        .expect("names are the tenant's own");
     assert_eq!(ports.api_keys.api_keys(acme).await.unwrap(), [own]);
-    let refused = ports.api_keys.revoke_api_key(acme, theirs.id, at(1)).await;
+    let refused = ports.api_keys.revoke_api_key(acme, theirs.id, at(1), None).await;
     assert!(matches!(refused, Err(ApiKeysError::NotFound { .. })), "{refused:?}");
     let stored = super::api_keys::token().stored();
-    let refused = ports.api_keys.rotate_api_key(acme, theirs.id, &stored, at(1), at(1)).await;
+    let refused = ports.api_keys.rotate_api_key(acme, theirs.id, &stored, at(1), at(1), None).await;
     assert!(matches!(refused, Err(ApiKeysError::NotFound { .. })), "{refused:?}");
     assert_eq!(ports.api_keys.api_keys(ADMIN).await.unwrap(), [theirs]);
 }
@@ -280,12 +296,12 @@ async fn of_what_has_ended_the_newest_stays(stores: &Stores) {
         let token = token();
         let end = at(1_000 + number);
         let key = ApiKey { expires_at: Some(end), ..key(&format!("k{number}"), &token, at(0)) };
-        ports.api_keys.create_api_key(&key, &token.stored()).await.unwrap();
+        ports.api_keys.create_api_key(&key, &token.stored(), None).await.unwrap();
         ended.push((key.id, token));
     }
     let token = token();
     let last = key("last", &token, at(10_000));
-    ports.api_keys.create_api_key(&last, &token.stored()).await.unwrap();
+    ports.api_keys.create_api_key(&last, &token.stored(), None).await.unwrap();
     let left = ports.api_keys.api_keys(ADMIN).await.unwrap();
     assert_eq!(left.len(), API_KEYS_ENDED_MAX + 2);
     let is_left = |id| left.iter().any(|key| key.id == id);

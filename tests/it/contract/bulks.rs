@@ -50,7 +50,7 @@ fn bulk(tenant: TenantId, second: i64, total: usize) -> Bulk {
 
 async fn create(ports: &Ports, bulk: &Bulk) -> Vec<ExecutionId> {
     let targets = targets(usize::try_from(bulk.total).unwrap());
-    ports.bulks.create_bulk(bulk, &targets).await.unwrap();
+    ports.bulks.create_bulk(bulk, &targets, None).await.unwrap();
     targets
 }
 
@@ -59,7 +59,7 @@ async fn items(ports: &Ports, bulk: &Bulk) -> Vec<BulkItem> {
 }
 
 async fn change(ports: &Ports, bulk: &Bulk, change: BulkChange) -> Result<Bulk, BulkRefusal> {
-    let changed = ports.bulks.change_bulk(bulk.tenant, bulk.id, &change, at(60)).await;
+    let changed = ports.bulks.change_bulk(bulk.tenant, bulk.id, &change, at(60), None).await;
     changed.unwrap().expect("it exists").after
 }
 
@@ -116,9 +116,9 @@ async fn a_change_is_decided_by_the_bulk_and_kept(stores: &Stores) {
     let made = bulk(ADMIN, 1, 3);
     create(&ports, &made).await;
     let begin = BulkChange::Begin { until: 2 };
-    let step = ports.bulks.change_bulk(ADMIN, made.id, &begin, at(5)).await.unwrap().unwrap();
+    let step = ports.bulks.change_bulk(ADMIN, made.id, &begin, at(5), None).await.unwrap().unwrap();
     assert_eq!((step.before.begun, step.after.unwrap().begun), (0, 2));
-    let step = ports.bulks.change_bulk(ADMIN, made.id, &begin, at(6)).await.unwrap().unwrap();
+    let step = ports.bulks.change_bulk(ADMIN, made.id, &begin, at(6), None).await.unwrap().unwrap();
     assert_eq!(step.before.begun, 2, "somebody has begun these before");
     let paused = change(&ports, &made, BulkChange::Pause { by: by() }).await.unwrap();
     assert_eq!((paused.state, paused.changed_by.as_ref()), (BulkState::Paused, Some(&by())));
@@ -137,7 +137,7 @@ async fn a_change_that_is_refused_changes_nothing(stores: &Stores) {
     assert_eq!(ports.bulks.find_bulk(ADMIN, made.id).await.unwrap(), Some(ended));
     let nobody = bulk(ADMIN, 2, 1);
     let resume = BulkChange::Resume { by: by() };
-    let missing = ports.bulks.change_bulk(ADMIN, nobody.id, &resume, at(9)).await.unwrap();
+    let missing = ports.bulks.change_bulk(ADMIN, nobody.id, &resume, at(9), None).await.unwrap();
     assert_eq!(missing, None);
     assert_eq!(ports.bulks.record_items(ADMIN, nobody.id, &[], at(9)).await.unwrap(), None);
 }
@@ -178,7 +178,8 @@ async fn a_bulk_ends_with_its_last_item(stores: &Stores) {
 async fn bulks_that_have_not_ended_are_found_over_all_tenants(stores: &Stores) {
     let ports = stores.open().await;
     let slug = "acme".parse().unwrap();
-    let other = ports.definitions.create_tenant(given::uuid(), &slug, "Acme").await.unwrap().id;
+    let other =
+        ports.definitions.create_tenant(given::uuid(), &slug, "Acme", None).await.unwrap().id;
     let bulks = [bulk(other, 1, 1), bulk(ADMIN, 2, 1), bulk(ADMIN, 3, 1), bulk(ADMIN, 4, 0)];
     for made in &bulks {
         create(&ports, made).await;
@@ -203,7 +204,7 @@ async fn tenants_have_bulks_of_their_own(stores: &Stores) {
     assert_eq!(ports.bulks.list_bulks(other, None, 10).await.unwrap(), []);
     assert_eq!(ports.bulks.bulk_items(other, made.id, 0, 10).await.unwrap(), []);
     let cancel = BulkChange::Cancel { by: by() };
-    assert_eq!(ports.bulks.change_bulk(other, made.id, &cancel, at(9)).await.unwrap(), None);
+    assert_eq!(ports.bulks.change_bulk(other, made.id, &cancel, at(9), None).await.unwrap(), None);
     assert_eq!(ports.bulks.find_bulk(ADMIN, made.id).await.unwrap(), Some(made));
 }
 

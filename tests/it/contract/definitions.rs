@@ -61,7 +61,7 @@ async fn a_tenant_is_created_once(stores: &Stores) {
     tenant(&ports, "acme").await;
     for taken in ["acme", "admin"] {
         let slug = TenantSlug::parse(taken).unwrap();
-        let refused = ports.definitions.create_tenant(given::uuid(), &slug, "Again").await;
+        let refused = ports.definitions.create_tenant(given::uuid(), &slug, "Again", None).await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
     assert_eq!(ports.definitions.tenants().await.unwrap().len(), 2);
@@ -92,7 +92,8 @@ async fn an_action_is_read_back_as_it_was_saved(stores: &Stores) {
     .unwrap();
     let uuid = given::uuid();
 
-    let saved = ports.definitions.save_action(ADMIN, uuid, &spec, Expected::Absent).await.unwrap();
+    let saved =
+        ports.definitions.save_action(ADMIN, uuid, &spec, Expected::Absent, None).await.unwrap();
 
     assert_eq!((saved.uuid, &saved.spec, saved.tenant), (uuid, &spec, ADMIN));
     assert_eq!(saved.health, Health::default());
@@ -112,10 +113,11 @@ async fn every_change_takes_the_next_version_of_its_tenant(stores: &Stores) {
     let first = save(&ports, ADMIN, "first").await;
     let second = save(&ports, ADMIN, "second").await;
     let third = subscribe(&ports, ADMIN, first.id, "a.*").await;
-    let fourth = definitions.set_health(ADMIN, second.id, &Health::default()).await.unwrap();
-    let fifth = definitions.delete_subscription(ADMIN, third.id, Expected::Anything).await.unwrap();
+    let fourth = definitions.set_health(ADMIN, second.id, &Health::default(), None).await.unwrap();
+    let fifth =
+        definitions.delete_subscription(ADMIN, third.id, Expected::Anything, None).await.unwrap();
     let name = &second.spec.name;
-    let sixth = definitions.delete_action(ADMIN, name, Expected::Anything).await.unwrap();
+    let sixth = definitions.delete_action(ADMIN, name, Expected::Anything, None).await.unwrap();
 
     let versions = [first.version, second.version, third.version, fourth.version, fifth, sixth];
     assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
@@ -154,7 +156,7 @@ async fn an_equal_specification_changes_nothing(stores: &Stores) {
     let again = save(&ports, ADMIN, "a").await;
     let spec = given::subscription_spec("a.*");
     let subscribed_again = (ports.definitions)
-        .save_subscription(ADMIN, subscription.id, action.id, &spec, Expected::Version(2))
+        .save_subscription(ADMIN, subscription.id, action.id, &spec, Expected::Version(2), None)
         .await
         .unwrap();
 
@@ -168,10 +170,10 @@ async fn an_equal_specification_changes_nothing(stores: &Stores) {
 async fn a_replaced_action_keeps_its_identity(stores: &Stores) {
     let ports = stores.open().await;
     let old = save(&ports, ADMIN, "a").await;
-    (ports.definitions).set_health(ADMIN, old.id, &sick()).await.unwrap();
+    (ports.definitions).set_health(ADMIN, old.id, &sick(), None).await.unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(2))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(2), None)
         .await
         .unwrap();
 
@@ -185,8 +187,10 @@ async fn an_action_that_must_be_new_is_refused_when_it_exists(stores: &Stores) {
     let ports = stores.open().await;
     save(&ports, ADMIN, "a").await;
     for spec in [given::action_spec("a"), changed("a")] {
-        let refused =
-            ports.definitions.save_action(ADMIN, given::uuid(), &spec, Expected::Absent).await;
+        let refused = ports
+            .definitions
+            .save_action(ADMIN, given::uuid(), &spec, Expected::Absent, None)
+            .await;
         assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     }
 }
@@ -196,13 +200,13 @@ async fn an_action_that_somebody_else_changed_is_not_overwritten(stores: &Stores
     let definitions = &ports.definitions;
     let mine = save(&ports, ADMIN, "a").await;
     let theirs = definitions
-        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(mine.version))
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Version(mine.version), None)
         .await
         .unwrap();
 
     let expected = Expected::Version(mine.version);
-    let saved = definitions.save_action(ADMIN, given::uuid(), &mine.spec, expected).await;
-    let deleted = definitions.delete_action(ADMIN, &mine.spec.name, expected).await;
+    let saved = definitions.save_action(ADMIN, given::uuid(), &mine.spec, expected, None).await;
+    let deleted = definitions.delete_action(ADMIN, &mine.spec.name, expected, None).await;
 
     let current = theirs.version;
     assert!(matches!(saved, Err(DefinitionsError::Stale { current: it }) if it == current));
@@ -216,14 +220,14 @@ async fn a_refused_change_takes_no_version(stores: &Stores) {
     let definitions = &ports.definitions;
     let wrong = Expected::Version(9);
 
-    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("a"), wrong).await;
-    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("b"), wrong).await;
-    let _ = definitions.delete_action(ADMIN, &action.spec.name, wrong).await;
-    let _ = definitions.set_health(ADMIN, ActionId(404), &sick()).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("a"), wrong, None).await;
+    let _ = definitions.save_action(ADMIN, given::uuid(), &changed("b"), wrong, None).await;
+    let _ = definitions.delete_action(ADMIN, &action.spec.name, wrong, None).await;
+    let _ = definitions.set_health(ADMIN, ActionId(404), &sick(), None).await;
     let id = subscription_id();
     let spec = given::subscription_spec("a.*");
-    let _ = definitions.save_subscription(ADMIN, id, action.id, &spec, wrong).await;
-    let _ = definitions.delete_subscription(ADMIN, id, Expected::Anything).await;
+    let _ = definitions.save_subscription(ADMIN, id, action.id, &spec, wrong, None).await;
+    let _ = definitions.delete_subscription(ADMIN, id, Expected::Anything, None).await;
 
     let changes = definitions.changes(ADMIN, 0).await.unwrap();
     assert_eq!(changes.version, 1);
@@ -235,7 +239,7 @@ async fn a_definition_of_an_unknown_tenant_is_refused(stores: &Stores) {
     let spec = given::action_spec("a");
     let nobody = TenantId(404);
     let refused =
-        ports.definitions.save_action(nobody, given::uuid(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(nobody, given::uuid(), &spec, Expected::Anything, None).await;
     assert!(
         matches!(refused, Err(DefinitionsError::NotFound { what: "tenant", .. })),
         "{refused:?}"
@@ -249,9 +253,12 @@ async fn actions_of_tenants_are_separate(stores: &Stores) {
     let theirs = save(&ports, acme, "a").await;
     assert_ne!(ours.id, theirs.id);
 
-    let foreign = ports.definitions.set_health(acme, ours.id, &sick()).await;
+    let foreign = ports.definitions.set_health(acme, ours.id, &sick(), None).await;
     assert!(matches!(foreign, Err(DefinitionsError::NotFound { .. })), "{foreign:?}");
-    (ports.definitions).delete_action(acme, &ours.spec.name, Expected::Anything).await.unwrap();
+    (ports.definitions)
+        .delete_action(acme, &ours.spec.name, Expected::Anything, None)
+        .await
+        .unwrap();
 
     assert_eq!(
         ports.definitions.changes(ADMIN, 0).await.unwrap().actions,
@@ -268,7 +275,8 @@ async fn changes_are_what_came_since(stores: &Stores) {
     let first = save(&ports, ADMIN, "first").await;
     let second = save(&ports, ADMIN, "second").await;
     let subscription = Arc::new(subscribe(&ports, ADMIN, second.id, "a.*").await);
-    let first_again = Arc::new(definitions.set_health(ADMIN, first.id, &sick()).await.unwrap());
+    let first_again =
+        Arc::new(definitions.set_health(ADMIN, first.id, &sick(), None).await.unwrap());
 
     let all = definitions.changes(ADMIN, 0).await.unwrap();
     let some = definitions.changes(ADMIN, 2).await.unwrap();
@@ -300,7 +308,7 @@ async fn a_deleted_action_takes_its_subscriptions_along(stores: &Stores) {
     let stays = subscribe(&ports, ADMIN, other.id, "b.*").await;
 
     let version = (ports.definitions)
-        .delete_action(ADMIN, &action.spec.name, Expected::Version(action.version))
+        .delete_action(ADMIN, &action.spec.name, Expected::Version(action.version), None)
         .await
         .unwrap();
 
@@ -323,11 +331,11 @@ async fn a_deleted_action_is_not_paused_any_more(stores: &Stores) {
         Pause { at: "2026-01-02T03:04:05Z".parse().unwrap(), by: "me".to_owned(), reason: None };
     for action in [&gone, &stays] {
         let change = ControlChange::PauseAction(action.id, pause.clone());
-        definitions.change_controls(ADMIN, &change).await.unwrap();
+        definitions.change_controls(ADMIN, &change, None).await.unwrap();
     }
 
     let version =
-        definitions.delete_action(ADMIN, &gone.spec.name, Expected::Anything).await.unwrap();
+        definitions.delete_action(ADMIN, &gone.spec.name, Expected::Anything, None).await.unwrap();
 
     let after = definitions.changes(ADMIN, version - 1).await.unwrap();
     assert_eq!(after.version, version, "both go with one version");
@@ -337,10 +345,13 @@ async fn a_deleted_action_is_not_paused_any_more(stores: &Stores) {
 async fn a_deleted_name_can_be_used_again(stores: &Stores) {
     let ports = stores.open().await;
     let old = save(&ports, ADMIN, "a").await;
-    (ports.definitions).delete_action(ADMIN, &old.spec.name, Expected::Anything).await.unwrap();
+    (ports.definitions)
+        .delete_action(ADMIN, &old.spec.name, Expected::Anything, None)
+        .await
+        .unwrap();
 
     let new = (ports.definitions)
-        .save_action(ADMIN, given::uuid(), &old.spec, Expected::Absent)
+        .save_action(ADMIN, given::uuid(), &old.spec, Expected::Absent, None)
         .await
         .unwrap();
 
@@ -355,12 +366,14 @@ async fn what_is_not_there_cannot_be_deleted(stores: &Stores) {
     let ports = stores.open().await;
     let action = save(&ports, ADMIN, "a").await;
     let name = &action.spec.name;
-    (ports.definitions).delete_action(ADMIN, name, Expected::Anything).await.unwrap();
+    (ports.definitions).delete_action(ADMIN, name, Expected::Anything, None).await.unwrap();
 
-    let again = ports.definitions.delete_action(ADMIN, name, Expected::Anything).await;
-    let never =
-        ports.definitions.delete_subscription(ADMIN, subscription_id(), Expected::Anything).await;
-    let sick = ports.definitions.set_health(ADMIN, action.id, &sick()).await;
+    let again = ports.definitions.delete_action(ADMIN, name, Expected::Anything, None).await;
+    let never = ports
+        .definitions
+        .delete_subscription(ADMIN, subscription_id(), Expected::Anything, None)
+        .await;
+    let sick = ports.definitions.set_health(ADMIN, action.id, &sick(), None).await;
 
     assert!(matches!(again, Err(DefinitionsError::NotFound { .. })), "{again:?}");
     assert!(matches!(never, Err(DefinitionsError::NotFound { .. })), "{never:?}");
@@ -373,17 +386,17 @@ async fn all_versions_of_an_action_are_kept(stores: &Stores) {
     let first = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "b").await;
     let second = definitions
-        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything, None)
         .await
         .unwrap();
-    let third = definitions.set_health(ADMIN, first.id, &sick()).await.unwrap();
+    let third = definitions.set_health(ADMIN, first.id, &sick(), None).await.unwrap();
     let name = &first.spec.name;
 
     assert_eq!(
         definitions.action_versions(ADMIN, name, None, 10).await.unwrap(),
         [third, second, first.clone()]
     );
-    definitions.delete_action(ADMIN, name, Expected::Anything).await.unwrap();
+    definitions.delete_action(ADMIN, name, Expected::Anything, None).await.unwrap();
     let versions = definitions.action_versions(ADMIN, name, None, 10).await.unwrap();
     assert_eq!((versions.len(), versions[0].deleted), (4, true));
     let last = definitions.action_versions(ADMIN, name, Some(versions[1].version), 1).await;
@@ -399,7 +412,7 @@ async fn an_action_is_found_as_it_was_at_a_version(stores: &Stores) {
     let old = save(&ports, ADMIN, "a").await;
     save(&ports, ADMIN, "c").await;
     let new = definitions
-        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything)
+        .save_action(ADMIN, given::uuid(), &changed("a"), Expected::Anything, None)
         .await
         .unwrap();
 
@@ -417,7 +430,7 @@ async fn a_health_check_is_a_change_like_any_other(stores: &Stores) {
     let ports = stores.open().await;
     let action = save(&ports, ADMIN, "a").await;
 
-    let checked = ports.definitions.set_health(ADMIN, action.id, &sick()).await.unwrap();
+    let checked = ports.definitions.set_health(ADMIN, action.id, &sick(), None).await.unwrap();
 
     assert_eq!(checked.health, sick());
     assert_eq!((checked.version, &checked.spec), (2, &action.spec));
@@ -438,7 +451,7 @@ async fn a_subscription_is_read_back_as_it_was_saved(stores: &Stores) {
     let id = subscription_id();
 
     let saved = (ports.definitions)
-        .save_subscription(ADMIN, id, action.id, &spec, Expected::Absent)
+        .save_subscription(ADMIN, id, action.id, &spec, Expected::Absent, None)
         .await
         .unwrap();
 
@@ -454,14 +467,15 @@ async fn a_subscription_is_replaced_by_its_id(stores: &Stores) {
     let spec = given::subscription_spec("b.*");
 
     let new = definitions
-        .save_subscription(ADMIN, old.id, second.id, &spec, Expected::Version(old.version))
+        .save_subscription(ADMIN, old.id, second.id, &spec, Expected::Version(old.version), None)
         .await
         .unwrap();
     let late = definitions
-        .save_subscription(ADMIN, old.id, first.id, &old.spec, Expected::Version(old.version))
+        .save_subscription(ADMIN, old.id, first.id, &old.spec, Expected::Version(old.version), None)
         .await;
-    let twice =
-        definitions.save_subscription(ADMIN, old.id, first.id, &old.spec, Expected::Absent).await;
+    let twice = definitions
+        .save_subscription(ADMIN, old.id, first.id, &old.spec, Expected::Absent, None)
+        .await;
 
     assert_eq!((new.id, new.action, &new.spec), (old.id, second.id, &spec));
     assert_eq!((new.created_at, new.version), (old.created_at, 4));
@@ -475,12 +489,15 @@ async fn a_subscription_needs_an_action_of_its_tenant(stores: &Stores) {
     let acme = tenant(&ports, "acme").await.id;
     let theirs = save(&ports, acme, "a").await;
     let deleted = save(&ports, ADMIN, "d").await;
-    (ports.definitions).delete_action(ADMIN, &deleted.spec.name, Expected::Anything).await.unwrap();
+    (ports.definitions)
+        .delete_action(ADMIN, &deleted.spec.name, Expected::Anything, None)
+        .await
+        .unwrap();
     let spec = given::subscription_spec("a.*");
 
     for action in [theirs.id, deleted.id, ActionId(404)] {
         let refused = (ports.definitions)
-            .save_subscription(ADMIN, subscription_id(), action, &spec, Expected::Absent)
+            .save_subscription(ADMIN, subscription_id(), action, &spec, Expected::Absent, None)
             .await;
         assert!(
             matches!(refused, Err(DefinitionsError::NotFound { what: "action", .. })),
@@ -495,14 +512,16 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     let (ours, theirs) = (save(&ports, ADMIN, "a").await, save(&ports, acme, "a").await);
     let subscription = subscribe(&ports, acme, theirs.id, "a.*").await;
 
-    let deleted =
-        ports.definitions.delete_subscription(ADMIN, subscription.id, Expected::Anything).await;
+    let deleted = ports
+        .definitions
+        .delete_subscription(ADMIN, subscription.id, Expected::Anything, None)
+        .await;
     assert!(matches!(deleted, Err(DefinitionsError::NotFound { .. })), "{deleted:?}");
 
     // An id that another tenant uses is as free as any other: nothing tells that it is used.
     let spec = given::subscription_spec("b.*");
     let saved = (ports.definitions)
-        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Absent)
+        .save_subscription(ADMIN, subscription.id, ours.id, &spec, Expected::Absent, None)
         .await
         .unwrap();
     assert_eq!((saved.id, saved.tenant, saved.action), (subscription.id, ADMIN, ours.id));
@@ -510,7 +529,7 @@ async fn a_subscription_of_another_tenant_is_not_touched(stores: &Stores) {
     assert_eq!(changes.subscriptions, [Arc::new(saved)]);
 
     (ports.definitions)
-        .delete_subscription(ADMIN, subscription.id, Expected::Anything)
+        .delete_subscription(ADMIN, subscription.id, Expected::Anything, None)
         .await
         .unwrap();
     let changes = ports.definitions.changes(acme, 0).await.unwrap();
@@ -523,9 +542,10 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
     let action = save(&ports, ADMIN, "a").await;
     let subscription = subscribe(&ports, ADMIN, action.id, "a.*").await;
 
-    let wrong = definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(9)).await;
+    let wrong =
+        definitions.delete_subscription(ADMIN, subscription.id, Expected::Version(9), None).await;
     let version = definitions
-        .delete_subscription(ADMIN, subscription.id, Expected::Version(2))
+        .delete_subscription(ADMIN, subscription.id, Expected::Version(2), None)
         .await
         .unwrap();
 
@@ -536,7 +556,7 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
     // The id can be used again.
     let spec = given::subscription_spec("a.*");
     let again = definitions
-        .save_subscription(ADMIN, subscription.id, action.id, &spec, Expected::Absent)
+        .save_subscription(ADMIN, subscription.id, action.id, &spec, Expected::Absent, None)
         .await
         .unwrap();
     assert_eq!((again.version, again.deleted), (4, false));
@@ -544,13 +564,13 @@ async fn a_deleted_subscription_is_a_change(stores: &Stores) {
 
 async fn tenant(ports: &Ports, slug: &str) -> Tenant {
     let slug = TenantSlug::parse(slug).unwrap();
-    ports.definitions.create_tenant(given::uuid(), &slug, "A tenant").await.unwrap()
+    ports.definitions.create_tenant(given::uuid(), &slug, "A tenant", None).await.unwrap()
 }
 
 async fn save(ports: &Ports, tenant: TenantId, name: &str) -> Action {
     let spec = given::action_spec(name);
     let saved =
-        ports.definitions.save_action(tenant, given::uuid(), &spec, Expected::Anything).await;
+        ports.definitions.save_action(tenant, given::uuid(), &spec, Expected::Anything, None).await;
     saved.unwrap()
 }
 
@@ -562,7 +582,7 @@ async fn subscribe(
 ) -> Subscription {
     let spec = given::subscription_spec(pattern);
     let saved = (ports.definitions)
-        .save_subscription(tenant, subscription_id(), action, &spec, Expected::Absent)
+        .save_subscription(tenant, subscription_id(), action, &spec, Expected::Absent, None)
         .await;
     saved.unwrap()
 }
@@ -597,7 +617,10 @@ async fn controls_are_changed_one_by_one_and_seen_with_the_version(stores: &Stor
     let before = definitions.changes(TenantId::ADMIN, 0).await.unwrap();
     assert_eq!(before.controls, Controls::default());
     let limits = TenantLimits { weight: Some(3), ..TenantLimits::default() };
-    definitions.change_controls(TenantId::ADMIN, &ControlChange::SetLimits(limits)).await.unwrap();
+    definitions
+        .change_controls(TenantId::ADMIN, &ControlChange::SetLimits(limits), None)
+        .await
+        .unwrap();
     let pause = Pause {
         at: "2026-01-02T03:04:05Z".parse().unwrap(),
         by: "someone".to_owned(),
@@ -605,24 +628,24 @@ async fn controls_are_changed_one_by_one_and_seen_with_the_version(stores: &Stor
     };
     let retention = Retention { keep_days: Some(7), dead_letter_days: Some(3) };
     let kept = ControlChange::SetRetention(retention);
-    definitions.change_controls(TenantId::ADMIN, &kept).await.unwrap();
+    definitions.change_controls(TenantId::ADMIN, &kept, None).await.unwrap();
     let change = ControlChange::PauseAction(ActionId(9), pause.clone());
-    let changed = definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    let changed = definitions.change_controls(TenantId::ADMIN, &change, None).await.unwrap();
     assert_eq!((changed.limits, changed.retention), (limits, retention));
     assert_eq!(changed.paused_actions, [(ActionId(9), pause)].into());
 
     let after = definitions.changes(TenantId::ADMIN, before.version).await.unwrap();
     assert_eq!((after.version, &after.controls), (before.version + 3, &changed));
-    definitions.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    definitions.change_controls(TenantId::ADMIN, &change, None).await.unwrap();
     let same = definitions.changes(TenantId::ADMIN, 0).await.unwrap();
     assert_eq!(same.version, after.version, "what changes nothing takes no version");
 
     let resumed = definitions
-        .change_controls(TenantId::ADMIN, &ControlChange::ResumeAction(ActionId(9)))
+        .change_controls(TenantId::ADMIN, &ControlChange::ResumeAction(ActionId(9)), None)
         .await
         .unwrap();
     assert!(resumed.paused_actions.is_empty());
     let missing =
-        definitions.change_controls(TenantId(77), &ControlChange::Resume).await.unwrap_err();
+        definitions.change_controls(TenantId(77), &ControlChange::Resume, None).await.unwrap_err();
     assert!(matches!(missing, DefinitionsError::NotFound { .. }), "{missing:?}");
 }

@@ -53,6 +53,6 @@ async fn spread(node: &Node, count: i64) -> Vec<Item> {
 
 async fn create_tenant(node: &Node, slug: &str) -> TenantId {
     let slug = TenantSlug::parse(slug).unwrap();
-    let tenant = node.ports.definitions.create_tenant(given::uuid(), &slug, "A tenant").await;
+    let tenant = node.ports.definitions.create_tenant(given::uuid(), &slug, "A tenant", None).await;
     tenant.unwrap().id
 }

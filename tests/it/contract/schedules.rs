@@ -36,7 +36,7 @@ fn name(raw: &str) -> ScheduleName {
     ScheduleName::parse(raw).unwrap()
 }
 
-fn spec(raw: &str) -> ScheduleSpec {
+pub(super) fn spec(raw: &str) -> ScheduleSpec {
     ScheduleSpec {
         name: name(raw),
         description: Some("Every night".to_owned()),
@@ -50,7 +50,7 @@ fn spec(raw: &str) -> ScheduleSpec {
 }
 
 async fn save(ports: &Ports, spec: &ScheduleSpec, now: Timestamp) -> Schedule {
-    ports.schedules.save_schedule(ADMIN, spec, Expected::Anything, now).await.unwrap()
+    ports.schedules.save_schedule(ADMIN, spec, Expected::Anything, now, None).await.unwrap()
 }
 
 async fn all(ports: &Ports) -> Vec<Schedule> {
@@ -88,9 +88,10 @@ async fn what_was_saved_is_listed(stores: &Stores) {
 async fn a_version_is_expected_or_not(stores: &Stores) {
     let ports = stores.open().await;
     let schedules = &ports.schedules;
-    let first = schedules.save_schedule(ADMIN, &spec("s"), Expected::Absent, at(0)).await.unwrap();
+    let first =
+        schedules.save_schedule(ADMIN, &spec("s"), Expected::Absent, at(0), None).await.unwrap();
     let edited = ScheduleSpec { description: None, ..spec("s") };
-    let save = |expected| schedules.save_schedule(ADMIN, &edited, expected, at(9));
+    let save = |expected| schedules.save_schedule(ADMIN, &edited, expected, at(9), None);
     let refused = save(Expected::Absent).await;
     assert!(matches!(refused, Err(DefinitionsError::Exists { .. })), "{refused:?}");
     let refused = save(Expected::Version(first.version - 1)).await;
@@ -101,9 +102,10 @@ async fn a_version_is_expected_or_not(stores: &Stores) {
     assert!(second.version > first.version);
     assert_eq!((second.created_at, second.updated_at), (at(0), at(9)));
     let unknown = spec("other");
-    let refused = schedules.save_schedule(ADMIN, &unknown, Expected::Version(1), at(9)).await;
+    let refused = schedules.save_schedule(ADMIN, &unknown, Expected::Version(1), at(9), None).await;
     assert!(matches!(refused, Err(DefinitionsError::NotFound { .. })), "{refused:?}");
-    let refused = schedules.save_schedule(TenantId(999), &unknown, Expected::Anything, at(9)).await;
+    let refused =
+        schedules.save_schedule(TenantId(999), &unknown, Expected::Anything, at(9), None).await;
     assert!(matches!(refused, Err(DefinitionsError::NotFound { what: "tenant", .. })));
 }
 
@@ -166,7 +168,7 @@ async fn what_was_deleted_is_gone_and_its_version_too(stores: &Stores) {
     let first = save(&ports, &spec("s"), at(0)).await;
     let delete = |expected| {
         let schedules = ports.schedules.clone();
-        async move { schedules.delete_schedule(ADMIN, &name("s"), expected).await }
+        async move { schedules.delete_schedule(ADMIN, &name("s"), expected, None).await }
     };
     let refused = delete(Expected::Version(first.version + 1)).await;
     assert!(matches!(refused, Err(DefinitionsError::Stale { .. })), "{refused:?}");
@@ -181,13 +183,15 @@ async fn what_was_deleted_is_gone_and_its_version_too(stores: &Stores) {
 async fn tenants_have_schedules_of_their_own(stores: &Stores) {
     let ports = stores.open().await;
     let slug = "acme".parse().unwrap();
-    let other = ports.definitions.create_tenant(given::uuid(), &slug, "Acme").await.unwrap().id;
+    let other =
+        ports.definitions.create_tenant(given::uuid(), &slug, "Acme", None).await.unwrap().id;
     let own = save(&ports, &spec("s"), at(0)).await;
     let schedules = &ports.schedules;
-    let theirs = schedules.save_schedule(other, &spec("s"), Expected::Absent, at(0)).await.unwrap();
+    let theirs =
+        schedules.save_schedule(other, &spec("s"), Expected::Absent, at(0), None).await.unwrap();
     let noted = schedules.note_progress(other, &name("s"), theirs.version, &progress(100)).await;
     assert!(noted.unwrap());
     assert_eq!(all(&ports).await, [own]);
-    schedules.delete_schedule(other, &name("s"), Expected::Anything).await.unwrap();
+    schedules.delete_schedule(other, &name("s"), Expected::Anything, None).await.unwrap();
     assert_eq!(schedules.schedules(None).await.unwrap().len(), 1);
 }

@@ -43,7 +43,7 @@ async fn find(node: &Node, item: &Item) -> actions_domain::execution::Execution 
 
 async fn create_tenant(node: &Node, slug: &str) -> TenantId {
     let slug = TenantSlug::parse(slug).unwrap();
-    let tenant = node.ports.definitions.create_tenant(given::uuid(), &slug, "A tenant").await;
+    let tenant = node.ports.definitions.create_tenant(given::uuid(), &slug, "A tenant", None).await;
     tenant.unwrap().id
 }
 
@@ -51,7 +51,7 @@ async fn create_tenant(node: &Node, slug: &str) -> TenantId {
 async fn save_action(node: &Node, name: &str) -> i64 {
     let spec = given::action_spec(name);
     let saved = (node.ports.definitions)
-        .save_action(TenantId::ADMIN, given::uuid(), &spec, Expected::Absent)
+        .save_action(TenantId::ADMIN, given::uuid(), &spec, Expected::Absent, None)
         .await;
     saved.unwrap().version
 }

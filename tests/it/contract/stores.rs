@@ -8,6 +8,7 @@ use actions_domain::event::EventType;
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
 use actions_domain::ports::api_keys::ApiKeys;
+use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -16,6 +17,7 @@ use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
+use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
@@ -120,6 +122,29 @@ impl Stores {
         }
     }
 
+    /// Runs a statement beside the adapter, as somebody with the database's password may. `None`:
+    /// there is no database.
+    pub(crate) async fn run_sql(
+        &self,
+        sqlite: &'static str,
+        postgres: &'static str,
+    ) -> Option<Result<(), String>> {
+        let done = match &self.backend {
+            Backend::Memory(_) => return None,
+            Backend::Sqlite(folder) => {
+                let options =
+                    sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("actions.db"));
+                let mut user = sqlite::Connection::connect_with(&options).await.unwrap();
+                sqlx::query(sqlite).execute(&mut user).await.map(drop)
+            }
+            Backend::Postgres(url) => {
+                let mut user = sqlx::PgConnection::connect(url).await.unwrap();
+                sqlx::query(postgres).execute(&mut user).await.map(drop)
+            }
+        };
+        Some(done.map_err(|error| error.to_string()))
+    }
+
     /// Starts a node that owns nothing.
     pub(crate) async fn join(&self, name: &str) -> Node {
         let ports = self.open().await;
@@ -196,11 +221,23 @@ pub(crate) struct Ports {
     pub schedules: Arc<dyn Schedules>,
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
+    pub audit: Arc<dyn Audit>,
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl Ports {
     fn of<
-        T: Store + Leases + Permits + Definitions + History + Schedules + Bulks + ApiKeys + 'static,
+        T: Store
+            + Leases
+            + Permits
+            + Definitions
+            + History
+            + Schedules
+            + Bulks
+            + ApiKeys
+            + Audit
+            + Secrets
+            + 'static,
     >(
         all: Arc<T>,
     ) -> Self {
@@ -212,7 +249,9 @@ impl Ports {
             history: Arc::clone(&all) as _,
             schedules: Arc::clone(&all) as _,
             bulks: Arc::clone(&all) as _,
-            api_keys: all as _,
+            api_keys: Arc::clone(&all) as _,
+            audit: Arc::clone(&all) as _,
+            secrets: all as _,
         }
     }
 }

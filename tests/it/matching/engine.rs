@@ -29,13 +29,14 @@ async fn engine(actions: &[ActionRow], subscriptions: &[SubscriptionRow]) -> Tes
             spec.handler = HandlerId::parse("test.script").unwrap();
         }
         let uuid = Uuid::from_u128(10 + u128::from(number.unsigned_abs()));
-        let saved = definitions.save_action(engine.tenant, uuid, &spec, Expected::Absent).await;
+        let saved =
+            definitions.save_action(engine.tenant, uuid, &spec, Expected::Absent, None).await;
         let saved = saved.unwrap();
         ids.push(saved.id);
         version = saved.version;
         if !row.is_healthy {
             let health = Health { is_healthy: false, ..Health::default() };
-            let saved = definitions.set_health(engine.tenant, saved.id, &health).await;
+            let saved = definitions.set_health(engine.tenant, saved.id, &health, None).await;
             version = saved.unwrap().version;
         }
     }
@@ -43,8 +44,9 @@ async fn engine(actions: &[ActionRow], subscriptions: &[SubscriptionRow]) -> Tes
         let spec = to_subscription(number, Some(row)).spec;
         let action = ids[usize::try_from(row.action).unwrap() % ids.len()];
         let id = subscription_id(number);
-        let saved =
-            definitions.save_subscription(engine.tenant, id, action, &spec, Expected::Absent).await;
+        let saved = definitions
+            .save_subscription(engine.tenant, id, action, &spec, Expected::Absent, None)
+            .await;
         version = saved.unwrap().version;
     }
     engine.app.catalogue.refresh(engine.tenant, version).await.unwrap();

@@ -20,7 +20,7 @@ async fn a_bulk_that_cannot_be_read_neither_hides_another_one_nor_ends_the_list(
             reason: None,
         };
         let bulk = Bulk::new(id, TenantId::ADMIN, spec, "me".to_owned(), (1, false), at);
-        database.store.create_bulk(&bulk, &[]).await.unwrap();
+        database.store.create_bulk(&bulk, &[], None).await.unwrap();
     }
     for spoilt in &ids[1..3] {
         sqlx::query("update engine.bulk set record = '{}' where id = $1")

@@ -91,7 +91,7 @@ impl Database {
             "event_patterns": ["orders.*"],
         }))
         .unwrap();
-        self.store.save_action(tenant, event_id().0, &spec, Expected::Absent).await.unwrap()
+        self.store.save_action(tenant, event_id().0, &spec, Expected::Absent, None).await.unwrap()
     }
 
     /// Returns once so many sessions wait for a lock.

@@ -318,7 +318,7 @@ async fn dead_letters_expire_before_their_executions_where_a_tenant_says_so() {
 
 async fn keep(database: &Database, retention: Retention) {
     let change = ControlChange::SetRetention(retention);
-    database.store.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    database.store.change_controls(TenantId::ADMIN, &change, None).await.unwrap();
 }
 
 #[tokio::test]

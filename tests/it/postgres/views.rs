@@ -16,7 +16,7 @@ use super::fixture::{
 
 async fn acme(database: &Database) -> TenantId {
     let slug = TenantSlug::parse("acme").unwrap();
-    database.store.create_tenant(event_id().0, &slug, "Acme").await.unwrap().id
+    database.store.create_tenant(event_id().0, &slug, "Acme", None).await.unwrap().id
 }
 
 #[tokio::test]
@@ -196,7 +196,8 @@ async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
     assert!(!found(broken.id).health.is_healthy);
     assert!(found(broken.id).health.error.as_ref().unwrap().contains("cannot be read"));
 
-    let mended = database.store.save_action(tenant, broken.uuid, &broken.spec, Expected::Anything);
+    let mended =
+        database.store.save_action(tenant, broken.uuid, &broken.spec, Expected::Anything, None);
     let saved = mended.await.unwrap();
     assert_eq!((saved.id, saved.spec), (broken.id, broken.spec));
 }

@@ -172,7 +172,7 @@ async fn a_cancelled_execution_ends_whether_it_waits_or_runs() {
         engine
             .app
             .ingress
-            .cancel(Cancel { tenant: engine.tenant, execution, by: None })
+            .cancel(Cancel { tenant: engine.tenant, execution, by: None }, None)
             .await
             .unwrap();
         engine.advance(Duration::from_secs(1)).await;

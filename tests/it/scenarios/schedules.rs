@@ -208,7 +208,7 @@ async fn a_change_that_was_made_elsewhere_is_noticed() {
     let edited = ScheduleSpec { when: When::EverySeconds(10), ..minutely() };
     let now = engine.clock.now();
     let schedules = &engine.app.ports.schedules;
-    schedules.save_schedule(engine.tenant, &edited, Expected::Anything, now).await.unwrap();
+    schedules.save_schedule(engine.tenant, &edited, Expected::Anything, now, None).await.unwrap();
     engine.advance(11 * SECOND).await;
     assert_eq!(fired(&engine).await, ["00:00:10"]);
 }

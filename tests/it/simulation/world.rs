@@ -78,7 +78,7 @@ impl World {
         for number in 2..=TENANTS {
             let slug = TenantSlug::parse(&format!("t{number}")).unwrap();
             let uuid = Uuid::from_u128(u128::from(number));
-            at_once(memory.create_tenant(uuid, &slug, "simulated")).unwrap();
+            at_once(memory.create_tenant(uuid, &slug, "simulated", None)).unwrap();
         }
         let settings = settings(&mut dice);
         let has_zombies = dice.chance(35);

@@ -58,7 +58,17 @@ impl TestApp {
     }
 
     async fn with(access: Access, has_api: bool, sites: Sites) -> Self {
-        let engine = TestEngine::start().await;
+        Self::over(TestEngine::start().await, access, has_api, sites).await
+    }
+
+    /// Serves an engine that was started with these master keys.
+    pub async fn with_keys(keys: &str) -> Self {
+        let access = Access::Token(TOKEN.to_owned().into());
+        let engine = TestEngine::start_with_keys(keys).await;
+        Self::over(engine, access, true, Sites::default()).await
+    }
+
+    async fn over(engine: TestEngine, access: Access, has_api: bool, sites: Sites) -> Self {
         engine.app.handlers.register(Arc::new(Secretive::new()));
         engine.app.catalogue.refresh_all().await.unwrap();
         let draining = CancellationToken::new();

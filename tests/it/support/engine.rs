@@ -23,6 +23,8 @@ use actions_domain::ports::pull_queue::PullQueue;
 use actions_handlers::worker::WorkerPull;
 use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
+use actions_infra::system::SystemDice;
+use actions_infra::vault::{Envelopes, LocalKeys};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -33,6 +35,8 @@ use super::faults::Faults;
 
 /// When every test begins.
 const START: &str = "2026-01-01T00:00:00Z";
+/// Of every engine here unless it says otherwise.
+pub const MASTER_KEY: &str = "test:bWFzdGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGU=";
 /// Turns of the other tasks after which nothing more happens by itself.
 const SETTLE_TURNS: usize = 200;
 
@@ -45,6 +49,8 @@ pub struct TestEngine {
     pub faults: Arc<Faults>,
     /// Of remote workers. It outlives a process, as a server would.
     pub tasks: Arc<MemoryPullQueue>,
+    /// Of the next process, as the setting takes them. There may be none.
+    pub master_keys: String,
     memory: Arc<Memory>,
     hints: MemoryHints,
     node: Option<Node>,
@@ -52,15 +58,20 @@ pub struct TestEngine {
 
 impl TestEngine {
     pub async fn start() -> Self {
+        Self::start_with_keys(MASTER_KEY).await
+    }
+
+    /// Starts an engine with these master keys.
+    pub async fn start_with_keys(keys: &str) -> Self {
         let clock = HeldClock::at(START);
         let memory = Arc::new(Memory::new(clock.clone(), 4));
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
         let hints = MemoryHints::default();
         let tasks = Arc::new(MemoryPullQueue::new(clock.clone()));
-        let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints).await;
+        let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints, keys).await;
         let slug = "acme".parse().unwrap();
-        let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme").await.unwrap();
+        let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme", None).await.unwrap();
         let mut engine = Self {
             app,
             clock,
@@ -68,6 +79,7 @@ impl TestEngine {
             tenant: tenant.id,
             faults,
             tasks,
+            master_keys: keys.to_owned(),
             memory,
             hints,
             node: None,
@@ -111,6 +123,7 @@ impl TestEngine {
             &self.script,
             &self.tasks,
             &self.hints,
+            &self.master_keys,
         )
         .await;
         app.catalogue.refresh_all().await.unwrap();
@@ -138,7 +151,7 @@ impl TestEngine {
         let spec: ActionSpec = serde_json::from_value(spec).unwrap();
         let definitions = &self.app.ports.definitions;
         let uuid = Uuid::from_u128(u128::from(name.len() as u64));
-        definitions.save_action(self.tenant, uuid, &spec, Expected::Anything).await.unwrap()
+        definitions.save_action(self.tenant, uuid, &spec, Expected::Anything, None).await.unwrap()
     }
 
     /// Leaves an event in the intake, as a user's own transaction does.
@@ -234,7 +247,13 @@ async fn app_over(
     script: &Arc<Script>,
     tasks: &Arc<MemoryPullQueue>,
     hints: &MemoryHints,
+    master_keys: &str,
 ) -> App {
+    let dice = Arc::new(SystemDice);
+    let keys = match master_keys {
+        "" => LocalKeys::none(dice.clone()),
+        keys => LocalKeys::parse(keys, dice.clone()).unwrap(),
+    };
     let pull_queue: Arc<dyn PullQueue> = tasks.clone();
     let pull = Arc::new(WorkerPull::new(pull_queue.clone(), clock.clone()));
     let handlers = Arc::new(Handlers::new([script.clone() as Arc<dyn Handler>, pull]));
@@ -250,6 +269,9 @@ async fn app_over(
         pull_queue,
         bulks: faults.clone(),
         api_keys: faults.clone(),
+        audit: memory.clone(),
+        secrets: memory.clone(),
+        vault: Arc::new(Envelopes::new(Arc::new(keys), dice)),
         definitions: memory.clone(),
         history: memory.clone(),
         schemas: Arc::new(actions_infra::schemas::JsonSchemas::default()),

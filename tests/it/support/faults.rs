@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, Lookup, StoredToken};
+use actions_domain::audit::Act;
 use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
@@ -214,8 +215,13 @@ impl Permits for Faults {
 
 #[async_trait]
 impl Bulks for Faults {
-    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError> {
-        self.call("create_bulk", self.memory.create_bulk(bulk, targets)).await
+    async fn create_bulk(
+        &self,
+        bulk: &Bulk,
+        targets: &[ExecutionId],
+        act: Option<&Act>,
+    ) -> Result<(), StoreError> {
+        self.call("create_bulk", self.memory.create_bulk(bulk, targets, act)).await
     }
 
     async fn find_bulk(&self, tenant: TenantId, id: BulkId) -> Result<Option<Bulk>, StoreError> {
@@ -251,8 +257,9 @@ impl Bulks for Faults {
         id: BulkId,
         change: &BulkChange,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Option<BulkStep>, StoreError> {
-        self.call("change_bulk", self.memory.change_bulk(tenant, id, change, now)).await
+        self.call("change_bulk", self.memory.change_bulk(tenant, id, change, now, act)).await
     }
 
     async fn record_items(
@@ -278,8 +285,9 @@ impl Schedules for Faults {
         spec: &ScheduleSpec,
         expected: Expected,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Schedule, DefinitionsError> {
-        self.memory.save_schedule(tenant, spec, expected, now).await
+        self.memory.save_schedule(tenant, spec, expected, now, act).await
     }
 
     async fn delete_schedule(
@@ -287,8 +295,9 @@ impl Schedules for Faults {
         tenant: TenantId,
         name: &ScheduleName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<(), DefinitionsError> {
-        self.memory.delete_schedule(tenant, name, expected).await
+        self.memory.delete_schedule(tenant, name, expected, act).await
     }
 
     async fn note_progress(
@@ -305,8 +314,13 @@ impl Schedules for Faults {
 
 #[async_trait]
 impl ApiKeys for Faults {
-    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
-        self.memory.create_api_key(key, token).await
+    async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        token: &StoredToken,
+        act: Option<&Act>,
+    ) -> Result<(), ApiKeysError> {
+        self.memory.create_api_key(key, token, act).await
     }
 
     async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
@@ -326,8 +340,9 @@ impl ApiKeys for Faults {
         tenant: TenantId,
         key: ApiKeyId,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
-        self.memory.revoke_api_key(tenant, key, now).await
+        self.memory.revoke_api_key(tenant, key, now, act).await
     }
 
     async fn rotate_api_key(
@@ -337,8 +352,9 @@ impl ApiKeys for Faults {
         token: &StoredToken,
         others_end_at: Timestamp,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
-        self.memory.rotate_api_key(tenant, key, token, others_end_at, now).await
+        self.memory.rotate_api_key(tenant, key, token, others_end_at, now, act).await
     }
 
     async fn note_api_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// The administrator's token of every test server.
 pub const TOKEN: &str = "test-token-0123456789abcdef";
+/// A setting of these servers: the file that they log into, instead of between the tests' lines.
+const LOG_FILE: &str = "ACTIONS_TEST_LOG_FILE";
 /// How long a server may take until it is ready.
 const START_TRIES_MAX: u32 = 600;
 /// How often a read may be told to come again before the server counts as stuck.
@@ -74,6 +76,12 @@ impl Server {
     pub async fn start_in_vain(&mut self) -> Option<i32> {
         self.spawn_again();
         self.ended().await
+    }
+
+    /// Changes one setting from the next start on.
+    pub fn set(&mut self, setting: (&'static str, String)) {
+        self.settings.retain(|(name, _)| *name != setting.0);
+        self.settings.push(setting);
     }
 
     /// Starts the program under test from now on.
@@ -249,7 +257,12 @@ fn spawn(
     listen: &str,
 ) -> Child {
     let log = std::env::var("ACTIONS_TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
-    Command::new(program)
+    let mut command = Command::new(program);
+    if let Some((_, file)) = settings.iter().find(|(name, _)| *name == LOG_FILE) {
+        let file = std::fs::File::options().create(true).append(true).open(file).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+    }
+    command
         .arg("serve")
         // Variables of this test program are no settings of the server.
         .env_clear()

@@ -231,6 +231,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         sqlite_size_max: None,
         keep_days: None,
         traces: None,
+        master_keys: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
         role: Role::All,
@@ -254,7 +255,7 @@ impl Running<'_> {
         let slug = TenantSlug::parse(&slug).map_err(|error| CliError::failed(error.to_string()))?;
         let uuid =
             actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-        let created = app.ports.definitions.create_tenant(uuid, &slug, slug.as_str()).await;
+        let created = app.ports.definitions.create_tenant(uuid, &slug, slug.as_str(), None).await;
         let tenant = created.map_err(|error| CliError::failed(chain(&error)))?;
         app.catalogue.adopt(&tenant);
         Ok(tenant.id)
@@ -267,7 +268,8 @@ impl Running<'_> {
             serde_json::from_value(spec).map_err(|error| CliError::failed(error.to_string()))?;
         let uuid =
             actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-        let saved = app.ports.definitions.save_action(tenant, uuid, &spec, Expected::Absent).await;
+        let saved =
+            app.ports.definitions.save_action(tenant, uuid, &spec, Expected::Absent, None).await;
         let action = saved.map_err(|error| CliError::failed(chain(&error)))?;
         let refreshed = app.catalogue.refresh(tenant, action.version).await;
         refreshed.map_err(|error| CliError::failed(chain(&error)))?;

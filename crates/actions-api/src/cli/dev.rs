@@ -1,7 +1,7 @@
 //! `actions dev`: everything in one process, for this machine only.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actions_app::app::App;
 use actions_app::commands::create_tenant::{CreateTenant, CreateTenantError, create_tenant};
@@ -19,6 +19,7 @@ use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
 use crate::config::{Config, Database, DatabaseDefault, Resolved};
 
 mod demo;
+mod key_file;
 mod narrator;
 mod teller;
 
@@ -49,7 +50,8 @@ pub(super) struct Dev {
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
-    let config = config(cx, &args)?;
+    let mut config = config(cx, &args)?;
+    let secrets = master_key(cx, &mut config, &args.data)?;
     logs::start(&config.log, Stream::Err)?;
     serve::warn_of_redis(cx);
     let signals = Signals::listen()?;
@@ -67,7 +69,7 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     let tell = |turn| {
         match turn {
             Turn::Ready => {
-                cx.output.print(&banner(address, database, demo.as_ref()))?;
+                cx.output.print(&banner(address, database, secrets.as_deref(), demo.as_ref()))?;
                 narrator::start(app.clone(), teller.clone());
                 if let Some(demo) = demo.take() {
                     demo.start(app.clone(), teller.clone());
@@ -127,12 +129,46 @@ fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {
     Ok(config)
 }
 
-fn banner(address: SocketAddr, database: &Database, demo: Option<&Demo>) -> String {
+/// Gives stored secrets a key that is kept beside the data, unless there is one already. Answers
+/// where it is.
+fn master_key(cx: &Context, config: &mut Config, data: &Path) -> Result<Option<String>, CliError> {
+    if config.engine.master_keys.is_some() {
+        return Ok(None);
+    }
+    let file = match &config.engine.database {
+        Database::Sqlite(path) => PathBuf::from(format!("{}.key", path.display())),
+        Database::Postgres(_) => data.join("master.key"),
+        Database::Memory => {
+            config.engine.master_keys = Some(crate::wiring::new_master_key());
+            return Ok(None);
+        }
+    };
+    let (key, is_new) = key_file::read_or_make(&file)?;
+    config.engine.master_keys = Some(key);
+    let file = file.display().to_string();
+    if is_new {
+        cx.output.note(&format!(
+            "a master key for stored secrets was made: {file}\n\
+             without this file they are lost; who has it and the data can read them, so keep it out of version control"
+        ));
+    }
+    Ok(Some(file))
+}
+
+fn banner(
+    address: SocketAddr,
+    database: &Database,
+    secrets: Option<&str>,
+    demo: Option<&Demo>,
+) -> String {
     let mut lines = vec![
         format!("actions {}", env!("CARGO_PKG_VERSION")),
         format!("  API      http://{address}"),
         format!("  data     {}", database.place()),
     ];
+    if let Some(file) = secrets {
+        lines.push(format!("  secrets  {file} is their key"));
+    }
     let tenants = if demo.is_some() { "default, acme, globex" } else { "default" };
     lines.push(format!("  tenants  {tenants}"));
     if let Some(demo) = demo {

@@ -46,6 +46,7 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     }
     logs::start(&config.log, Stream::Out)?;
     warn_of_redis(cx);
+    tell_of_master_key(cx, &config.engine);
     let signals = Signals::listen()?;
     let listener = server::listen(config.listen).await?;
     let engine = server::engine(&config.engine).await?;
@@ -62,6 +63,19 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
         Ok(())
     };
     server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
+}
+
+/// Without a key everything works but secrets; a key that everybody can read is none.
+fn tell_of_master_key(cx: &Context, config: &EngineConfig) {
+    use std::os::unix::fs::PermissionsExt;
+    if config.master_keys.is_none() {
+        info!("ACTIONS_MASTER_KEY is not set: secrets can neither be stored nor opened");
+    }
+    let Some(file) = cx.environment.find("ACTIONS_MASTER_KEY_FILE") else { return };
+    let mode = std::fs::metadata(file).map(|found| found.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o004 != 0) {
+        warn!(file, "everybody on this machine can read the master key; chmod 600 it");
+    }
 }
 
 /// Somebody who sets it expects it to be used.

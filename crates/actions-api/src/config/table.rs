@@ -156,6 +156,14 @@ pub(crate) const ENGINE: &[Setting] = &[
         "the claim that names the caller's role, or several; by its name or by a JSON pointer",
     ),
     Setting::engine(
+        "master_key",
+        None,
+        "ACTIONS_MASTER_KEY",
+        None,
+        "the keys of stored secrets, the same on all nodes: 32 random bytes in base64, or ID:BASE64; of several the first one wraps; dev makes one",
+    )
+    .secret(),
+    Setting::engine(
         "node_name",
         Some(("node-name", "NAME")),
         "ACTIONS_NODE_NAME",

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actions_app::node::{self, NodeConfig};
+use actions_domain::audit::{Act, ActKind};
+use actions_domain::authorization::AuthorizationContext;
+use actions_domain::id::TenantId;
 use actions_domain::limits::WAIT_MAX;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::handler::Handler;
@@ -34,6 +37,7 @@ pub struct Builder {
     node_name: Option<String>,
     slots: usize,
     keep_days: Option<u16>,
+    master_keys: Option<Secret>,
     egress_allow: Vec<String>,
     handlers: Vec<Arc<dyn Handler>>,
     wait_max: Duration,
@@ -64,6 +68,7 @@ impl Default for Builder {
             node_name: None,
             slots: node.slots,
             keep_days: Some(KEEP_DAYS),
+            master_keys: None,
             egress_allow: Vec::new(),
             handlers: Vec::new(),
             wait_max: WAIT_MAX,
@@ -124,6 +129,13 @@ impl Builder {
         Self { keep_days: days, ..self }
     }
 
+    /// The keys of stored secrets, as `ACTIONS_MASTER_KEY` takes them: 32 random bytes in base64,
+    /// or several, of which the first one wraps. Without one no secret can be stored.
+    #[must_use]
+    pub fn master_key(self, keys: impl Into<String>) -> Self {
+        Self { master_keys: Some(Secret::new(keys.into())), ..self }
+    }
+
     /// Lets outgoing calls reach a network that is not public, like `127.0.0.0/8`.
     #[must_use]
     pub fn egress_allow(mut self, network: impl Into<String>) -> Self {
@@ -168,6 +180,7 @@ impl Builder {
             sqlite_size_max: None,
             keep_days: self.keep_days,
             traces: None,
+            master_keys: self.master_keys,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
             role: Role::All,
@@ -213,7 +226,11 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
         return Ok(known.tenant.clone());
     }
     let uuid = actions_domain::id::EventId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;
-    match app.ports.definitions.create_tenant(uuid, slug, slug.as_str()).await {
+    let caller = AuthorizationContext::of_library("library", TenantId::ADMIN, "build");
+    let (now, subject) = (app.ports.clock.now(), format!("tenant:{slug}"));
+    let act = Act::new(&caller, TenantId::ADMIN, now, ActKind::TenantCreated, subject);
+    let act = act.to(serde_json::json!({ "id": uuid, "slug": slug, "name": slug }));
+    match app.ports.definitions.create_tenant(uuid, slug, slug.as_str(), Some(&act)).await {
         Ok(tenant) => Ok(app.catalogue.adopt(&tenant).tenant.clone()),
         Err(DefinitionsError::Exists { .. }) => {
             app.catalogue.refresh_all().await?;

@@ -14,7 +14,9 @@ use actions_app::commands::delete_action::DeleteActionError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
 use actions_app::commands::execute_action::ExecuteActionError;
 use actions_app::commands::fire_schedule::FireScheduleError;
+use actions_app::commands::put_secret::{DeleteSecretError, PutSecretError};
 use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
+use actions_app::commands::rewrap_secrets::RewrapSecretsError;
 use actions_app::commands::save_action::SaveActionError;
 use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
@@ -25,14 +27,16 @@ use actions_app::ingress::IngressError;
 use actions_app::queries::QueryError;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::definitions::DefinitionsError;
+use actions_domain::ports::secrets::SecretsError;
+use actions_domain::ports::vault::VaultError;
 
 use super::{
     ACTION_BLOCKED, ACTION_INVALID, API_KEY_ENDED, API_KEY_INVALID, BODY_TOO_LARGE, BULK_ENDED,
     CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID, CONFIG_INVALID, CONFLICT, DATA_REFUSED,
     EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError,
-    IDEMPOTENCY_MISMATCH, INPUT_INVALID, Kind, OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID,
-    Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, STORE_PAUSE, STORE_UNAVAILABLE,
-    SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
+    IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind, OVERLOADED, PARAMETER_INVALID,
+    PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY,
+    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -311,6 +315,71 @@ impl From<ChangeApiKeyError> for Problem {
             }
             ChangeApiKeyError::Query(error) => error.into(),
             ChangeApiKeyError::ApiKeys(error) => error.into(),
+        }
+    }
+}
+
+impl From<PutSecretError> for Problem {
+    fn from(error: PutSecretError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PutSecretError::Forbidden(forbidden) => forbidden.into(),
+            PutSecretError::Name(_) => Self::new(&SECRET_INVALID, detail),
+            PutSecretError::Text(_) => Self::at(&SECRET_INVALID, Some("/value"), detail),
+            PutSecretError::Overlap => Self::at(&SECRET_INVALID, Some("/overlap_seconds"), detail),
+            PutSecretError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            PutSecretError::Vault(error) => error.into(),
+            PutSecretError::Secrets(error) => error.into(),
+            PutSecretError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteSecretError> for Problem {
+    fn from(error: DeleteSecretError) -> Self {
+        match error {
+            DeleteSecretError::Forbidden(forbidden) => forbidden.into(),
+            DeleteSecretError::Secrets(error) => error.into(),
+        }
+    }
+}
+
+impl From<RewrapSecretsError> for Problem {
+    fn from(error: RewrapSecretsError) -> Self {
+        match error {
+            RewrapSecretsError::Forbidden(forbidden) => forbidden.into(),
+            RewrapSecretsError::Vault(error) => error.into(),
+            RewrapSecretsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match &error {
+            VaultError::NoKey => Self::new(
+                &SECRET_NO_KEY,
+                "secrets cannot be stored without one: set ACTIONS_MASTER_KEY, the same on all nodes, to the output of `openssl rand -base64 32`",
+            ),
+            VaultError::UnknownKey { .. } => Self::new(&SECRET_NO_KEY, error.to_string()),
+            VaultError::Damaged => Self::internal(error.to_string()),
+            VaultError::Unavailable { .. } => {
+                Self::new(&KEYS_UNAVAILABLE, "nothing was stored; it is safe to try again")
+                    .with_retry_after(STORE_PAUSE)
+                    .caused_by(&error)
+            }
+        }
+    }
+}
+
+impl From<SecretsError> for Problem {
+    fn from(error: SecretsError) -> Self {
+        match error {
+            SecretsError::NotFound { what } => Self::not_found(what),
+            SecretsError::Stale => {
+                Self::new(&CONFLICT, error.to_string()).with_retry_after(STORE_PAUSE)
+            }
+            SecretsError::Store(error) => error.into(),
         }
     }
 }

@@ -9,6 +9,7 @@ use actions_app::commands::execute_action::{ExecuteAction, execute_action};
 use actions_app::commands::save_action::{
     Change, SaveAction, SavedAction, restore_action, save_action, switch_action,
 };
+use actions_app::config_secrets::missing_secrets;
 use actions_app::queries::definitions::{
     ActionList, compare_versions, find_action, find_version, list_actions, list_versions,
 };
@@ -230,7 +231,9 @@ async fn validate(
 ) -> Result<Response, Problem> {
     caller.authorization.require(Permission::ReadDefinitions, caller.tenant)?;
     let spec = body.into_spec()?;
-    let findings = check_action(&api.app, caller.tenant, &spec);
+    let mut findings = check_action(&api.app, caller.tenant, &spec);
+    let config = [("/config".to_owned(), &spec.config)];
+    findings.warnings.extend(missing_secrets(&api.app, caller.tenant, config).await?);
     Ok(json(&FindingsView {
         valid: findings.errors.is_empty(),
         warnings: findings.warnings.iter().map(NoteView::from).collect(),

@@ -112,7 +112,8 @@ async fn validate(
     request: Request,
 ) -> Result<Response, Problem> {
     let body = body_of(&api, request).await?.into_request(&caller);
-    let findings = check_definitions(&api.app, &caller.authorization, caller.tenant, &body.set)?;
+    let findings =
+        check_definitions(&api.app, &caller.authorization, caller.tenant, &body.set).await?;
     Ok(json(&FindingsView {
         valid: findings.errors.is_empty(),
         warnings: findings.warnings.iter().map(NoteView::from).collect(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actions_app::commands::replay_event::take_for_replay;
 use actions_app::commands::submit_event::{
     AcceptedEvent, NewEvent, SubmitEvents, YieldedExecution, submit_events,
 };
@@ -488,7 +489,7 @@ async fn replay(
     let wait = wait_of(params.wait.as_deref())?;
     let now = api.app.ports.clock.now();
     let delay = pause_of(now, params.delay.as_deref(), params.run_at)?;
-    let event = find_event(&api.app, &caller.authorization, caller.tenant, path.event).await?;
+    let event = take_for_replay(&api.app, &caller.authorization, caller.tenant, path.event).await?;
     let again = NewEvent {
         event_type: event.event_type,
         source: Some(event.source),

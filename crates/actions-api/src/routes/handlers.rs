@@ -1,6 +1,7 @@
 //! `…/handlers`
 
 use actions_app::commands::check_definition::check_config;
+use actions_app::config_secrets::missing_secrets;
 use actions_app::queries::handlers::{find_handler, list_handlers};
 use actions_domain::action::ActionType;
 use actions_domain::ports::handler::{Delivery, Descriptor};
@@ -131,19 +132,21 @@ async fn validate(
     Segments(path): Segments<HandlerPath>,
     JsonBody(body): JsonBody<ConfigBody>,
 ) -> Result<Response, Problem> {
-    let found = findings(&api, &caller, &path.handler, &body.config)?;
+    let found = findings(&api, &caller, &path.handler, &body.config).await?;
     Ok(json(&found))
 }
 
 /// What is wrong with a config, with pointers into it.
-pub(crate) fn findings(
+pub(crate) async fn findings(
     api: &Api,
     caller: &Caller,
     handler: &str,
     config: &Value,
 ) -> Result<FindingsView, Problem> {
     let handler = find_handler(&api.app, &caller.authorization, handler)?;
-    let findings = check_config(&api.app, handler.as_ref(), config);
+    let mut findings = check_config(&api.app, handler.as_ref(), config);
+    let configs = [(String::new(), config)];
+    findings.warnings.extend(missing_secrets(&api.app, caller.tenant, configs).await?);
     Ok(FindingsView {
         valid: findings.errors.is_empty(),
         warnings: findings.warnings.iter().map(NoteView::from).collect(),

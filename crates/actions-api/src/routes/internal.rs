@@ -192,7 +192,7 @@ async fn validate_handler(
     caller: Caller,
     JsonBody(body): JsonBody<HandlerBody>,
 ) -> Result<Response, Problem> {
-    Ok(json(&findings(&api, &caller, &body.handler, &body.config)?))
+    Ok(json(&findings(&api, &caller, &body.handler, &body.config).await?))
 }
 
 /// Runs several actions once. Each is accepted or refused by itself.

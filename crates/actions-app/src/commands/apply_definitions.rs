@@ -28,6 +28,7 @@ use crate::commands::save_action::{
 use crate::commands::save_subscription::{
     SaveSubscription, SaveSubscriptionError, delete_subscription, save_subscription,
 };
+use crate::config_secrets::missing_secrets;
 use crate::queries::definitions::{Difference, compare_actions, shown_config};
 
 /// A tenant's definitions, as a file holds them.
@@ -155,7 +156,7 @@ pub enum ApplyDefinitionsError {
 }
 
 /// Finds everything that is wrong with a set, with pointers into it.
-pub fn check_definitions(
+pub async fn check_definitions(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
@@ -192,6 +193,10 @@ pub fn check_definitions(
             findings.errors.push(Finding::new(FindingKind::Limit, place, message));
         }
     }
+    let configs = set.actions.iter().enumerate();
+    let configs =
+        configs.map(|(index, entry)| (format!("/actions/{index}/config"), &entry.action.config));
+    findings.warnings.extend(missing_secrets(app, tenant, configs).await?);
     Ok(findings)
 }
 
@@ -204,7 +209,7 @@ pub async fn compare_definitions(
     let definitions = current_definitions(app, request.tenant)
         .await?
         .ok_or(ApplyDefinitionsError::UnknownTenant)?;
-    let findings = check_definitions(app, caller, request.tenant, &request.set)?;
+    let findings = check_definitions(app, caller, request.tenant, &request.set).await?;
     if !findings.errors.is_empty() {
         return Err(ApplyDefinitionsError::Invalid(findings.errors));
     }

@@ -1,11 +1,13 @@
 //! Asks for an execution to be cancelled. The node that owns its partition decides; a running
 //! attempt is told, not killed.
 
+use actions_domain::audit::{ActKind, Deed};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::execution::Status;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::ports::store::StoreError;
 use actions_domain::work::Cancel;
+use serde_json::json;
 
 use crate::app::App;
 use crate::ingress::IngressError;
@@ -44,6 +46,10 @@ pub async fn cancel_execution(
     if status.is_final() {
         return Err(CancelExecutionError::Final { status });
     }
-    app.ingress.cancel(Cancel { tenant, execution, by: None }).await?;
+    let subject = format!("execution:{execution}");
+    let act = app.act(caller, tenant, ActKind::ExecutionCancelled, subject);
+    let act = act.from(json!({ "status": status.word() }));
+    let deed = Deed::Cancel { act, execution };
+    app.ingress.cancel(Cancel { tenant, execution, by: None }, Some(deed)).await?;
     Ok(())
 }

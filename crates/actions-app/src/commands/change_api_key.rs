@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use actions_domain::api_key::ApiKey;
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden};
 use actions_domain::id::TenantId;
 use actions_domain::limits::API_KEY_OVERLAP_MAX;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::hints::Hint;
+use serde_json::json;
 use tracing::info;
 
 use crate::app::App;
-use crate::commands::create_api_key::{MintedApiKey, StillHoldsError, mint, still_holds};
+use crate::commands::create_api_key::{MintedApiKey, StillHoldsError, mint, still_holds, subject};
 use crate::queries::QueryError;
 use crate::queries::api_keys::find_api_key;
 
@@ -60,7 +62,16 @@ pub async fn rotate_api_key(
     still_holds(app, caller).await?;
     let token = mint(app);
     let (keys, others_end_at) = (&app.ports.api_keys, now + overlap);
-    let rotated = keys.rotate_api_key(tenant, found.id, &token.stored(), others_end_at, now).await;
+    let (id, stored) = (found.id, token.stored());
+    let act = app
+        .act(caller, tenant, ActKind::ApiKeyRotated, subject(&found))
+        .from(json!({ "id": id, "token_begins_with": found.lookup.beginning() }))
+        .to(json!({
+            "id": id,
+            "token_begins_with": stored.lookup.beginning(),
+            "old_tokens_end_at": others_end_at,
+        }));
+    let rotated = keys.rotate_api_key(tenant, id, &stored, others_end_at, now, Some(&act)).await;
     // Also when the answer was lost.
     if matches!(rotated, Ok(_) | Err(ApiKeysError::Store(_))) {
         tell(app);
@@ -83,7 +94,12 @@ pub async fn revoke_api_key(
     if found.revoked_at.is_some() {
         return Ok(found);
     }
-    let revoked = app.ports.api_keys.revoke_api_key(tenant, found.id, app.ports.clock.now()).await;
+    let act = app
+        .act(caller, tenant, ActKind::ApiKeyRevoked, subject(&found))
+        .from(json!({ "id": found.id, "role": found.role.word() }))
+        .to(json!({ "id": found.id, "revoked": true }));
+    let (keys, now) = (&app.ports.api_keys, app.ports.clock.now());
+    let revoked = keys.revoke_api_key(tenant, found.id, now, Some(&act)).await;
     // Also when the answer was lost.
     tell(app);
     let key = revoked?;

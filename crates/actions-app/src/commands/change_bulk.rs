@@ -1,5 +1,6 @@
 //! Pauses a bulk, lets it go on, or ends it. A piece that is under way is finished.
 
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::bulk::{Bulk, BulkChange, BulkRefusal};
 use actions_domain::id::{BulkId, TenantId};
@@ -41,13 +42,14 @@ pub async fn change_bulk(
     let found = found.ok_or(ChangeBulkError::NotFound)?;
     caller.require(permission_for(found.spec.operation), tenant)?;
     let by = caller.actor.clone();
-    let change = match verb {
-        BulkVerb::Pause => BulkChange::Pause { by },
-        BulkVerb::Resume => BulkChange::Resume { by },
-        BulkVerb::Cancel => BulkChange::Cancel { by },
+    let (kind, change) = match verb {
+        BulkVerb::Pause => (ActKind::BulkPaused, BulkChange::Pause { by }),
+        BulkVerb::Resume => (ActKind::BulkResumed, BulkChange::Resume { by }),
+        BulkVerb::Cancel => (ActKind::BulkCancelled, BulkChange::Cancel { by }),
     };
     let now = app.ports.clock.now();
-    let step = app.ports.bulks.change_bulk(tenant, id, &change, now).await?;
+    let act = app.act(caller, tenant, kind, format!("bulk:{id}"));
+    let step = app.ports.bulks.change_bulk(tenant, id, &change, now, Some(&act)).await?;
     let after = step.ok_or(ChangeBulkError::NotFound)?.after?;
     app.bulks_changed.notify_one();
     Ok(after)

@@ -1,17 +1,22 @@
 //! Judges definitions before they are stored, by the same code that will run them.
 
+use std::collections::BTreeSet;
+
 use actions_domain::action::{ActionSpec, ActionType, DeliveryMode};
 use actions_domain::id::TenantId;
 use actions_domain::limits::RATE_MAX;
 use actions_domain::matching::condition::Condition;
 use actions_domain::matching::pattern::Pattern;
 use actions_domain::matching::pattern::warnings::{PatternWarning, warnings};
-use actions_domain::ports::handler::{Descriptor, FieldNote, Handler, REPEATS};
+use actions_domain::ports::handler::{Descriptor, FieldNote, Handler, KEEPS_CONFIG, REPEATS};
 use actions_domain::ports::matcher::MatchError;
+use actions_domain::secret::references;
 use actions_domain::subscription::SubscriptionSpec;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::config_secrets::keeps_config;
+use crate::secrets;
 
 /// What is wrong with a definition, and what is only doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -132,11 +137,18 @@ pub fn check_subscription(app: &App, tenant: TenantId, spec: &SubscriptionSpec) 
     findings
 }
 
-/// Finds everything that is wrong with a config, with pointers into it.
+/// Finds everything that is wrong with a config, with pointers into it. What names a secret is
+/// judged when it is used: nobody knows its text before.
 pub fn check_config(app: &App, handler: &dyn Handler, config: &Value) -> Findings {
     let mut findings = Findings::default();
+    let named = check_secrets(handler, config, &mut findings);
     match app.ports.schemas.check(&handler.descriptor().config_schema, config) {
-        Ok(notes) => findings.errors.extend(notes.into_iter().map(config_finding)),
+        Ok(notes) => {
+            // A secret is a text, whatever it says.
+            let is_known =
+                |note: &FieldNote| !named.contains(&note.pointer) || is_of_type(&note.message);
+            findings.errors.extend(notes.into_iter().filter(is_known).map(config_finding));
+        }
         Err(error) => {
             findings.errors.push(Finding::new(FindingKind::Config, "", error.to_string()));
         }
@@ -144,10 +156,41 @@ pub fn check_config(app: &App, handler: &dyn Handler, config: &Value) -> Finding
     // What the schema refuses already would only be said twice.
     if findings.errors.is_empty() {
         let report = handler.check_config(config);
-        findings.errors.extend(report.errors.into_iter().map(config_finding));
-        findings.warnings.extend(report.warnings);
+        let is_known = |note: &FieldNote| !named.contains(&note.pointer);
+        findings.errors.extend(report.errors.into_iter().filter(is_known).map(config_finding));
+        findings.warnings.extend(report.warnings.into_iter().filter(is_known));
+        let plain = secrets::plain_places(&handler.descriptor().config_schema, config);
+        findings.warnings.extend(plain.into_iter().map(|pointer| FieldNote::new(pointer, PLAIN)));
     }
     findings
+}
+
+/// What is said of a secret that is part of the definition.
+const PLAIN: &str = "this secret is stored in plain text with the definition; store it with `actions secret put NAME` and write {{ secrets.NAME }} here";
+
+/// Finds the places that name secrets, and what is wrong with them.
+fn check_secrets(
+    handler: &dyn Handler,
+    config: &Value,
+    findings: &mut Findings,
+) -> BTreeSet<String> {
+    let keeps = handler.descriptor().capabilities.contains(&KEEPS_CONFIG);
+    let mut named = BTreeSet::new();
+    for (pointer, found) in references(config) {
+        if keeps {
+            let note = FieldNote::new(&pointer, keeps_config(handler.descriptor()));
+            findings.errors.push(config_finding(note));
+        } else if let Err(error) = found {
+            findings.errors.push(config_finding(FieldNote::new(&pointer, error.to_string())));
+        }
+        named.insert(pointer);
+    }
+    named
+}
+
+/// Whether a schema says that something else than a text is expected.
+fn is_of_type(message: &str) -> bool {
+    message.contains("not of type")
 }
 
 fn config_finding(note: FieldNote) -> Finding {

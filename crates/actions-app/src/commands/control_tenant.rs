@@ -1,6 +1,7 @@
 //! What operators set for a tenant beside its definitions: limits, weight, pauses, and how long its
 //! history stays. It holds at once, also for what was accepted before.
 
+use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::limits::{
@@ -13,6 +14,9 @@ use tracing::warn;
 
 use crate::app::App;
 
+/// What the audit calls them.
+const CONTROLS: &str = "controls";
+
 /// What is paused or resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -20,6 +24,15 @@ pub enum Target {
     Tenant,
     /// One action, by its name.
     Action(String),
+}
+
+impl Target {
+    fn subject(&self) -> String {
+        match self {
+            Self::Tenant => CONTROLS.to_owned(),
+            Self::Action(name) => format!("action:{name}"),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +73,8 @@ pub async fn set_limits(
             return Err(ControlTenantError::Limit { field, given, max });
         }
     }
-    change(app, tenant, &ControlChange::SetLimits(limits)).await
+    let act = app.act(caller, tenant, ActKind::LimitsChanged, CONTROLS);
+    change(app, &ControlChange::SetLimits(limits), &act).await
 }
 
 /// Replaces how long a tenant's history stays. What is older goes within an hour or so.
@@ -81,7 +95,8 @@ pub async fn set_retention(
             return Err(ControlTenantError::Days { field, given, min });
         }
     }
-    change(app, tenant, &ControlChange::SetRetention(retention)).await
+    let act = app.act(caller, tenant, ActKind::RetentionChanged, CONTROLS);
+    change(app, &ControlChange::SetRetention(retention), &act).await
 }
 
 /// Lets nothing more of the target start. What runs may end, and what comes in waits. Pausing
@@ -97,6 +112,11 @@ pub async fn pause(
     if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
         return Err(ControlTenantError::Reason);
     }
+    let kind = match target {
+        Target::Tenant => ActKind::TenantPaused,
+        Target::Action(_) => ActKind::ActionPaused,
+    };
+    let act = app.act(caller, tenant, kind, target.subject()).because(reason.as_deref());
     let pause = Pause { at: app.ports.clock.now(), by: caller.actor.clone(), reason };
     let request = match target {
         Target::Tenant => ControlChange::Pause(pause),
@@ -112,7 +132,7 @@ pub async fn pause(
             ControlChange::PauseAction(action, pause)
         }
     };
-    change(app, tenant, &request).await
+    change(app, &request, &act).await
 }
 
 /// Lets the target go on. What is not paused goes on anyway.
@@ -123,11 +143,14 @@ pub async fn resume(
     target: &Target,
 ) -> Result<Controls, ControlTenantError> {
     caller.require(Permission::Pause, tenant)?;
-    let request = match target {
-        Target::Tenant => ControlChange::Resume,
-        Target::Action(name) => ControlChange::ResumeAction(find_action(app, tenant, name)?),
+    let (kind, request) = match target {
+        Target::Tenant => (ActKind::TenantResumed, ControlChange::Resume),
+        Target::Action(name) => {
+            let action = find_action(app, tenant, name)?;
+            (ActKind::ActionResumed, ControlChange::ResumeAction(action))
+        }
     };
-    change(app, tenant, &request).await
+    change(app, &request, &app.act(caller, tenant, kind, target.subject())).await
 }
 
 fn find_action(app: &App, tenant: TenantId, name: &str) -> Result<ActionId, ControlTenantError> {
@@ -138,10 +161,11 @@ fn find_action(app: &App, tenant: TenantId, name: &str) -> Result<ActionId, Cont
 
 async fn change(
     app: &App,
-    tenant: TenantId,
     change: &ControlChange,
+    act: &Act,
 ) -> Result<Controls, ControlTenantError> {
-    let changed = app.ports.definitions.change_controls(tenant, change).await?;
+    let tenant = act.tenant;
+    let changed = app.ports.definitions.change_controls(tenant, change, Some(act)).await?;
     // It is stored: a node that cannot read it now reads it with its next look.
     if let Err(error) = app.catalogue.refresh_tenant(tenant).await {
         warn!(%error, "the change is not known here yet");

@@ -2,11 +2,13 @@
 
 use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, ApiKeyName, TOKEN_RANDOM_BYTES, Token};
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
 use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::{API_KEY_LIFETIME_MAX, API_KEYS_MAX};
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::store::StoreError;
+use serde_json::json;
 use tracing::info;
 
 use crate::app::App;
@@ -103,7 +105,10 @@ pub async fn create_api_key(
         lookup: token.lookup(),
         others_end_at: None,
     };
-    app.ports.api_keys.create_api_key(&key, &token.stored()).await?;
+    let act = app
+        .act(caller, tenant, ActKind::ApiKeyCreated, subject(&key))
+        .to(json!({ "id": key.id, "role": role.word(), "expires_at": expires_at }));
+    app.ports.api_keys.create_api_key(&key, &token.stored(), Some(&act)).await?;
     let (id, name) = (key.id, &key.name);
     info!(%id, %name, %tenant, %role, by = caller.actor, "an API key was created");
     Ok(MintedApiKey { key, token })
@@ -122,6 +127,11 @@ pub(super) async fn still_holds(
         return Ok(());
     }
     Err(Forbidden::Ended { actor: caller.actor.clone() }.into())
+}
+
+/// What the audit calls a key.
+pub(super) fn subject(key: &ApiKey) -> String {
+    format!("key:{}", key.name)
 }
 
 pub(super) fn mint(app: &App) -> Token {

@@ -1,10 +1,12 @@
 //! Creates a tenant.
 
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
 use actions_domain::limits::NAME_BYTES_MAX;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::tenant::{Tenant, TenantSlug};
+use serde_json::json;
 
 use crate::app::App;
 use crate::commands::save_action::new_uuid;
@@ -37,7 +39,12 @@ pub async fn create_tenant(
         return Err(CreateTenantError::Name { bytes: name.len() });
     }
     let uuid = new_uuid(app);
-    let tenant = app.ports.definitions.create_tenant(uuid, &request.slug, &name).await?;
+    let subject = format!("tenant:{}", request.slug);
+    let act = app
+        .act(caller, TenantId::ADMIN, ActKind::TenantCreated, subject)
+        .to(json!({ "id": uuid, "slug": request.slug, "name": name }));
+    let definitions = &app.ports.definitions;
+    let tenant = definitions.create_tenant(uuid, &request.slug, &name, Some(&act)).await?;
     app.catalogue.adopt(&tenant);
     Ok(tenant)
 }

@@ -1,5 +1,6 @@
 //! Forgets dead letters. Their executions stay in the history, with the reason.
 
+use actions_domain::audit::{ActKind, Deed};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
 use actions_domain::limits::{DEAD_LETTERS_PER_CALL_MAX, ERROR_BYTES_MAX};
@@ -7,6 +8,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::work::Discard;
 
 use crate::app::App;
+use crate::commands::requeue_dead_letters::subject;
 use crate::ingress::IngressError;
 use crate::queries::QueryError;
 use crate::queries::dead_letters::{Reader, Selection};
@@ -64,12 +66,17 @@ pub async fn discard_dead_letters(
         if letters.is_empty() {
             continue;
         }
-        let discards = letters.iter().map(|letter| Discard {
-            tenant: request.tenant,
-            execution: letter.execution.id,
-            reason: request.reason.clone(),
+        let (tenant, reason) = (request.tenant, &request.reason);
+        let executions: Vec<_> = letters.iter().map(|letter| letter.execution.id).collect();
+        let discards = executions.iter().map(|execution| Discard {
+            tenant,
+            execution: *execution,
+            reason: reason.clone(),
         });
-        done.discarded += app.ingress.discard(discards.collect()).await?;
+        let discards = discards.collect();
+        let act = app.act(caller, tenant, ActKind::DeadLettersDiscarded, subject(&executions));
+        let deed = Deed::Discard { act: act.because(Some(reason)), executions };
+        done.discarded += app.ingress.discard(discards, Some(deed)).await?;
     }
     if is_single && done.discarded == 0 {
         return Err(DiscardDeadLettersError::NotFound);

@@ -2,6 +2,7 @@
 //! a time that has come.
 
 use actions_domain::Timestamp;
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::event::Attributes;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
@@ -9,6 +10,7 @@ use actions_domain::limits::CATCH_UP_MAX;
 use actions_domain::ports::store::StoreError;
 use actions_domain::schedule::{Schedule, Target};
 use chrono::TimeDelta;
+use serde_json::json;
 
 use crate::app::App;
 use crate::commands::execute_action::{ExecuteAction, ExecuteActionError, execute_action};
@@ -87,6 +89,8 @@ pub async fn fire_schedule(
 ) -> Result<Fired, FireScheduleError> {
     caller.require(Permission::Execute, tenant)?;
     let schedule = find_schedule(app, caller, tenant, name).await?.schedule;
+    let act = app.act(caller, tenant, ActKind::ScheduleFired, format!("schedule:{name}"));
+    app.ports.audit.record_act(&act).await?;
     fire(app, caller, &schedule, app.ports.clock.now(), None).await
 }
 
@@ -112,6 +116,10 @@ pub async fn backfill_schedule(
     if times.len() > CATCH_UP_MAX {
         return Err(FireScheduleError::TooMany);
     }
+    let act = app
+        .act(caller, tenant, ActKind::ScheduleBackfilled, format!("schedule:{name}"))
+        .to(json!({ "from": from, "to": to, "times": times.len() }));
+    app.ports.audit.record_act(&act).await?;
     let mut fired = Vec::with_capacity(times.len());
     for at in times {
         fired.push(fire_time(app, caller, &schedule, at).await?);

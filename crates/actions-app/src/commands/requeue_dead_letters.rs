@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use actions_domain::action::Action;
+use actions_domain::audit::{ActKind, Deed};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::event::Event;
 use actions_domain::execution::Execution;
@@ -74,7 +75,7 @@ pub async fn requeue_dead_letters(
     current_definitions(app, request.tenant).await?;
     let mut done = Requeued::default();
     while let Some(letters) = reader.next().await? {
-        requeue(app, request.tenant, &letters, &mut done).await?;
+        requeue(app, caller, request.tenant, &letters, &mut done).await?;
     }
     if is_single && done.executions.is_empty() && done.refused.is_empty() {
         return Err(RequeueDeadLettersError::NotFound);
@@ -85,6 +86,7 @@ pub async fn requeue_dead_letters(
 
 async fn requeue(
     app: &App,
+    caller: &AuthorizationContext,
     tenant: TenantId,
     letters: &[DeadLetter],
     done: &mut Requeued,
@@ -102,7 +104,9 @@ async fn requeue(
     let (dead, ingests): (Vec<_>, Vec<_>) = drafts.into_iter().unzip();
     let fresh: Vec<_> = ingests.iter().map(|ingest| ingest.works[0].1.id).collect();
     let submission = Submission::new(tenant, None, ingests);
-    let Submitted::Accepted(ingested) = app.ingress.submit(submission).await? else {
+    let act = app.act(caller, tenant, ActKind::DeadLettersRequeued, subject(&dead));
+    let deed = Deed::Requeue { act, executions: dead.clone() };
+    let Submitted::Accepted(ingested) = app.ingress.submit_deed(submission, deed).await? else {
         // Nothing was matched, so nothing can be stale.
         return Ok(());
     };
@@ -113,6 +117,14 @@ async fn requeue(
         }
     }
     Ok(())
+}
+
+/// What the audit calls dead letters.
+pub(super) fn subject(dead: &[ExecutionId]) -> String {
+    match dead {
+        [one] => format!("dead_letter:{one}"),
+        many => format!("dead_letters:{}", many.len()),
+    }
 }
 
 /// The execution that repeats a dead one, now or since an earlier request.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actions_domain::action::{Action, ActionName, ActionSpec};
+use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
@@ -16,7 +17,9 @@ use crate::app::App;
 use crate::catalogue::TenantDefinitions;
 use crate::commands::check_definition::{Finding, FindingKind, check_action};
 use crate::commands::submit_event::republish;
+use crate::config_secrets::missing_secrets;
 use crate::node::engine_events;
+use crate::queries::definitions::shown_specification;
 use crate::secrets;
 
 pub struct SaveAction {
@@ -69,6 +72,9 @@ pub enum SaveActionError {
     Store(#[from] StoreError),
 }
 
+/// How often an action is saved again because somebody else saved it at the same moment.
+const SAVE_AGAIN_MAX: u32 = 10;
+
 /// Stores an action after checking it. The next event is matched with it.
 ///
 /// A secret that is sent as [`secrets::MASK`] keeps its stored value.
@@ -78,17 +84,43 @@ pub async fn save_action(
     request: SaveAction,
 ) -> Result<SavedAction, SaveActionError> {
     caller.require(Permission::WriteDefinitions, request.tenant)?;
+    let mut tries = 1;
+    loop {
+        let saved = save_over(app, caller, &request).await;
+        match saved {
+            Err(SaveActionError::Definitions(error))
+                if request.expected == Expected::Anything
+                    && has_lost_race(&error)
+                    && tries < SAVE_AGAIN_MAX =>
+            {
+                tries += 1;
+            }
+            saved => return saved,
+        }
+    }
+}
+
+/// Stores an action over the state that is there.
+async fn save_over(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: &SaveAction,
+) -> Result<SavedAction, SaveActionError> {
     let definitions =
         current_definitions(app, request.tenant).await?.ok_or(SaveActionError::UnknownTenant)?;
     let before = definitions.action_named(request.spec.name.as_str());
     let spec = with_stored_secrets(app, &request.spec, before.as_deref())
         .map_err(|missing| SaveActionError::Invalid(vec![missing]))?;
-    let findings = check_action(app, request.tenant, &spec);
+    let mut findings = check_action(app, request.tenant, &spec);
     if !findings.errors.is_empty() {
         return Err(SaveActionError::Invalid(findings.errors));
     }
+    let version = before.as_ref().map(|before| before.version);
+    let expected = request.expected.exactly(version);
+    let config = [("/config".to_owned(), &spec.config)];
+    findings.warnings.extend(missing_secrets(app, request.tenant, config).await?);
     let (action, change) =
-        store(app, &definitions, before.as_deref(), &spec, request.expected).await?;
+        store(app, caller, &definitions, before.as_deref(), &spec, expected).await?;
     Ok(SavedAction { action, change, warnings: findings.warnings })
 }
 
@@ -107,7 +139,7 @@ pub async fn switch_action(
     let mut spec = before.spec.clone();
     spec.is_active = is_active;
     let expected = Expected::Version(before.version);
-    let (action, change) = store(app, &definitions, Some(&before), &spec, expected).await?;
+    let (action, change) = store(app, caller, &definitions, Some(&before), &spec, expected).await?;
     Ok(SavedAction { action, change, warnings: Vec::new() })
 }
 
@@ -156,9 +188,35 @@ pub(crate) fn with_stored_secrets(
     Ok(ActionSpec { config, ..spec.clone() })
 }
 
+/// Whether somebody else changed it at the same moment.
+pub(super) fn has_lost_race(error: &DefinitionsError) -> bool {
+    match error {
+        DefinitionsError::Exists { .. }
+        | DefinitionsError::NotFound { .. }
+        | DefinitionsError::Stale { .. } => true,
+        DefinitionsError::Store(_) => false,
+    }
+}
+
+/// What the audit says of a change of an action: its states without secrets.
+pub(super) fn act_on_action(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    before: Option<&Action>,
+    spec: &ActionSpec,
+) -> Act {
+    let kind = if before.is_some() { ActKind::ActionUpdated } else { ActKind::ActionCreated };
+    let before = before.map(|before| shown_specification(app, &before.spec));
+    app.act(caller, tenant, kind, format!("action:{}", spec.name))
+        .from(before)
+        .to(shown_specification(app, spec))
+}
+
 /// Stores a checked specification and makes it known here.
 async fn store(
     app: &App,
+    caller: &AuthorizationContext,
     definitions: &TenantDefinitions,
     before: Option<&Action>,
     spec: &ActionSpec,
@@ -166,7 +224,8 @@ async fn store(
 ) -> Result<(Arc<Action>, Change), SaveActionError> {
     let tenant = definitions.tenant.id;
     let uuid = before.map_or_else(|| new_uuid(app), |before| before.uuid);
-    let saved = app.ports.definitions.save_action(tenant, uuid, spec, expected).await?;
+    let act = act_on_action(app, caller, tenant, before, spec);
+    let saved = app.ports.definitions.save_action(tenant, uuid, spec, expected, Some(&act)).await?;
     app.catalogue.refresh(tenant, saved.version).await?;
     let change = match before {
         None => Change::Created,

@@ -1,5 +1,6 @@
 //! Creates, replaces, pauses and deletes schedules.
 
+use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
 use actions_domain::limits::{
@@ -61,7 +62,7 @@ pub async fn save_schedule(
     if before.is_none() && all.len() >= SCHEDULES_MAX {
         return Err(SaveScheduleError::TooMany);
     }
-    store(app, tenant, &spec, expected, before).await
+    store(app, caller, tenant, &spec, expected, before).await
 }
 
 /// Lets a schedule fire nothing more, or go on. What would have been meanwhile is not made up for.
@@ -77,7 +78,8 @@ pub async fn switch_schedule(
     let before = all.iter().find(|schedule| schedule.spec.name.as_str() == name);
     let before = before.ok_or(SaveScheduleError::NotFound)?;
     let spec = ScheduleSpec { is_active, ..before.spec.clone() };
-    store(app, tenant, &spec, Expected::Version(before.version), Some(before)).await
+    let expected = Expected::Version(before.version);
+    store(app, caller, tenant, &spec, expected, Some(before)).await
 }
 
 /// Deletes a schedule. What it has started goes on.
@@ -89,20 +91,28 @@ pub async fn delete_schedule(
     expected: Expected,
 ) -> Result<(), SaveScheduleError> {
     caller.require(Permission::WriteDefinitions, tenant)?;
-    app.ports.schedules.delete_schedule(tenant, name, expected).await?;
+    let all = app.ports.schedules.schedules(Some(tenant)).await?;
+    let before = all.iter().find(|schedule| schedule.spec.name == *name);
+    let act = act_on(app, caller, tenant, name, (before, None));
+    let expected = over(expected, before);
+    app.ports.schedules.delete_schedule(tenant, name, expected, Some(&act)).await?;
     app.schedules_changed.notify_one();
     Ok(())
 }
 
 async fn store(
     app: &App,
+    caller: &AuthorizationContext,
     tenant: TenantId,
     spec: &ScheduleSpec,
     expected: Expected,
     before: Option<&Schedule>,
 ) -> Result<SavedSchedule, SaveScheduleError> {
     let now = app.ports.clock.now();
-    let schedule = app.ports.schedules.save_schedule(tenant, spec, expected, now).await?;
+    let act = act_on(app, caller, tenant, &spec.name, (before, Some(spec)));
+    let expected = over(expected, before);
+    let schedules = &app.ports.schedules;
+    let schedule = schedules.save_schedule(tenant, spec, expected, now, Some(&act)).await?;
     app.schedules_changed.notify_one();
     let change = match before {
         None => Change::Created,
@@ -110,6 +120,33 @@ async fn store(
         Some(_) => Change::Updated,
     };
     Ok(SavedSchedule { schedule, change })
+}
+
+/// Whoever takes what is there changes what was read. One that cannot be read is not listed, so that
+/// nothing read does not mean that nothing is there.
+fn over(expected: Expected, before: Option<&Schedule>) -> Expected {
+    match (expected, before) {
+        (Expected::Anything, Some(before)) => Expected::Version(before.version),
+        (expected, _) => expected,
+    }
+}
+
+/// What the audit says of a change of a schedule.
+fn act_on(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    name: &ScheduleName,
+    (before, after): (Option<&Schedule>, Option<&ScheduleSpec>),
+) -> Act {
+    let kind = match (before, after) {
+        (_, None) => ActKind::ScheduleDeleted,
+        (None, Some(_)) => ActKind::ScheduleCreated,
+        (Some(_), Some(_)) => ActKind::ScheduleUpdated,
+    };
+    app.act(caller, tenant, kind, format!("schedule:{name}"))
+        .from(before.and_then(|before| serde_json::to_value(&before.spec).ok()))
+        .to(after.and_then(|after| serde_json::to_value(after).ok()))
 }
 
 async fn check(

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
-use actions_domain::id::{SubscriptionId, TenantId};
+use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::limits::SUBSCRIPTIONS_MAX;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 
+use serde_json::json;
+
 use crate::app::App;
+use crate::catalogue::TenantDefinitions;
 use crate::commands::check_definition::{Finding, check_subscription};
 use crate::commands::save_action::{Change, current_definitions};
 
@@ -75,10 +79,13 @@ pub async fn save_subscription(
     let id = request
         .id
         .unwrap_or_else(|| SubscriptionId::mint(app.ports.clock.now(), app.ports.dice.bytes()));
+    let (tenant, spec) = (request.tenant, &request.spec);
+    let expected = request.expected.exactly(before.as_ref().map(|before| before.version));
+    let act = act_on(app, caller, &definitions, (id, before.as_deref()), Some((action.id, spec)));
     let saved = app
         .ports
         .definitions
-        .save_subscription(request.tenant, id, action.id, &request.spec, request.expected)
+        .save_subscription(tenant, id, action.id, spec, expected, Some(&act))
         .await?;
     app.catalogue.refresh(request.tenant, saved.version).await?;
     let change = match before {
@@ -88,6 +95,28 @@ pub async fn save_subscription(
     };
     let subscription = Arc::new(saved);
     Ok(SavedSubscription { subscription, change, warnings: findings.warnings })
+}
+
+/// What the audit says of a change of a subscription.
+fn act_on(
+    app: &App,
+    caller: &AuthorizationContext,
+    definitions: &TenantDefinitions,
+    (id, before): (SubscriptionId, Option<&Subscription>),
+    after: Option<(ActionId, &SubscriptionSpec)>,
+) -> Act {
+    let kind = match (before, after) {
+        (_, None) => ActKind::SubscriptionDeleted,
+        (None, Some(_)) => ActKind::SubscriptionCreated,
+        (Some(_), Some(_)) => ActKind::SubscriptionUpdated,
+    };
+    let shown = |(action, spec): (ActionId, &SubscriptionSpec)| {
+        let action = definitions.action(action).map(|action| action.spec.name.to_string());
+        json!({ "action": action, "spec": spec })
+    };
+    app.act(caller, definitions.tenant.id, kind, format!("subscription:{id}"))
+        .from(before.map(|before| shown((before.action, &before.spec))))
+        .to(after.map(shown))
 }
 
 /// Switches a subscription on or off.
@@ -105,8 +134,13 @@ pub async fn switch_subscription(
     let mut spec = before.spec.clone();
     spec.is_active = is_active;
     let expected = Expected::Version(before.version);
-    let saved =
-        app.ports.definitions.save_subscription(tenant, id, before.action, &spec, expected).await?;
+    let after = Some((before.action, &spec));
+    let act = act_on(app, caller, &definitions, (id, Some(&before)), after);
+    let saved = app
+        .ports
+        .definitions
+        .save_subscription(tenant, id, before.action, &spec, expected, Some(&act))
+        .await?;
     app.catalogue.refresh(tenant, saved.version).await?;
     let change = if before.version == saved.version { Change::Unchanged } else { Change::Updated };
     Ok(SavedSubscription { subscription: Arc::new(saved), change, warnings: Vec::new() })
@@ -121,7 +155,16 @@ pub async fn delete_subscription(
     expected: Expected,
 ) -> Result<(), SaveSubscriptionError> {
     caller.require(Permission::WriteDefinitions, tenant)?;
-    let version = app.ports.definitions.delete_subscription(tenant, id, expected).await?;
+    let definitions =
+        current_definitions(app, tenant).await?.ok_or(SaveSubscriptionError::UnknownTenant)?;
+    let before = definitions.subscription(id);
+    let expected = match (&before, expected) {
+        (Some(before), Expected::Anything) => Expected::Version(before.version),
+        (_, expected) => expected,
+    };
+    let act = act_on(app, caller, &definitions, (id, before.as_deref()), None);
+    let version =
+        app.ports.definitions.delete_subscription(tenant, id, expected, Some(&act)).await?;
     app.catalogue.refresh(tenant, version).await?;
     Ok(())
 }

@@ -26,7 +26,7 @@ pub async fn seed(
     let tenant = TenantId::ADMIN;
     let definitions =
         current_definitions(app, tenant).await?.ok_or(ApplyDefinitionsError::UnknownTenant)?;
-    let findings = check_definitions(app, caller, tenant, set)?;
+    let findings = check_definitions(app, caller, tenant, set).await?;
     if !findings.errors.is_empty() {
         return Err(ApplyDefinitionsError::Invalid(findings.errors));
     }

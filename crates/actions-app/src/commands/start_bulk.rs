@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::bulk::{Bulk, BulkSpec, Chosen, Operation};
 use actions_domain::execution::{Execution, Status};
@@ -12,6 +13,7 @@ use actions_domain::limits::{
     PAGE_MAX,
 };
 use actions_domain::ports::store::StoreError;
+use serde_json::json;
 
 use crate::app::App;
 use crate::filter::{Filter, FilterError};
@@ -120,7 +122,11 @@ pub async fn start_bulk(
     let id = BulkId::mint(now, app.ports.dice.bytes());
     let extent = (resolved.count(), resolved.more);
     let bulk = Bulk::new(id, request.tenant, spec, caller.actor.clone(), extent, now);
-    app.ports.bulks.create_bulk(&bulk, &resolved.targets).await?;
+    let act = app
+        .act(caller, bulk.tenant, ActKind::BulkStarted, format!("bulk:{id}"))
+        .to(json!({ "spec": bulk.spec, "total": bulk.total }))
+        .because(bulk.spec.reason.as_deref());
+    app.ports.bulks.create_bulk(&bulk, &resolved.targets, Some(&act)).await?;
     app.bulks_changed.notify_one();
     Ok(bulk)
 }

@@ -23,6 +23,7 @@ use tracing::warn;
 
 use super::reports::Running;
 use crate::app::App;
+use crate::config_secrets;
 
 /// Pauses between tries to read while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -88,7 +89,7 @@ pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> Attempted 
 async fn run(app: &App, action: &Action, call: &Call, handler: &dyn Handler) -> Outcome {
     let timeout = action.spec.timeout();
     let running = AssertUnwindSafe(handler.execute(call)).catch_unwind();
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
         outcome = running => outcome.unwrap_or_else(|panic| {
             let fault = Fault::handler("handler.panicked", panic_text(panic.as_ref()));
@@ -96,7 +97,8 @@ async fn run(app: &App, action: &Action, call: &Call, handler: &dyn Handler) -> 
         }),
         () = app.ports.clock.sleep(timeout) => Outcome::Retry(Fault::timeout(timeout)),
         limit = silence(app, action, call) => Outcome::Retry(Fault::silent(limit)),
-    }
+    };
+    call.config.masking().outcome(outcome)
 }
 
 /// Waits until the attempt was silent for longer than it may be. Answers how long that is.
@@ -160,10 +162,17 @@ async fn once(
 /// Asks the handler what became of an attempt. One that does not answer cannot tell.
 async fn probe(app: &App, handler: &dyn Handler, call: &Call) -> Probe {
     let asked = AssertUnwindSafe(handler.probe(call)).catch_unwind();
-    tokio::select! {
+    let probe = tokio::select! {
         biased;
         probe = asked => probe.unwrap_or(Probe::CannotTell),
         () = app.ports.clock.sleep(PROBE_TIME_MAX) => Probe::CannotTell,
+    };
+    match probe {
+        Probe::Happened(mut output) => {
+            output.data = call.config.masking().value(output.data);
+            Probe::Happened(output)
+        }
+        Probe::DidNotHappen | Probe::CannotTell => probe,
     }
 }
 
@@ -262,6 +271,13 @@ async fn prepare(
         let fault = Fault::system("handler.not_found", message);
         return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));
     };
+    let config =
+        config_secrets::resolve(app, work.tenant, handler.descriptor(), &action.spec.config)
+            .await?;
+    let config = match config {
+        Ok(config) => config,
+        Err(refused) => return Ok(Err(NotCalled::new(policy, refused.outcome()))),
+    };
     let event = match (&start.item.event, work.event) {
         (Some(event), _) => Some(event.clone()),
         (None, None) => None,
@@ -289,13 +305,14 @@ async fn prepare(
     let has_report = app.live.reports.is_written(work.id);
     let left = if has_report { app.ports.store.report(work.id).await? } else { None };
     let checkpoint = left.and_then(|report| report.checkpoint);
+    let (clock, masking) = (app.ports.clock.clone(), config.masking().clone());
     let call = Call {
         execution: work.id,
         parent: work.parent,
         attempt: start.number,
         tenant,
         action: action.spec.name.as_str().to_owned(),
-        config: action.spec.config.clone(),
+        config,
         input,
         gathered,
         event,
@@ -304,7 +321,7 @@ async fn prepare(
         started_at: app.ports.clock.now(),
         timeout: action.spec.timeout(),
         checkpoint: checkpoint.as_ref().map(Json::to_value),
-        reporter: Reporter::new(app.ports.clock.clone(), start.number, checkpoint),
+        reporter: Reporter::new(clock, start.number, checkpoint, masking),
     };
     Ok(Ok(Prepared { action, call, handler }))
 }

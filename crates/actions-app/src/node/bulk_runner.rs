@@ -138,7 +138,7 @@ async fn do_piece(app: &App, bulk: &Bulk) -> Result<u32, Failed> {
         return Ok(0);
     };
     let begin = BulkChange::Begin { until };
-    let step = bulks.change_bulk(tenant, id, &begin, app.ports.clock.now()).await?;
+    let step = bulks.change_bulk(tenant, id, &begin, app.ports.clock.now(), None).await?;
     let Some(step) = step.filter(|step| step.after.is_ok()) else {
         // It was paused or ended since it was read.
         return Ok(0);
@@ -242,12 +242,13 @@ async fn carry_out(
         })
         .collect();
     // These are one request, which is answered for all of them.
-    let discarded = if discards.is_empty() { Ok(0) } else { app.ingress.discard(discards).await };
+    let discarded =
+        if discards.is_empty() { Ok(0) } else { app.ingress.discard(discards, None).await };
     let discarded = &discarded;
     join_all(found.into_iter().map(|found| async move {
         let answer = match or_unusable(found)? {
             Found::Outcome(outcome) => return Ok(outcome),
-            Found::Cancel(cancel) => app.ingress.cancel(cancel).await.map(|()| Ok(None)),
+            Found::Cancel(cancel) => app.ingress.cancel(cancel, None).await.map(|()| Ok(None)),
             Found::Requeue(ingest) => submit(app, tenant, *ingest).await,
             Found::Discard(_) => discarded.clone().map(|_| Ok(None)),
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actions_domain::action::{Action, ActionName};
+use actions_domain::action::{Action, ActionName, ActionSpec};
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::id::{SubscriptionId, TenantId};
 use actions_domain::subscription::Subscription;
@@ -209,18 +209,27 @@ pub fn compare_actions(app: &App, before: &Action, after: &Action) -> Vec<Differ
 
 /// An action's config as it may be shown.
 pub fn shown_config(app: &App, action: &Action) -> Value {
-    let handler = app.handlers.find(&action.spec.handler);
+    masked_config(app, &action.spec)
+}
+
+fn masked_config(app: &App, spec: &ActionSpec) -> Value {
+    let handler = app.handlers.find(&spec.handler);
     let schema = handler.as_ref().map(|handler| &handler.descriptor().config_schema);
-    secrets::masked(schema, &action.spec.config)
+    secrets::masked(schema, &spec.config)
 }
 
 /// An action's whole specification as it may be shown.
 pub fn shown_spec(app: &App, action: &Action) -> Value {
-    let mut spec = raw_spec(action);
-    if let Some(config) = spec.get_mut("config") {
-        *config = shown_config(app, action);
+    shown_specification(app, &action.spec)
+}
+
+/// The same of one that is not stored yet.
+pub(crate) fn shown_specification(app: &App, spec: &ActionSpec) -> Value {
+    let mut shown = serde_json::to_value(spec).unwrap_or_default();
+    if let Some(config) = shown.get_mut("config") {
+        *config = masked_config(app, spec);
     }
-    spec
+    shown
 }
 
 /// Finds a subscription.

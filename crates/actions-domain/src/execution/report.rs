@@ -14,6 +14,7 @@ use crate::id::{ExecutionId, TenantId};
 use crate::json::Json;
 use crate::limits::{CHECKPOINT_BYTES_MAX, PROGRESS_NOTE_BYTES_MAX};
 use crate::ports::clock::Clock;
+use crate::secret::Masking;
 use crate::work::Part;
 
 /// The last word of an attempt.
@@ -62,6 +63,7 @@ pub struct Reporter {
 
 struct Heard {
     clock: Arc<dyn Clock>,
+    masking: Masking,
     state: Mutex<State>,
 }
 
@@ -73,12 +75,18 @@ struct State {
 }
 
 impl Reporter {
-    /// Listens to an attempt that begins now, with what the one before has left.
-    pub fn new(clock: Arc<dyn Clock>, attempt: u32, checkpoint: Option<Json>) -> Self {
+    /// Listens to an attempt that begins now, with what the one before has left. What it tells is
+    /// kept without its secrets.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        attempt: u32,
+        checkpoint: Option<Json>,
+        masking: Masking,
+    ) -> Self {
         let report =
             Report { attempt, told_at: clock.now(), progress: None, note: None, checkpoint };
         let state = State { report, has_spoken: false, has_news: false };
-        Self { heard: Some(Arc::new(Heard { clock, state: Mutex::new(state) })) }
+        Self { heard: Some(Arc::new(Heard { clock, masking, state: Mutex::new(state) })) }
     }
 
     /// Says that the attempt lives.
@@ -89,7 +97,7 @@ impl Reporter {
     /// Says how much is done, from 0 to 1, in a few words. A beat as well. What is beyond is
     /// taken as the nearest end, and a long note is cut.
     pub fn progress(&self, done: f64, note: &str) {
-        let note = Some(cut(note)).filter(|note| !note.is_empty());
+        let note = Some(cut(&self.masked(note))).filter(|note| !note.is_empty());
         let done = if done.is_nan() { None } else { Some(done.clamp(0.0, 1.0)) };
         self.hear(|report| (report.progress, report.note) = (done, note));
     }
@@ -101,7 +109,7 @@ impl Reporter {
     /// # Errors
     /// When it is too large or cannot be stored. The checkpoint before stands.
     pub fn checkpoint(&self, checkpoint: &Value) -> Result<(), CheckpointError> {
-        let text = checkpoint.to_string();
+        let text = self.masked(&checkpoint.to_string());
         if text.len() > CHECKPOINT_BYTES_MAX {
             return Err(CheckpointError::TooLarge { bytes: text.len() });
         }
@@ -135,6 +143,10 @@ impl Reporter {
         let heard = self.heard.as_ref()?;
         let mut state = heard.state();
         std::mem::take(&mut state.has_news).then(|| state.report.clone())
+    }
+
+    fn masked(&self, text: &str) -> String {
+        self.heard.as_ref().map_or_else(|| text.to_owned(), |heard| heard.masking.text(text))
     }
 
     fn hear(&self, change: impl FnOnce(&mut Report)) {

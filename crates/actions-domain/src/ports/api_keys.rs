@@ -1,10 +1,11 @@
 //! API keys and what is known of their tokens. What it must do is defined by
-//! `contract/api_keys.rs`.
+//! `contract/api_keys.rs`. The act that goes with a change is written down with it.
 
 use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::api_key::{ApiKey, Lookup, StoredToken};
+use crate::audit::Act;
 use crate::id::{ApiKeyId, TenantId};
 use crate::ports::store::StoreError;
 
@@ -39,7 +40,12 @@ pub struct ApiKeyChanges {
 pub trait ApiKeys: Send + Sync {
     /// Adds a key with its first token. Of the tenant's keys that hold no more, the newest
     /// [`crate::limits::API_KEYS_ENDED_MAX`] stay.
-    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError>;
+    async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        token: &StoredToken,
+        act: Option<&Act>,
+    ) -> Result<(), ApiKeysError>;
 
     /// All keys of a tenant, oldest first.
     async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError>;
@@ -56,6 +62,7 @@ pub trait ApiKeys: Send + Sync {
         tenant: TenantId,
         key: ApiKeyId,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError>;
 
     /// Gives a key a new token. The others hold until `others_end_at`, or less where they would
@@ -70,6 +77,7 @@ pub trait ApiKeys: Send + Sync {
         token: &StoredToken,
         others_end_at: Timestamp,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError>;
 
     /// Notes when keys were used. An older time than is there changes nothing.

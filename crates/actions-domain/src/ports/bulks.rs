@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use crate::Timestamp;
+use crate::audit::Act;
 use crate::bulk::{Bulk, BulkChange, BulkItem, BulkRefusal, ItemOutcome};
 use crate::id::{BulkId, ExecutionId, TenantId};
 use crate::ports::store::StoreError;
@@ -11,7 +12,12 @@ use crate::ports::store::StoreError;
 #[async_trait]
 pub trait Bulks: Send + Sync {
     /// Stores a new bulk with its items, numbered from 1: all of it or nothing.
-    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError>;
+    async fn create_bulk(
+        &self,
+        bulk: &Bulk,
+        targets: &[ExecutionId],
+        act: Option<&Act>,
+    ) -> Result<(), StoreError>;
 
     async fn find_bulk(&self, tenant: TenantId, id: BulkId) -> Result<Option<Bulk>, StoreError>;
 
@@ -35,13 +41,15 @@ pub trait Bulks: Send + Sync {
         limit: u32,
     ) -> Result<Vec<BulkItem>, StoreError>;
 
-    /// Changes a bulk as [`Bulk::after`] decides. `None`: there is none.
+    /// Changes a bulk as [`Bulk::after`] decides. `None`: there is none. The act is written down
+    /// where that changed something.
     async fn change_bulk(
         &self,
         tenant: TenantId,
         id: BulkId,
         change: &BulkChange,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Option<BulkStep>, StoreError>;
 
     /// Records what became of items, and counts it. An item that has an outcome keeps it.

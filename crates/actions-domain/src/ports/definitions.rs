@@ -3,7 +3,7 @@
 //!
 //! Each change of a tenant's definitions takes the next number of [`Tenant::defs_version`] in
 //! its own commit. Whoever keeps definitions in memory reads the changes since the number that
-//! it has.
+//! it has. The act that goes with a change is written down with it, and not where nothing changes.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::action::{Action, ActionName, ActionSpec, Health};
+use crate::audit::Act;
 use crate::id::{ActionId, SubscriptionId, TenantId};
 use crate::ports::store::StoreError;
 use crate::subscription::{Subscription, SubscriptionSpec};
@@ -42,6 +43,16 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// What has to be there so that it is changed from the state that the caller has read.
+    #[must_use]
+    pub fn exactly(self, read: Option<i64>) -> Self {
+        match (self, read) {
+            (Self::Anything, Some(version)) => Self::Version(version),
+            (Self::Anything, None) => Self::Absent,
+            (expected @ (Self::Absent | Self::Version(_)), _) => expected,
+        }
+    }
+
     /// Compares what the caller believes with the version that is there.
     ///
     /// # Errors
@@ -87,6 +98,7 @@ pub trait Definitions: Send + Sync {
         uuid: Uuid,
         slug: &TenantSlug,
         name: &str,
+        act: Option<&Act>,
     ) -> Result<Tenant, DefinitionsError>;
 
     /// Reads all tenants, `admin` first. It exists from the start.
@@ -98,6 +110,7 @@ pub trait Definitions: Send + Sync {
         &self,
         tenant: TenantId,
         change: &ControlChange,
+        act: Option<&Act>,
     ) -> Result<Controls, DefinitionsError>;
 
     /// Reads what changed after version `since`, consistently. Zero reads everything.
@@ -115,6 +128,7 @@ pub trait Definitions: Send + Sync {
         uuid: Uuid,
         spec: &ActionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError>;
 
     /// Deletes an action together with its subscriptions and its pause.
@@ -123,6 +137,7 @@ pub trait Definitions: Send + Sync {
         tenant: TenantId,
         name: &ActionName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError>;
 
     /// Records the result of a health check. It is a change like any other.
@@ -131,6 +146,7 @@ pub trait Definitions: Send + Sync {
         tenant: TenantId,
         action: ActionId,
         health: &Health,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError>;
 
     /// Reads versions of an action, newest first, at most `limit` that are older than `before`.
@@ -153,6 +169,7 @@ pub trait Definitions: Send + Sync {
         action: ActionId,
         spec: &SubscriptionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Subscription, DefinitionsError>;
 
     async fn delete_subscription(
@@ -160,5 +177,6 @@ pub trait Definitions: Send + Sync {
         tenant: TenantId,
         id: SubscriptionId,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError>;
 }

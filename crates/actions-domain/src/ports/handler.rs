@@ -1,5 +1,7 @@
 //! What performs an action. A handler crate depends on `actions-domain` alone.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::execution::report::Reporter;
 use crate::execution::{Outcome, Output};
 use crate::id::{ExecutionId, NodeId, TenantId};
 use crate::json::Json;
+use crate::secret::{Masking, SecretReference, SecretText, wipe};
 use crate::trace::TraceParent;
 
 /// Code that performs one kind of action.
@@ -52,6 +55,14 @@ pub trait Handler: Send + Sync {
 /// The capability of a handler that may act more than once in one attempt: it cannot keep that
 /// something happens at most once.
 pub const REPEATS: &str = "repeats";
+
+/// The capability of a handler that writes its config down somewhere, for others to read: it is
+/// given no secrets.
+pub const KEEPS_CONFIG: &str = "keeps_config";
+
+/// In a config's schema, marks a text as a template. Secrets are not put into its source, where
+/// they could be taken for a part of the program; they are among its variables, as `secrets`.
+pub const TEMPLATE_MARK: &str = "x-template";
 
 /// What a handler says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -128,8 +139,8 @@ pub struct Call {
     pub attempt: u32,
     pub tenant: TenantRef,
     pub action: String,
-    /// Validated against the schema when the action was defined.
-    pub config: Value,
+    /// Validated against the schema when the action was defined, with its secrets in place.
+    pub config: CallConfig,
     /// The job's input, or the event's data. Of a batch `{"size": …, "events": […]}`: the
     /// [envelopes](crate::event::Envelope) of all that it gathered, its own first.
     pub input: Value,
@@ -154,6 +165,67 @@ impl Call {
     pub fn traceparent(&self) -> Option<String> {
         let parent = self.event.as_ref()?.attributes.traceparent.as_deref()?;
         Some(TraceParent::parse(parent)?.of_attempt(self.execution.0, self.attempt))
+    }
+}
+
+/// The config of one attempt. The secrets that it names are in it, so it is never printed, and its
+/// memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct CallConfig {
+    value: Value,
+    secrets: Vec<(SecretReference, SecretText)>,
+    masking: Masking,
+}
+
+impl CallConfig {
+    /// A config into which these secrets were put, where it does not mark a template.
+    pub fn new(value: Value, secrets: Vec<(SecretReference, SecretText)>) -> Self {
+        let masking = Masking::of(secrets.iter().map(|(_, text)| text));
+        Self { value, secrets, masking }
+    }
+
+    /// The secrets that it names.
+    pub fn secrets(&self) -> &[(SecretReference, SecretText)] {
+        &self.secrets
+    }
+
+    /// What takes its secrets out of what the attempt leaves behind.
+    pub fn masking(&self) -> &Masking {
+        &self.masking
+    }
+}
+
+impl From<Value> for CallConfig {
+    fn from(value: Value) -> Self {
+        Self::new(value, Vec::new())
+    }
+}
+
+impl Deref for CallConfig {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl PartialEq<Value> for CallConfig {
+    fn eq(&self, other: &Value) -> bool {
+        self.value == *other
+    }
+}
+
+impl fmt::Debug for CallConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallConfig(…)")
+    }
+}
+
+impl Drop for CallConfig {
+    fn drop(&mut self) {
+        if !self.secrets.is_empty() {
+            wipe(&mut self.value);
+        }
     }
 }
 

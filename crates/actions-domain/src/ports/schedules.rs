@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use crate::Timestamp;
+use crate::audit::Act;
 use crate::id::TenantId;
 use crate::ports::definitions::{DefinitionsError, Expected};
 use crate::ports::store::StoreError;
@@ -16,7 +17,7 @@ pub trait Schedules: Send + Sync {
     async fn schedules(&self, tenant: Option<TenantId>) -> Result<Vec<Schedule>, StoreError>;
 
     /// Creates or replaces a schedule by its name, as [`Schedule::saved`] decides, and answers its
-    /// new state.
+    /// new state. The act is written down where that changed something.
     ///
     /// # Errors
     /// `Exists`, `Stale` and `NotFound` as `expected` says.
@@ -26,6 +27,7 @@ pub trait Schedules: Send + Sync {
         spec: &ScheduleSpec,
         expected: Expected,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Schedule, DefinitionsError>;
 
     /// Deletes a schedule. What it has started stays.
@@ -34,6 +36,7 @@ pub trait Schedules: Send + Sync {
         tenant: TenantId,
         name: &ScheduleName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<(), DefinitionsError>;
 
     /// Writes down how far a schedule is. Answers whether that was so: nothing happens when

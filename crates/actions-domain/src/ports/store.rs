@@ -62,6 +62,7 @@ pub trait Store: Send + Sync {
     /// from wherever it lives, with its mark, its report and its cancel. A retry moves it and
     /// removes its mark: the attempt is over. An item that is already finished is left as it is.
     /// A mark and a finish of a batch's head close the batch, also for what joins in this commit.
+    /// What a deed has come to is written down in the audit, last.
     ///
     /// # Errors
     /// `Fenced` when this node no longer holds a lease that the batch writes under.

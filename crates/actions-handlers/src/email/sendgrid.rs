@@ -17,7 +17,7 @@ use crate::config::{
     About, Secret, checked, descriptor, parse, parse_config, parse_input, time_limit, to_value,
 };
 use crate::egress::{Egress, Method, Request};
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, Template, render_for};
 use crate::webhook::USER_AGENT;
 
 const API_BASE: &str = "https://api.sendgrid.com";
@@ -37,13 +37,13 @@ struct Config {
     template_id: Option<String>,
     /// A template over `event`, `data`, `tenant` for the recipients, separated by commas.
     #[serde(default)]
-    to: Option<String>,
+    to: Option<Template>,
     /// A template. Without it the input's `subject`.
     #[serde(default)]
-    subject: Option<String>,
+    subject: Option<Template>,
     /// A template. Without it the input's `content` and `html_content`.
     #[serde(default)]
-    content: Option<String>,
+    content: Option<Template>,
     #[serde(default)]
     #[schemars(length(max = 10))]
     categories: Vec<String>,
@@ -101,7 +101,7 @@ impl Config {
     fn body(&self, call: &Call) -> Result<Value, Outcome> {
         let input: Input = parse_input(call)?;
         let to = input.to_email.as_ref().or(input.email.as_ref());
-        let to = recipients(call, self.to.as_deref(), to)?;
+        let to = recipients(call, self.to.as_ref(), to)?;
         let mut custom_args = Map::new();
         for (name, value) in input.custom_args.unwrap_or_default() {
             // SendGrid takes texts only.
@@ -229,9 +229,9 @@ impl Handler for SendGridEmail {
             notes.secret("/api_key", Some(&config.api_key));
             note_address(notes, "/from_email", &config.from_email);
             notes.timeout("/api_timeout", config.api_timeout, 300);
-            notes.template("/to", config.to.as_deref());
-            notes.template("/subject", config.subject.as_deref());
-            notes.template("/content", config.content.as_deref());
+            notes.template("/to", config.to.as_ref());
+            notes.template("/subject", config.subject.as_ref());
+            notes.template("/content", config.content.as_ref());
             if config.categories.len() > CATEGORIES_MAX {
                 notes.error("/categories", format!("at most {CATEGORIES_MAX}"));
             }

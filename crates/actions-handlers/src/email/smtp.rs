@@ -18,7 +18,7 @@ use crate::config::{
     to_value,
 };
 use crate::egress::Egress;
-use crate::template::{Escape, render_for};
+use crate::template::{Escape, Template, render_for};
 
 /// A mail server, the sender, and the message where it does not come with the input.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -52,26 +52,26 @@ pub(super) struct Config {
     /// A template over `event`, `data`, `tenant` for the recipients, separated by commas.
     /// Without it the input's `to_email` or `email`, with its `cc`, `bcc` and `reply_to`.
     #[serde(default)]
-    pub(super) to: Option<String>,
+    pub(super) to: Option<Template>,
     /// As `to`.
     #[serde(default)]
-    pub(super) cc: Option<String>,
+    pub(super) cc: Option<Template>,
     /// As `to`.
     #[serde(default)]
-    pub(super) bcc: Option<String>,
+    pub(super) bcc: Option<Template>,
     /// A template for one address.
     #[serde(default)]
-    pub(super) reply_to: Option<String>,
+    pub(super) reply_to: Option<Template>,
     /// A template. Without it the input's `subject`.
     #[serde(default)]
-    pub(super) subject: Option<String>,
+    pub(super) subject: Option<Template>,
     /// A template for the plain text.
     #[serde(default)]
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Template>,
     /// A template for HTML; values are escaped. Without this and `body`, the input's `body` and
     /// `html_body`.
     #[serde(default)]
-    pub(super) html_body: Option<String>,
+    pub(super) html_body: Option<Template>,
 }
 
 pub(super) fn port_default() -> u16 {
@@ -131,7 +131,7 @@ impl Config {
 
     fn parts(&self, call: &Call) -> Result<Parts, Outcome> {
         let input: Input = parse_input(call)?;
-        let said = |template: &Option<String>, given: &Option<Value>, escape| match template {
+        let said = |template: &Option<Template>, given: &Option<Value>, escape| match template {
             Some(template) => render_for(call, template, escape).map(Some),
             None => Ok(text(given.as_ref()).map(ToOwned::to_owned)),
         };
@@ -146,10 +146,10 @@ impl Config {
         let to = given.to_email.as_ref().or(given.email.as_ref());
         Ok(Parts {
             from: sender(&self.from_email, self.from_name.as_deref())?,
-            to: recipients(call, self.to.as_deref(), to)?,
-            cc: copies(call, self.cc.as_deref(), given.cc.as_ref())?,
-            bcc: copies(call, self.bcc.as_deref(), given.bcc.as_ref())?,
-            reply_to: reply_to(call, self.reply_to.as_deref(), given.reply_to.as_deref())?,
+            to: recipients(call, self.to.as_ref(), to)?,
+            cc: copies(call, self.cc.as_ref(), given.cc.as_ref())?,
+            bcc: copies(call, self.bcc.as_ref(), given.bcc.as_ref())?,
+            reply_to: reply_to(call, self.reply_to.as_ref(), given.reply_to.as_deref())?,
             subject: said(&self.subject, &input.subject, Escape::Plain)?
                 .ok_or_else(|| invalid("a subject is needed, in the config or in the input"))?,
             text: said(&self.body, &body, Escape::Plain)?,
@@ -210,13 +210,13 @@ fn check(config: &Config, egress: &Egress, notes: &mut Notes) {
     config.server().check(egress, notes);
     note_address(notes, "/from_email", &config.from_email);
     notes.timeout("/timeout_seconds", config.timeout_seconds, 300);
-    notes.template("/to", config.to.as_deref());
-    notes.template("/cc", config.cc.as_deref());
-    notes.template("/bcc", config.bcc.as_deref());
-    notes.template("/reply_to", config.reply_to.as_deref());
-    notes.template("/subject", config.subject.as_deref());
-    notes.template("/body", config.body.as_deref());
-    notes.template("/html_body", config.html_body.as_deref());
+    notes.template("/to", config.to.as_ref());
+    notes.template("/cc", config.cc.as_ref());
+    notes.template("/bcc", config.bcc.as_ref());
+    notes.template("/reply_to", config.reply_to.as_ref());
+    notes.template("/subject", config.subject.as_ref());
+    notes.template("/body", config.body.as_ref());
+    notes.template("/html_body", config.html_body.as_ref());
 }
 
 #[async_trait]

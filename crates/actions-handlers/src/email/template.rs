@@ -18,7 +18,7 @@ use crate::config::{
     About, Notes, Secret, checked, descriptor, parse, parse_config, parse_input, reject,
 };
 use crate::egress::Egress;
-use crate::template::{Escape, context, render};
+use crate::template::{Escape, Template, context, render};
 
 /// A mail server, the sender, and the templates.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -52,10 +52,10 @@ struct Config {
     /// A template over `event`, `data`, `tenant` for the recipients, separated by commas.
     /// Without it the input's `to_email` or `email`, with its `reply_to`.
     #[serde(default)]
-    to: Option<String>,
+    to: Option<Template>,
     /// A template for one address.
     #[serde(default)]
-    reply_to: Option<String>,
+    reply_to: Option<Template>,
     /// A built-in message. The definition's own templates take the place of its parts.
     #[serde(default)]
     template: Option<String>,
@@ -63,12 +63,12 @@ struct Config {
     #[serde(default)]
     template_name: Option<String>,
     #[serde(default)]
-    subject: Option<String>,
+    subject: Option<Template>,
     #[serde(default)]
-    text: Option<String>,
+    text: Option<Template>,
     /// HTML. Values are escaped.
     #[serde(default)]
-    html: Option<String>,
+    html: Option<Template>,
 }
 
 /// The recipient and the variables.
@@ -142,10 +142,10 @@ impl Config {
         let asked = input.reply_to.as_deref().filter(|_| self.to.is_none());
         Ok(Parts {
             from: sender(&self.from_email, self.from_name.as_deref())?,
-            to: recipients(call, self.to.as_deref(), to)?,
+            to: recipients(call, self.to.as_ref(), to)?,
             cc: Vec::new(),
             bcc: Vec::new(),
-            reply_to: reply_to(call, self.reply_to.as_deref(), asked)?,
+            reply_to: reply_to(call, self.reply_to.as_ref(), asked)?,
             subject: rendered(sources.subject, Escape::Plain)?,
             text: sources.text.map(|text| rendered(text, Escape::Plain)).transpose()?,
             html: sources.html.map(|html| rendered(html, Escape::Html)).transpose()?,
@@ -156,11 +156,11 @@ impl Config {
         self.server().check(egress, notes);
         note_address(notes, "/from_email", &self.from_email);
         notes.timeout("/timeout_seconds", self.timeout_seconds, 300);
-        notes.template("/to", self.to.as_deref());
-        notes.template("/reply_to", self.reply_to.as_deref());
-        notes.template("/subject", self.subject.as_deref());
-        notes.template("/text", self.text.as_deref());
-        notes.template("/html", self.html.as_deref());
+        notes.template("/to", self.to.as_ref());
+        notes.template("/reply_to", self.reply_to.as_ref());
+        notes.template("/subject", self.subject.as_ref());
+        notes.template("/text", self.text.as_ref());
+        notes.template("/html", self.html.as_ref());
         if let Err((pointer, message)) = self.sources() {
             notes.error(pointer, message);
         }

@@ -17,6 +17,7 @@ use crate::config::{
     time_limit, to_value,
 };
 use crate::egress::{Egress, Method, Request, Response};
+use crate::template::Template;
 use crate::webhook::USER_AGENT;
 
 /// The account, and the message where it does not come with the input.
@@ -39,10 +40,10 @@ struct Config {
     sms_type: SmsType,
     /// A template over `event`, `data`, `tenant`. Without it the input's `to_phone`.
     #[serde(default)]
-    to: Option<String>,
+    to: Option<Template>,
     /// A template. Without it the input's `message`.
     #[serde(default)]
-    message: Option<String>,
+    message: Option<Template>,
     /// A built-in text, when there is no `message`.
     #[serde(default)]
     template: Option<String>,
@@ -83,8 +84,8 @@ struct Published {
 impl Config {
     fn texts(&self) -> Texts<'_> {
         Texts {
-            to: self.to.as_deref(),
-            message: self.message.as_deref(),
+            to: self.to.as_ref(),
+            message: self.message.as_ref(),
             template: self.template.as_deref(),
         }
     }

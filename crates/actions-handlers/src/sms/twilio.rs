@@ -17,6 +17,7 @@ use crate::config::{
 };
 use crate::egress::{Egress, Method, Request, Response};
 use crate::email::text;
+use crate::template::Template;
 use crate::webhook::USER_AGENT;
 use crate::webhook::auth::basic;
 
@@ -37,10 +38,10 @@ struct Config {
     from_number: Option<String>,
     /// A template over `event`, `data`, `tenant`. Without it the input's `to_phone`.
     #[serde(default)]
-    to: Option<String>,
+    to: Option<Template>,
     /// A template. Without it the input's `message`.
     #[serde(default)]
-    message: Option<String>,
+    message: Option<Template>,
     /// A built-in text, when there is no `message`.
     #[serde(default)]
     template: Option<String>,
@@ -74,8 +75,8 @@ struct Accepted {
 impl Config {
     fn texts(&self) -> Texts<'_> {
         Texts {
-            to: self.to.as_deref(),
-            message: self.message.as_deref(),
+            to: self.to.as_ref(),
+            message: self.message.as_ref(),
             template: self.template.as_deref(),
         }
     }

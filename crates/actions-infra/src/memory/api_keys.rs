@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, Lookup, StoredToken};
+use actions_domain::audit::Act;
 use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::{API_KEY_TOKENS_MAX, API_KEYS_ENDED_MAX};
 use actions_domain::ports::api_keys::{ApiKeyChanges, ApiKeys, ApiKeysError};
@@ -22,7 +23,12 @@ pub(super) struct ApiKeyRow {
 
 #[async_trait]
 impl ApiKeys for Memory {
-    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
+    async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        token: &StoredToken,
+        act: Option<&Act>,
+    ) -> Result<(), ApiKeysError> {
         let mut tables = self.tables();
         if !tables.tenants.contains_key(&key.tenant) {
             return Err(ApiKeysError::NotFound { what: "tenant" });
@@ -48,6 +54,7 @@ impl ApiKeys for Memory {
         for (_, id) in ended.into_iter().skip(API_KEYS_ENDED_MAX) {
             tables.api_keys.remove(&id);
         }
+        tables.record(act);
         Ok(())
     }
 
@@ -74,6 +81,7 @@ impl ApiKeys for Memory {
         tenant: TenantId,
         key: ApiKeyId,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tables = self.tables();
         let version = tables.api_key_version + 1;
@@ -83,6 +91,7 @@ impl ApiKeys for Memory {
             row.version = version;
             let key = row.key.clone();
             tables.api_key_version = version;
+            tables.record(act);
             return Ok(key);
         }
         Ok(row.key.clone())
@@ -95,6 +104,7 @@ impl ApiKeys for Memory {
         token: &StoredToken,
         others_end_at: Timestamp,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tables = self.tables();
         let (version, is_taken) = (tables.api_key_version + 1, tables.has_token(&token.lookup));
@@ -118,6 +128,7 @@ impl ApiKeys for Memory {
         row.version = version;
         let key = row.key.clone();
         tables.api_key_version = version;
+        tables.record(act);
         Ok(key)
     }
 

@@ -1,6 +1,7 @@
 //! Bulks, in memory.
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::id::{BulkId, ExecutionId, TenantId};
 use actions_domain::ports::bulks::{BulkStep, Bulks};
@@ -11,11 +12,18 @@ use super::{Memory, Tables};
 
 #[async_trait]
 impl Bulks for Memory {
-    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError> {
+    async fn create_bulk(
+        &self,
+        bulk: &Bulk,
+        targets: &[ExecutionId],
+        act: Option<&Act>,
+    ) -> Result<(), StoreError> {
         let items = (1..).zip(targets);
         let items =
             items.map(|(number, target)| BulkItem { number, target: *target, handled: None });
-        self.tables().bulks.insert((bulk.tenant, bulk.id), (bulk.clone(), items.collect()));
+        let mut tables = self.tables();
+        tables.bulks.insert((bulk.tenant, bulk.id), (bulk.clone(), items.collect()));
+        tables.record(act);
         Ok(())
     }
 
@@ -66,8 +74,13 @@ impl Bulks for Memory {
         id: BulkId,
         change: &BulkChange,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Option<BulkStep>, StoreError> {
-        Ok(self.tables().step(tenant, id, change, now))
+        let mut tables = self.tables();
+        let step = tables.step(tenant, id, change, now);
+        let act = act.zip(step.as_ref()).and_then(|(act, step)| act.step(step));
+        tables.record(act.as_ref());
+        Ok(step)
     }
 
     async fn record_items(

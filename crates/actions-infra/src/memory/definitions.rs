@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
+use actions_domain::audit::Act;
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
@@ -22,6 +23,7 @@ impl Definitions for Memory {
         uuid: Uuid,
         slug: &TenantSlug,
         name: &str,
+        act: Option<&Act>,
     ) -> Result<Tenant, DefinitionsError> {
         let mut tables = self.tables();
         if tables.tenants.values().any(|tenant| tenant.slug == *slug || tenant.uuid == uuid) {
@@ -37,6 +39,7 @@ impl Definitions for Memory {
             created_at: self.clock.now(),
         };
         tables.tenants.insert(id, tenant.clone());
+        tables.record(act);
         Ok(tenant)
     }
 
@@ -48,6 +51,7 @@ impl Definitions for Memory {
         &self,
         tenant: TenantId,
         change: &ControlChange,
+        act: Option<&Act>,
     ) -> Result<Controls, DefinitionsError> {
         let mut tables = self.tables();
         if !tables.tenants.contains_key(&tenant) {
@@ -57,7 +61,9 @@ impl Definitions for Memory {
         let next = current.after(change);
         if next != current {
             tables.next_version(tenant)?;
+            let act = act.map(|act| act.clone().about(change, &current, &next));
             tables.controls.insert(tenant, next.clone());
+            tables.record(act.as_ref());
         }
         Ok(next)
     }
@@ -81,6 +87,7 @@ impl Definitions for Memory {
         uuid: Uuid,
         spec: &ActionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
@@ -108,6 +115,7 @@ impl Definitions for Memory {
             },
         };
         tables.put_action(action.clone());
+        tables.record(act);
         Ok(action)
     }
 
@@ -116,6 +124,7 @@ impl Definitions for Memory {
         tenant: TenantId,
         name: &ActionName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
@@ -133,6 +142,7 @@ impl Definitions for Memory {
             controls.paused_actions.remove(&action.id);
         }
         tables.put_action(Action { version, updated_at: now, deleted: true, ..action });
+        tables.record(act);
         Ok(version)
     }
 
@@ -141,6 +151,7 @@ impl Definitions for Memory {
         tenant: TenantId,
         action: ActionId,
         health: &Health,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
@@ -150,6 +161,7 @@ impl Definitions for Memory {
         let version = tables.next_version(tenant)?;
         let action = Action { health: health.clone(), version, updated_at: now, ..current };
         tables.put_action(action.clone());
+        tables.record(act);
         Ok(action)
     }
 
@@ -186,6 +198,7 @@ impl Definitions for Memory {
         action: ActionId,
         spec: &SubscriptionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Subscription, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
@@ -213,6 +226,7 @@ impl Definitions for Memory {
             deleted: false,
         };
         tables.subscriptions.insert((tenant, id), Arc::new(subscription.clone()));
+        tables.record(act);
         Ok(subscription)
     }
 
@@ -221,6 +235,7 @@ impl Definitions for Memory {
         tenant: TenantId,
         id: SubscriptionId,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let now = self.clock.now();
         let mut tables = self.tables();
@@ -233,6 +248,7 @@ impl Definitions for Memory {
         if let Some(subscription) = tables.subscriptions.get_mut(&(tenant, id)) {
             delete_subscription(Arc::make_mut(subscription), version, now);
         }
+        tables.record(act);
         Ok(version)
     }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::id::TenantId;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::schedules::Schedules;
@@ -25,6 +26,7 @@ impl Schedules for Memory {
         spec: &ScheduleSpec,
         expected: Expected,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Schedule, DefinitionsError> {
         let mut tables = self.tables();
         if !tables.tenants.contains_key(&tenant) {
@@ -38,6 +40,7 @@ impl Schedules for Memory {
         let next = Schedule::saved(current.as_ref(), tenant, spec, now);
         if let Some(next) = &next {
             tables.schedules.insert(key, next.clone());
+            tables.record(act);
         }
         Ok(next.or(current).expect("without a current state there is a next one"))
     }
@@ -47,6 +50,7 @@ impl Schedules for Memory {
         tenant: TenantId,
         name: &ScheduleName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<(), DefinitionsError> {
         let mut tables = self.tables();
         let key = (tenant, name.clone());
@@ -56,6 +60,7 @@ impl Schedules for Memory {
         };
         expected.check("schedule", name.as_str(), Some(current.version))?;
         tables.schedules.remove(&key);
+        tables.record(act);
         Ok(())
     }
 

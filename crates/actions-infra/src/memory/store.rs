@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Deed;
 use actions_domain::event::Event;
 use actions_domain::execution::report::{Report, ReportOf};
 use actions_domain::id::{EventId, ExecutionId, NodeId, TenantId};
@@ -32,7 +33,12 @@ impl Store for Memory {
         // Everything that can fail comes first: after it, all of the batch is written.
         tables.check_fences(batch.node, &batch.fences)?;
         tables.check_batch(&batch)?;
-        Ok(tables.write(batch, now))
+        let deed = batch.deed.clone();
+        let was_asked = tables.is_asked(deed.as_ref());
+        let receipt = tables.write(batch, now);
+        let is_asked = (was_asked, tables.is_asked(deed.as_ref()));
+        tables.record(deed.and_then(|deed| deed.done(&receipt, is_asked)).as_ref());
+        Ok(receipt)
     }
 
     async fn window(
@@ -145,6 +151,10 @@ impl Store for Memory {
 impl Tables {
     pub(super) fn part(&self, part: Part) -> Result<&super::PartRow, StoreError> {
         self.parts.get(usize::from(part.0)).ok_or_else(|| no_part(part))
+    }
+
+    fn is_asked(&self, deed: Option<&Deed>) -> bool {
+        deed.and_then(Deed::cancels).is_some_and(|id| self.cancels.contains_key(&id))
     }
 
     fn later(&self, id: ExecutionId) -> Option<&LaterRow> {

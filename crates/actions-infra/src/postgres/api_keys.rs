@@ -3,6 +3,7 @@
 
 use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, ApiKeyName, Digest, Lookup, StoredToken};
+use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
 use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::{API_KEY_TOKENS_MAX, API_KEYS_ENDED_MAX};
@@ -14,13 +15,19 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::audit::append;
 use super::error::{read_error, write_error};
 
 type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 
 #[async_trait]
 impl ApiKeys for Postgres {
-    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
+    async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        token: &StoredToken,
+        act: Option<&Act>,
+    ) -> Result<(), ApiKeysError> {
         let mut tx = self.lock_owner(key.tenant).await?;
         let inserted = sqlx::query(include_str!("api_keys/insert_key.sql"))
             .bind(key.tenant.0)
@@ -45,6 +52,7 @@ impl ApiKeys for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(())
     }
@@ -78,6 +86,7 @@ impl ApiKeys for Postgres {
         tenant: TenantId,
         key: ApiKeyId,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tx = self.lock_owner(tenant).await?;
         let found = find(&mut tx, tenant, key).await?;
@@ -93,6 +102,7 @@ impl ApiKeys for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(ApiKey { revoked_at: Some(now), ..found })
     }
@@ -104,6 +114,7 @@ impl ApiKeys for Postgres {
         token: &StoredToken,
         others_end_at: Timestamp,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tx = self.lock_owner(tenant).await?;
         let found = find(&mut tx, tenant, key).await?;
@@ -143,6 +154,7 @@ impl ApiKeys for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(found.rotated(token, others_end_at))
     }

@@ -1,6 +1,7 @@
 //! Bulks in PostgreSQL. A bulk is one record, changed under the lock of its row.
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::id::{BulkId, ExecutionId, TenantId};
 use actions_domain::ports::bulks::{BulkStep, Bulks};
@@ -10,24 +11,32 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::Postgres;
+use super::audit::append;
 use super::error::{read_error, write_error};
 use super::record::{corrupt, from_text, to_text};
 use crate::unreadable;
 
 #[async_trait]
 impl Bulks for Postgres {
-    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError> {
+    async fn create_bulk(
+        &self,
+        bulk: &Bulk,
+        targets: &[ExecutionId],
+        act: Option<&Act>,
+    ) -> Result<(), StoreError> {
         let targets: Vec<Uuid> = targets.iter().map(|target| target.0).collect();
+        let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
         sqlx::query(include_str!("bulks/create_bulk.sql"))
             .bind(bulk.tenant.0)
             .bind(bulk.id.0)
             .bind(bulk.ended_at())
             .bind(to_text(bulk)?)
             .bind(targets)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
-            .map(|_| ())
-            .map_err(write_error)
+            .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
+        tx.commit().await.map_err(write_error)
     }
 
     async fn find_bulk(&self, tenant: TenantId, id: BulkId) -> Result<Option<Bulk>, StoreError> {
@@ -100,9 +109,12 @@ impl Bulks for Postgres {
         id: BulkId,
         change: &BulkChange,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Option<BulkStep>, StoreError> {
         let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
         let step = step(&mut tx, tenant, id, change, now).await?;
+        let act = act.zip(step.as_ref()).and_then(|(act, step)| act.step(step));
+        append(&mut tx, act.as_ref()).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(step)
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use actions_domain::Timestamp;
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
+use actions_domain::audit::Act;
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
@@ -17,6 +18,7 @@ use actions_domain::subscription::{Subscription, SubscriptionSpec};
 use actions_domain::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
 use super::Postgres;
+use super::audit::append;
 use super::error::{constraint, read_error, write_error};
 use super::record::{corrupt, from_text, to_text};
 use crate::unreadable;
@@ -30,16 +32,22 @@ impl Definitions for Postgres {
         uuid: Uuid,
         slug: &TenantSlug,
         name: &str,
+        act: Option<&Act>,
     ) -> Result<Tenant, DefinitionsError> {
+        let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
         let created: Result<TenantRecord, _> =
             sqlx::query_as(include_str!("definitions/create_tenant.sql"))
                 .bind(uuid)
                 .bind(slug.as_str())
                 .bind(name)
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *tx)
                 .await;
         match created {
-            Ok(record) => Ok(record.into_tenant()?),
+            Ok(record) => {
+                append(&mut tx, act).await.map_err(write_error)?;
+                tx.commit().await.map_err(write_error)?;
+                Ok(record.into_tenant()?)
+            }
             Err(error) if is_taken(&error) => {
                 Err(DefinitionsError::Exists { name: slug.to_string() })
             }
@@ -59,6 +67,7 @@ impl Definitions for Postgres {
         &self,
         tenant: TenantId,
         change: &ControlChange,
+        act: Option<&Act>,
     ) -> Result<Controls, DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
         let (current, next) = controls_after(&mut tx, tenant, change).await?;
@@ -69,6 +78,8 @@ impl Definitions for Postgres {
                 .await
                 .map_err(write_error)?;
             write_controls(&mut tx, tenant, &next).await?;
+            let act = act.map(|act| act.clone().about(change, &current, &next));
+            append(&mut tx, act.as_ref()).await.map_err(write_error)?;
             tx.commit().await.map_err(write_error)?;
         }
         Ok(next)
@@ -99,6 +110,7 @@ impl Definitions for Postgres {
         uuid: Uuid,
         spec: &ActionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let name = spec.name.as_str();
         let mut tx = self.lock_tenant(tenant).await?;
@@ -111,6 +123,7 @@ impl Definitions for Postgres {
         };
         let next = NextAction { tenant, known, uuid, spec, health: &health, is_deleted: false };
         let action = next.write(&mut tx).await?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(action)
     }
@@ -120,6 +133,7 @@ impl Definitions for Postgres {
         tenant: TenantId,
         name: &ActionName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
         let current = action_by_name(&mut tx, tenant, name).await?;
@@ -139,6 +153,7 @@ impl Definitions for Postgres {
         if next != controls {
             write_controls(&mut tx, tenant, &next).await?;
         }
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(deleted.version)
     }
@@ -148,6 +163,7 @@ impl Definitions for Postgres {
         tenant: TenantId,
         action: ActionId,
         health: &Health,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
         let current = action_by_id(&mut tx, tenant, action).await?;
@@ -165,6 +181,7 @@ impl Definitions for Postgres {
             is_deleted: false,
         };
         let action = next.write(&mut tx).await?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(action)
     }
@@ -209,6 +226,7 @@ impl Definitions for Postgres {
         action: ActionId,
         spec: &SubscriptionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Subscription, DefinitionsError> {
         let name = id.to_string();
         let mut tx = self.lock_tenant(tenant).await?;
@@ -226,6 +244,7 @@ impl Definitions for Postgres {
             return Ok(current);
         }
         let saved = write_subscription(&mut tx, tenant, id, action, spec, false).await?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(saved)
     }
@@ -235,6 +254,7 @@ impl Definitions for Postgres {
         tenant: TenantId,
         id: SubscriptionId,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let name = id.to_string();
         let mut tx = self.lock_tenant(tenant).await?;
@@ -245,6 +265,7 @@ impl Definitions for Postgres {
         expected.check("subscription", &name, Some(current.version))?;
         let deleted =
             write_subscription(&mut tx, tenant, id, current.action, &current.spec, true).await?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(deleted.version)
     }

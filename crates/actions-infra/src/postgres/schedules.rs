@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::schedules::Schedules;
@@ -13,6 +14,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::schedule::{Progress, Schedule, ScheduleName, ScheduleSpec};
 
 use super::Postgres;
+use super::audit::append;
 use super::error::{read_error, write_error};
 use super::record::to_text;
 use crate::unreadable;
@@ -30,6 +32,7 @@ impl Schedules for Postgres {
         spec: &ScheduleSpec,
         expected: Expected,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Schedule, DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
         let row = select(&mut *tx, Some(tenant), Some(&spec.name)).await?.pop();
@@ -55,6 +58,7 @@ impl Schedules for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(next)
     }
@@ -64,6 +68,7 @@ impl Schedules for Postgres {
         tenant: TenantId,
         name: &ScheduleName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<(), DefinitionsError> {
         let mut tx = self.lock_tenant(tenant).await?;
         let Some(row) = select(&mut *tx, Some(tenant), Some(name)).await?.pop() else {
@@ -77,6 +82,7 @@ impl Schedules for Postgres {
             .execute(&mut *tx)
             .await
             .map_err(write_error)?;
+        append(&mut tx, act).await.map_err(write_error)?;
         tx.commit().await.map_err(write_error)?;
         Ok(())
     }

@@ -1,11 +1,13 @@
-//! The engine's memory in PostgreSQL. A flush is one statement in autocommit.
+//! The engine's memory in PostgreSQL. A flush is one statement in autocommit, but for what a person
+//! does to executions: that is a transaction, because its entry of the audit says what came of it.
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Deed;
 use actions_domain::event::Event;
 use actions_domain::execution::report::Report;
 use actions_domain::id::{EventId, ExecutionId, TenantId};
@@ -18,6 +20,7 @@ use actions_domain::work::{
 };
 
 use super::Postgres;
+use super::audit::append;
 use super::batch::{Admission, Settlement, check_fences};
 use super::error::{is_transient, read_error, write_error};
 use super::record::{
@@ -35,7 +38,11 @@ impl Store for Postgres {
         check_fences(&batch)?;
         let mut tries = 1;
         loop {
-            match self.flush(&batch).await? {
+            let flushed = match &batch.deed {
+                None => self.flush(&batch, None).await?,
+                Some(deed) => self.flush_deed(&batch, deed).await?,
+            };
+            match flushed {
                 Flushed::Written(receipt) => return Ok(receipt),
                 Flushed::Again(_) if tries < TRIES => tries += 1,
                 Flushed::Again(error) => return Err(write_error(error)),
@@ -190,12 +197,27 @@ enum Flushed {
 
 impl Postgres {
     /// Sends a flush with as few parameters as it needs.
-    async fn flush(&self, batch: &Commit) -> Result<Flushed, StoreError> {
+    async fn flush(
+        &self,
+        batch: &Commit,
+        within: Option<&mut PgConnection>,
+    ) -> Result<Flushed, StoreError> {
         let is_admitting = !batch.submissions.is_empty()
             || !batch.cancels.is_empty()
             || !batch.discards.is_empty()
             || !batch.refusals.is_empty();
         let is_settling = !batch.fences.is_empty();
+        if !is_admitting && !is_settling {
+            return Ok(Flushed::Written(Receipt::default()));
+        }
+        let mut own;
+        let connection: &mut PgConnection = match within {
+            Some(connection) => connection,
+            None => {
+                own = self.connection().await?;
+                &mut own
+            }
+        };
         let admission = Admission::new(batch)?;
         let settlement = Settlement::new(batch)?;
         let sent = match (is_admitting, is_settling) {
@@ -204,32 +226,31 @@ impl Postgres {
                 let statement = settlement.bind(admission.bind(statement));
                 let statement = admission.bind_claims(admission.bind_terms(statement));
                 let statement = admission.bind_batches(statement);
-                statement.fetch_one(&mut *self.connection().await?).await
+                statement.fetch_one(connection).await
             }
             _ if admission.has_terms() => {
                 let statement = sqlx::query_as(include_str!("store/commit_with_terms.sql"));
                 let statement = settlement.bind(admission.bind(statement));
                 let statement = admission.bind_claims(admission.bind_terms(statement));
-                statement.fetch_one(&mut *self.connection().await?).await
+                statement.fetch_one(connection).await
             }
             (true, true) => {
                 let statement = sqlx::query_as(include_str!("store/commit.sql"));
                 let statement = settlement.bind(admission.bind(statement));
-                statement.fetch_one(&mut *self.connection().await?).await
+                statement.fetch_one(connection).await
             }
             (true, false) => {
                 let statement = sqlx::query_as(include_str!("store/ingest.sql"));
                 let statement = admission.bind(statement);
-                statement.fetch_one(&mut *self.connection().await?).await
+                statement.fetch_one(connection).await
             }
             (false, true) => {
                 let statement = sqlx::query_as(include_str!("store/finish.sql"));
                 let statement = settlement.bind(statement);
-                let settled: Result<(i32,), _> =
-                    statement.fetch_one(&mut *self.connection().await?).await;
+                let settled: Result<(i32,), _> = statement.fetch_one(connection).await;
                 settled.map(|_| ReceiptRecord::default())
             }
-            (false, false) => return Ok(Flushed::Written(Receipt::default())),
+            (false, false) => Ok(ReceiptRecord::default()),
         };
         match sent {
             Ok(record) => Ok(Flushed::Written(record.into_receipt(&batch.submissions)?)),
@@ -237,6 +258,35 @@ impl Postgres {
             Err(error) => Err(write_error(error)),
         }
     }
+
+    /// Sends a flush together with its entry of the audit.
+    async fn flush_deed(&self, batch: &Commit, deed: &Deed) -> Result<Flushed, StoreError> {
+        let mut tx = self.engine.begin().await.map_err(StoreError::unavailable)?;
+        let was_asked = is_asked(&mut tx, deed).await?;
+        let receipt = match self.flush(batch, Some(&mut tx)).await? {
+            Flushed::Written(receipt) => receipt,
+            again @ Flushed::Again(_) => return Ok(again),
+        };
+        let is_asked = (was_asked, is_asked(&mut tx, deed).await?);
+        match append(&mut tx, deed.done(&receipt, is_asked).as_ref()).await {
+            Ok(()) => {
+                tx.commit().await.map_err(write_error)?;
+                Ok(Flushed::Written(receipt))
+            }
+            Err(error) if is_transient(&error) => Ok(Flushed::Again(error)),
+            Err(error) => Err(write_error(error)),
+        }
+    }
+}
+
+/// Whether the execution that a deed is about is to be cancelled.
+async fn is_asked(tx: &mut PgConnection, deed: &Deed) -> Result<bool, StoreError> {
+    let Some(execution) = deed.cancels() else { return Ok(false) };
+    sqlx::query_scalar("select exists (select from engine.control where id = $1)")
+        .bind(execution.0)
+        .fetch_one(tx)
+        .await
+        .map_err(read_error)
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, ApiKeyName, Digest, Lookup, StoredToken};
+use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
 use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::{API_KEY_TOKENS_MAX, API_KEYS_ENDED_MAX};
@@ -12,12 +13,18 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::append;
 use super::error::{commit_error, store_error};
 use super::record::{corrupt, get, micros, timestamp};
 
 #[async_trait]
 impl ApiKeys for SqliteStore {
-    async fn create_api_key(&self, key: &ApiKey, token: &StoredToken) -> Result<(), ApiKeysError> {
+    async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        token: &StoredToken,
+        act: Option<&Act>,
+    ) -> Result<(), ApiKeysError> {
         let mut tx = self.begin().await?;
         let known = sqlx::query("select id from engine_tenant where id = ?")
             .bind(key.tenant.0)
@@ -50,6 +57,7 @@ impl ApiKeys for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(())
     }
@@ -85,6 +93,7 @@ impl ApiKeys for SqliteStore {
         tenant: TenantId,
         key: ApiKeyId,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tx = self.begin().await?;
         let found = find(&mut tx, tenant, key).await?;
@@ -100,6 +109,7 @@ impl ApiKeys for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(ApiKey { revoked_at: Some(now), ..found })
     }
@@ -111,6 +121,7 @@ impl ApiKeys for SqliteStore {
         token: &StoredToken,
         others_end_at: Timestamp,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<ApiKey, ApiKeysError> {
         let mut tx = self.begin().await?;
         let found = find(&mut tx, tenant, key).await?;
@@ -152,6 +163,7 @@ impl ApiKeys for SqliteStore {
         .execute(&mut *tx)
         .await
         .map_err(store_error)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(found.rotated(token, others_end_at))
     }

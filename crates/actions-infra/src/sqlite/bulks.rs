@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::bulk::{Bulk, BulkChange, BulkItem, ItemOutcome};
 use actions_domain::id::{BulkId, ExecutionId, TenantId};
 use actions_domain::ports::bulks::{BulkStep, Bulks};
@@ -12,6 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::append;
 use super::bulk::Bulk as Statement;
 use super::error::{commit_error, store_error};
 use super::record::{from_text, get, micros, timestamp, to_text};
@@ -22,7 +24,12 @@ static INSERT_ITEMS: LazyLock<Statement> =
 
 #[async_trait]
 impl Bulks for SqliteStore {
-    async fn create_bulk(&self, bulk: &Bulk, targets: &[ExecutionId]) -> Result<(), StoreError> {
+    async fn create_bulk(
+        &self,
+        bulk: &Bulk,
+        targets: &[ExecutionId],
+        act: Option<&Act>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query("insert into engine_bulk (tenant, id, ended_at, record) values (?, ?, ?, ?)")
             .bind(bulk.tenant.0)
@@ -38,6 +45,7 @@ impl Bulks for SqliteStore {
                 values.add(bulk.id.0).add(*number).add(target.0);
             })
             .await?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)
     }
 
@@ -111,9 +119,12 @@ impl Bulks for SqliteStore {
         id: BulkId,
         change: &BulkChange,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Option<BulkStep>, StoreError> {
         let mut tx = self.begin().await?;
         let step = step(&mut tx, tenant, id, change, now).await?;
+        let act = act.zip(step.as_ref()).and_then(|(act, step)| act.step(step));
+        append(&mut tx, act.as_ref()).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(step)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actions_domain::Timestamp;
 use actions_domain::action::{Action, ActionName, ActionSpec, Health};
+use actions_domain::audit::Act;
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{Changes, Definitions, DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
@@ -17,6 +18,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::append;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros, to_text};
 
@@ -27,6 +29,7 @@ impl Definitions for SqliteStore {
         uuid: Uuid,
         slug: &TenantSlug,
         name: &str,
+        act: Option<&Act>,
     ) -> Result<Tenant, DefinitionsError> {
         let mut tx = self.begin().await?;
         let row = sqlx::query(include_str!("definitions/create_tenant.sql"))
@@ -39,6 +42,7 @@ impl Definitions for SqliteStore {
             .map_err(store_error)?;
         let row = row.ok_or_else(|| DefinitionsError::Exists { name: slug.to_string() })?;
         let tenant = record::tenant(&row)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(tenant)
     }
@@ -54,12 +58,15 @@ impl Definitions for SqliteStore {
         &self,
         tenant: TenantId,
         change: &ControlChange,
+        act: Option<&Act>,
     ) -> Result<Controls, DefinitionsError> {
         let mut tx = self.begin().await?;
         let (current, next) = controls_after(&mut tx, tenant, change).await?;
         if next != current {
             next_version(&mut tx, tenant).await?;
             write_controls(&mut tx, tenant, &next).await?;
+            let act = act.map(|act| act.clone().about(change, &current, &next));
+            append(&mut tx, act.as_ref()).await?;
             tx.commit().await.map_err(commit_error)?;
         }
         Ok(next)
@@ -98,6 +105,7 @@ impl Definitions for SqliteStore {
         uuid: Uuid,
         spec: &ActionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
@@ -116,6 +124,7 @@ impl Definitions for SqliteStore {
             }
         };
         write_action(&mut tx, &action).await?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(action)
     }
@@ -125,6 +134,7 @@ impl Definitions for SqliteStore {
         tenant: TenantId,
         name: &ActionName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
@@ -149,6 +159,7 @@ impl Definitions for SqliteStore {
         if next != current {
             write_controls(&mut tx, tenant, &next).await?;
         }
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(version)
     }
@@ -158,6 +169,7 @@ impl Definitions for SqliteStore {
         tenant: TenantId,
         action: ActionId,
         health: &Health,
+        act: Option<&Act>,
     ) -> Result<Action, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
@@ -171,6 +183,7 @@ impl Definitions for SqliteStore {
         let version = next_version(&mut tx, tenant).await?;
         let action = Action { health: health.clone(), version, updated_at: now, ..current };
         write_action(&mut tx, &action).await?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(action)
     }
@@ -210,6 +223,7 @@ impl Definitions for SqliteStore {
         action: ActionId,
         spec: &SubscriptionSpec,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<Subscription, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
@@ -236,6 +250,7 @@ impl Definitions for SqliteStore {
             deleted: false,
         };
         write_subscription(&mut tx, &subscription).await?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(subscription)
     }
@@ -245,6 +260,7 @@ impl Definitions for SqliteStore {
         tenant: TenantId,
         id: SubscriptionId,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<i64, DefinitionsError> {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
@@ -255,6 +271,7 @@ impl Definitions for SqliteStore {
         let version = next_version(&mut tx, tenant).await?;
         let deleted = Subscription { version, updated_at: now, deleted: true, ..current };
         write_subscription(&mut tx, &deleted).await?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(version)
     }

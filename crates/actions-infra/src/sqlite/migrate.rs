@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 19] = [
+const MIGRATIONS: [(&str, &str); 22] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -49,6 +49,12 @@ const MIGRATIONS: [(&str, &str); 19] = [
         include_str!("../../../../schema/sqlite/0018_inline_days_and_segments.sql"),
     ),
     ("create_api_keys", include_str!("../../../../schema/sqlite/0019_create_api_keys.sql")),
+    (
+        "flush_in_fewer_statements",
+        include_str!("../../../../schema/sqlite/0020_flush_in_fewer_statements.sql"),
+    ),
+    ("create_audit", include_str!("../../../../schema/sqlite/0021_create_audit.sql")),
+    ("create_secrets", include_str!("../../../../schema/sqlite/0022_create_secrets.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

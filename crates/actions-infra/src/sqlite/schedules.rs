@@ -1,6 +1,7 @@
 //! Schedules in SQLite. The one write lock stands for the lock on the row.
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Act;
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::schedules::Schedules;
@@ -11,6 +12,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::append;
 use super::error::{commit_error, store_error};
 use super::record::{get, micros, timestamp, to_text};
 use crate::unreadable;
@@ -32,6 +34,7 @@ impl Schedules for SqliteStore {
         spec: &ScheduleSpec,
         expected: Expected,
         now: Timestamp,
+        act: Option<&Act>,
     ) -> Result<Schedule, DefinitionsError> {
         let mut tx = self.begin().await?;
         let known = sqlx::query("select id from engine_tenant where id = ?")
@@ -65,6 +68,7 @@ impl Schedules for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(next)
     }
@@ -74,6 +78,7 @@ impl Schedules for SqliteStore {
         tenant: TenantId,
         name: &ScheduleName,
         expected: Expected,
+        act: Option<&Act>,
     ) -> Result<(), DefinitionsError> {
         let mut tx = self.begin().await?;
         let row = find(&mut tx, tenant, name).await?;
@@ -85,6 +90,7 @@ impl Schedules for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        append(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(())
     }

@@ -17,6 +17,7 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::SqliteStore;
+use super::audit::append;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros};
 
@@ -41,11 +42,15 @@ impl Store for SqliteStore {
         batches::close(&mut tx, &batch).await?;
         let mut receipt = ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?;
         finish::write(&mut tx, &batch, &mut tails, now).await?;
+        let deed = batch.deed.as_ref();
+        let was_asked = finish::is_asked(&mut tx, deed).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;
         receipt.discarded = finish::discard(&mut tx, &batch.discards).await?;
         ingest::consume(&mut tx, &batch.submissions, &receipt.submissions).await?;
         ingest::refuse(&mut tx, &batch.refusals, now).await?;
         tails.write(&mut tx).await?;
+        let is_asked = (was_asked, finish::is_asked(&mut tx, deed).await?);
+        append(&mut tx, deed.and_then(|deed| deed.done(&receipt, is_asked)).as_ref()).await?;
         tx.commit().await.map_err(commit_error)?;
         receipt.first = tails.first();
         Ok(receipt)

@@ -38,7 +38,10 @@ async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
     };
     for (number, name) in [(1, "broken"), (2, "sound")] {
         let uuid = Uuid::from_u128(number);
-        store.save_action(TenantId::ADMIN, uuid, &spec(name), Expected::Absent).await.unwrap();
+        store
+            .save_action(TenantId::ADMIN, uuid, &spec(name), Expected::Absent, None)
+            .await
+            .unwrap();
     }
     let text = r#"update engine_action set spec = '{"name": "broken"}' where name = 'broken'"#;
     sqlx::query(text).execute(&store.writer).await.unwrap();
@@ -48,7 +51,8 @@ async fn a_definition_that_cannot_be_read_is_blocked_and_hides_no_other() {
     assert_eq!(health, [false, true]);
 
     let uuid = Uuid::from_u128(1);
-    let saved = store.save_action(TenantId::ADMIN, uuid, &spec("broken"), Expected::Anything).await;
+    let saved =
+        store.save_action(TenantId::ADMIN, uuid, &spec("broken"), Expected::Anything, None).await;
     assert_eq!(saved.unwrap().spec, spec("broken"));
 }
 

@@ -255,8 +255,10 @@ async fn add_one(bench: &Running<'_>, count: u32) -> Result<f64, CliError> {
     for number in 0..count {
         let id = SubscriptionId::mint(ports.clock.now(), ports.dice.bytes());
         let spec: SubscriptionSpec = parsed(mixed_spec(number))?;
-        let saved =
-            ports.definitions.save_subscription(tenant, id, action, &spec, Expected::Absent).await;
+        let saved = ports
+            .definitions
+            .save_subscription(tenant, id, action, &spec, Expected::Absent, None)
+            .await;
         saved.map_err(|error| CliError::failed(chain(&error)))?;
     }
     app.catalogue.refresh_all().await.map_err(|error| CliError::failed(chain(&error)))?;

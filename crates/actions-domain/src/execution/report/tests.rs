@@ -11,6 +11,7 @@ use crate::Timestamp;
 use crate::json::Json;
 use crate::limits::{CHECKPOINT_BYTES_MAX, PROGRESS_NOTE_BYTES_MAX};
 use crate::ports::clock::Clock;
+use crate::secret::{Masking, SecretText};
 
 struct Stopped;
 
@@ -26,7 +27,7 @@ impl Clock for Stopped {
 }
 
 fn reporter(checkpoint: Option<Json>) -> Reporter {
-    Reporter::new(Arc::new(Stopped), 2, checkpoint)
+    Reporter::new(Arc::new(Stopped), 2, checkpoint, Masking::default())
 }
 
 #[test]
@@ -77,4 +78,15 @@ fn what_cannot_be_kept_of_progress_is_brought_into_its_limits() {
     reporter.progress(f64::NAN, "");
     let report = reporter.report().expect("a report");
     assert_eq!((report.progress, report.note), (None, None));
+}
+
+#[test]
+fn what_is_told_is_kept_without_secrets() {
+    let masking = Masking::of([&SecretText::new("hunter2-hunter2".to_owned())]);
+    let reporter = Reporter::new(Arc::new(Stopped), 1, None, masking);
+    reporter.progress(0.5, "logged in with hunter2-hunter2");
+    reporter.checkpoint(&json!({ "token": "hunter2-hunter2", "page": 3 })).unwrap();
+    let report = reporter.report().unwrap();
+    assert_eq!(report.note.as_deref(), Some("logged in with ***"));
+    assert_eq!(report.checkpoint.unwrap().to_value(), json!({ "token": "***", "page": 3 }));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use actions_domain::Timestamp;
+use actions_domain::audit::Deed;
 use actions_domain::execution::Status;
 use actions_domain::execution::report::ReportOf;
 use actions_domain::id::{ActionId, ExecutionId, NodeId, TenantId};
@@ -333,6 +334,20 @@ fn add(counts: &mut ActionCounts, finish: &Finish) {
     let duration = finish.started_at.map(|started_at| finish.ended_at - started_at);
     counts.duration_ms += duration.map_or(0, |duration| duration.num_milliseconds());
     counts.last_at = counts.last_at.max(Some(finish.ended_at));
+}
+
+/// Whether the execution that a deed is about is to be cancelled.
+pub(super) async fn is_asked(
+    conn: &mut SqliteConnection,
+    deed: Option<&Deed>,
+) -> Result<bool, StoreError> {
+    let Some(execution) = deed.and_then(Deed::cancels) else { return Ok(false) };
+    let found = sqlx::query("select id from engine_control where id = ?")
+        .bind(execution.0)
+        .fetch_optional(conn)
+        .await
+        .map_err(store_error)?;
+    Ok(found.is_some())
 }
 
 /// Notes requests to cancel what is not finished. Others would stay for ever: only an end

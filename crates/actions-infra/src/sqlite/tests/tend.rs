@@ -150,7 +150,7 @@ async fn a_file_gets_smaller_when_much_was_removed() {
 
 async fn keep(store: &SqliteStore, retention: Retention) {
     let change = ControlChange::SetRetention(retention);
-    store.change_controls(TenantId::ADMIN, &change).await.unwrap();
+    store.change_controls(TenantId::ADMIN, &change, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -214,10 +214,10 @@ async fn bulks_go_with_the_history_once_they_have_ended() {
     for id in ids {
         let bulk =
             Bulk::new(id, TenantId::ADMIN, spec.clone(), "me".to_owned(), (1_200, false), at);
-        store.create_bulk(&bulk, &targets).await.unwrap();
+        store.create_bulk(&bulk, &targets, None).await.unwrap();
     }
     let cancel = BulkChange::Cancel { by: "me".to_owned() };
-    store.change_bulk(TenantId::ADMIN, ids[0], &cancel, at).await.unwrap();
+    store.change_bulk(TenantId::ADMIN, ids[0], &cancel, at, None).await.unwrap();
     folder.clock.set("1970-02-01T00:00:00Z".parse().unwrap());
     store.tend().await.unwrap();
     let left = store.list_bulks(TenantId::ADMIN, None, 10).await.unwrap();

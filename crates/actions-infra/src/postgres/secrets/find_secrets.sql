@@ -1,0 +1,8 @@
+-- By the unique key of the secrets and the primary key of their versions.
+select secret.tenant, secret.id, secret.name, secret.created_at, secret.created_by,
+    version.number, version.key_id, version.created_at as put_at, version.created_by as put_by,
+    version.ends_at, version.wrapped, version.text
+from engine.secret as secret
+join engine.secret_version as version on version.secret = secret.id
+where secret.tenant = $1 and secret.name = any($2)
+order by secret.name, version.number desc

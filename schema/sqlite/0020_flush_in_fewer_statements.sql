@@ -1,0 +1,2 @@
+-- Nothing to do: SQLite has no stored functions; the adapter runs the steps itself.
+-- The number keeps pace with PostgreSQL's.
