@@ -83,7 +83,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 19] = [
+const MIGRATIONS: [(&str, &str); 20] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -118,6 +118,7 @@ const MIGRATIONS: [(&str, &str); 19] = [
         include_str!("../../../schema/postgres/0018_inline_days_and_segments.sql"),
     ),
     ("create api keys", include_str!("../../../schema/postgres/0019_create_api_keys.sql")),
+    ("create secrets", include_str!("../../../schema/postgres/0020_create_secrets.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
