@@ -65,7 +65,7 @@ async fn a_secret_is_stored_and_listed_and_its_text_is_never_answered() {
     let body = json!({ "value": format!("{CANARY}2"), "overlap_seconds": 60 });
     let next = app.put("secrets/TOKEN", &[], body).await.body();
     assert_eq!((&next["version"], &next["previous_version"]), (&json!(2), &json!(1)));
-    assert_eq!(next["previous_ends_at"], "2026-01-01T00:01:00Z");
+    assert_eq!(next["previous_ends_at"], "2026-01-01T00:01:00.000000Z");
     put(&app, "A", CANARY).await;
     app.given_action("a", "a.b", json!({ "config": { "t": "x {{ secrets.TOKEN }}" } })).await;
 
@@ -224,7 +224,8 @@ async fn a_missing_master_key_is_waited_for() {
         .await;
     engine.master_keys = format!("other:{}", LocalKeys::generate(&SystemDice).as_str());
     engine.crash_and_restart().await;
-    let execution = engine.emit("a.b", json!({})).await.executions[0].id;
+    let execution = engine.emit("a.b", json!({})).await.executions[0].execution;
+    engine.advance(Duration::from_secs(2)).await;
     let attempts = engine.timeline(execution).await;
     assert!(attempts.contains("the master key test is not known here"), "{attempts}");
     assert!(!attempts.contains("failed"), "it is retried: {attempts}");
@@ -259,6 +260,7 @@ async fn a_change_of_master_keys_stops_nothing() {
         engine.master_keys = keys;
         engine.crash_and_restart().await;
         engine.emit("a.b", json!({})).await;
+        engine.advance(Duration::from_secs(2)).await;
     }
     let done = rewrap_secrets(&engine.app, &nobody).await.unwrap();
     assert_eq!(done, Rewrapped { rewrapped: 14, left: 0, stuck: 0 });
@@ -267,6 +269,7 @@ async fn a_change_of_master_keys_stops_nothing() {
     engine.master_keys = new;
     engine.crash_and_restart().await;
     engine.emit("a.b", json!({})).await;
+    engine.advance(Duration::from_secs(2)).await;
     let config = json!({ "now": "value 3b", "before": "value 3" });
     assert_eq!(given(&engine), [config.clone(), config.clone(), config]);
 }

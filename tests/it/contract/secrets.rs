@@ -258,7 +258,8 @@ async fn a_data_key_is_replaced_only_as_it_was(stores: &Stores) {
 async fn secrets_of_other_tenants_are_not_touched(stores: &Stores) {
     let ports = stores.open().await;
     let slug = "acme".parse().unwrap();
-    let acme = ports.definitions.create_tenant(given::uuid(), &slug, "Acme").await.unwrap().id;
+    let acme =
+        ports.definitions.create_tenant(given::uuid(), &slug, "Acme", None).await.unwrap().id;
     let ours = put(&ports, &next(&first("a"), 1, 0)).await;
     let theirs = SecretPlace { tenant: acme, ..first("a") };
     put(&ports, &next(&theirs, 1, 0)).await;
