@@ -9,4 +9,5 @@ mod exits;
 mod help;
 mod life;
 mod program;
+mod tenants;
 mod traces;

@@ -32,12 +32,14 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 5] = [
+const OF_PLATFORM: [(&str, &[Permission]); 7] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
     ("GET /v1/admin/tenants", &[ManageTenants]),
     ("POST /v1/admin/tenants", &[ManageTenants]),
     ("GET /v1/admin/tenants/{slug}", &[ManageTenants]),
+    ("POST /v1/admin/tenants/{slug}:suspend", &[ManageTenants]),
+    ("POST /v1/admin/tenants/{slug}:resume", &[ManageTenants]),
 ];
 
 const INTERNAL: [(&str, &[Permission]); 10] = [
@@ -196,8 +198,8 @@ pub(super) struct Things {
     pub(super) execution: String,
     pub(super) dead: String,
     fingerprint: String,
-    subscription: String,
-    bulk: String,
+    pub(super) subscription: String,
+    pub(super) bulk: String,
 }
 
 impl Things {

@@ -1,4 +1,4 @@
-use super::{AuthorizationContext, Forbidden, GRANTS, Permission, Role};
+use super::{AuthorizationContext, Forbidden, GRANTS, Permission, Principal, Role};
 use crate::id::TenantId;
 
 const ALL: [Role; 9] = [
@@ -14,7 +14,7 @@ const ALL: [Role; 9] = [
 ];
 
 fn caller(role: Role) -> AuthorizationContext {
-    AuthorizationContext::new("someone", TenantId(7), role, "r")
+    AuthorizationContext::new(Principal::ApiKey, "someone", TenantId(7), role, "r")
 }
 
 #[test]
