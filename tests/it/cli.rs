@@ -10,4 +10,5 @@ mod help;
 mod life;
 mod program;
 mod secrets;
+mod tenants;
 mod traces;

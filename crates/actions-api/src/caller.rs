@@ -20,7 +20,7 @@ use tracing::debug;
 use crate::extract::IDEMPOTENCY_KEY;
 use crate::problem::{
     AUTH_INVALID, AUTH_MALFORMED, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED,
-    IDENTITIES_UNAVAILABLE, OVERLOADED, Problem,
+    IDENTITIES_UNAVAILABLE, OVERLOADED, Problem, TENANT_SUSPENDED,
 };
 use crate::request::RequestContext;
 use crate::routes::Api;
@@ -82,9 +82,29 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let authorization = authorize(parts, api).await?;
         let definitions = find_tenant(parts, api, &authorization).await?;
+        check_not_suspended(parts, &authorization, &definitions)?;
         let tenant = definitions.tenant.id;
         Ok(Self { authorization, tenant, definitions })
     }
+}
+
+/// In a suspended tenant only the platform changes something. Everybody may look, and workers may
+/// end what they have.
+fn check_not_suspended(
+    parts: &Parts,
+    authorization: &AuthorizationContext,
+    definitions: &TenantDefinitions,
+) -> Result<(), Problem> {
+    let context = parts.extensions.get::<Arc<RequestContext>>();
+    let is_workers = context.is_some_and(|context| context.path.starts_with("/v1/internal/pull"));
+    if parts.method == Method::GET || is_workers || authorization.role.spans_tenants() {
+        return Ok(());
+    }
+    let controls = definitions.controls();
+    let Some(suspension) = &controls.suspension else { return Ok(()) };
+    let why = suspension.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    let detail = format!("the tenant is suspended since {}{why}", suspension.at.to_rfc3339());
+    Err(Problem::new(&TENANT_SUSPENDED, detail))
 }
 
 /// A caller of a route that is about no tenant.

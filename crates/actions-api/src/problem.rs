@@ -60,6 +60,7 @@ kinds! {
     AUTH_INVALID = 401 "auth.invalid" "The credential is not known";
     AUTH_MALFORMED = 401 "auth.malformed" "The API key's token is damaged";
     AUTH_ROLE = 403 "auth.role" "The credential may not do this";
+    TENANT_SUSPENDED = 403 "tenant.suspended" "The tenant is suspended";
     HOST_FORBIDDEN = 403 "host.forbidden" "Requests are answered at this server's own address only";
     NOT_FOUND = 404 "not_found" "There is no such thing";
     HANDLER_NOT_FOUND = 404 "handler.not_found" "There is no such handler";

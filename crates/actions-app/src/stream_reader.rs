@@ -363,6 +363,7 @@ fn is_final(error: &SubmitEventsError) -> bool {
         ) => false,
         SubmitEventsError::Forbidden(_)
         | SubmitEventsError::UnknownTenant
+        | SubmitEventsError::Suspended
         | SubmitEventsError::BatchSize { .. }
         | SubmitEventsError::TooLarge { .. }
         | SubmitEventsError::AttributeTooLong { .. }

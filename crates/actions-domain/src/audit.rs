@@ -45,6 +45,8 @@ act_kinds! {
     TenantCreated = "tenant.created",
     LimitsChanged = "limits.changed",
     RetentionChanged = "retention.changed",
+    TenantSuspended = "tenant.suspended",
+    TenantReinstated = "tenant.reinstated",
     TenantPaused = "tenant.paused",
     TenantResumed = "tenant.resumed",
     ActionPaused = "action.paused",
@@ -336,8 +338,25 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+fn make_storable(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = storable(text),
+        Value::Array(items) => items.iter_mut().for_each(make_storable),
+        Value::Object(members) => {
+            if members.keys().any(|name| name.contains('\0')) {
+                let renamed = std::mem::take(members).into_iter();
+                *members = renamed.map(|(name, member)| (storable(&name), member)).collect();
+            }
+            members.values_mut().for_each(make_storable);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// A state in a form that reading and writing it again does not change.
 fn state(value: &Value) -> Json {
+    let mut value = value.clone();
+    make_storable(&mut value);
     let mut text = value.to_string();
     if text.len() > AUDIT_STATE_BYTES_MAX {
         let hash = blake3::hash(text.as_bytes()).to_string();

@@ -37,6 +37,9 @@ pub struct Controls {
     /// Nothing of the tenant starts; what comes in waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// Nothing of the tenant starts, and nothing is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Pause>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paused_actions: BTreeMap<ActionId, Pause>,
 }
@@ -98,6 +101,8 @@ pub enum ControlChange {
     SetRetention(Retention),
     Pause(Pause),
     Resume,
+    Suspend(Pause),
+    EndSuspension,
     PauseAction(ActionId, Pause),
     ResumeAction(ActionId),
 }
@@ -114,6 +119,10 @@ impl Controls {
                 next.pause.get_or_insert_with(|| pause.clone());
             }
             ControlChange::Resume => next.pause = None,
+            ControlChange::Suspend(suspension) => {
+                next.suspension.get_or_insert_with(|| suspension.clone());
+            }
+            ControlChange::EndSuspension => next.suspension = None,
             ControlChange::PauseAction(action, pause) => {
                 next.paused_actions.entry(*action).or_insert_with(|| pause.clone());
             }
@@ -124,12 +133,20 @@ impl Controls {
         next
     }
 
+    /// Who lets nothing of the tenant start, and why.
+    pub fn stopped(&self) -> Option<&Pause> {
+        self.suspension.as_ref().or(self.pause.as_ref())
+    }
+
     /// What a change is about, as the audit shows it.
     pub fn shown_for(&self, change: &ControlChange) -> Value {
         let shown = match change {
             ControlChange::SetLimits(_) => serde_json::to_value(self.limits),
             ControlChange::SetRetention(_) => serde_json::to_value(self.retention),
             ControlChange::Pause(_) | ControlChange::Resume => serde_json::to_value(&self.pause),
+            ControlChange::Suspend(_) | ControlChange::EndSuspension => {
+                serde_json::to_value(&self.suspension)
+            }
             ControlChange::PauseAction(action, _) | ControlChange::ResumeAction(action) => {
                 serde_json::to_value(self.paused_actions.get(action))
             }
@@ -145,7 +162,7 @@ impl Controls {
                 per_minute: self.limits.rate_limit_per_minute,
                 per_hour: self.limits.rate_limit_per_hour,
             },
-            is_paused: self.pause.is_some(),
+            is_paused: self.stopped().is_some(),
             ..Limits::default()
         }
     }

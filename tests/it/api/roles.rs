@@ -40,6 +40,8 @@ const OF_PLATFORM: [(&str, &[Permission]); 7] = [
     ("POST /v1/admin/tenants", &[ManageTenants]),
     ("GET /v1/admin/tenants/{slug}", &[ManageTenants]),
     ("POST /v1/admin/master-keys:rewrap", &[ManageTenants]),
+    ("POST /v1/admin/tenants/{slug}:suspend", &[ManageTenants]),
+    ("POST /v1/admin/tenants/{slug}:resume", &[ManageTenants]),
 ];
 
 const INTERNAL: [(&str, &[Permission]); 10] = [
@@ -203,8 +205,8 @@ pub(super) struct Things {
     pub(super) execution: String,
     pub(super) dead: String,
     fingerprint: String,
-    subscription: String,
-    bulk: String,
+    pub(super) subscription: String,
+    pub(super) bulk: String,
 }
 
 impl Things {

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::api_keys::{given_key, with};
 use crate::support::app::TestApp;
 
 const TENANTS: &str = "/v1/admin/tenants";
@@ -59,4 +60,73 @@ async fn slugs_and_names_have_rules() {
     insta::assert_snapshot!(create(json!({ "slug": "a", "name": "" })).await, @"422 tenant.invalid /name");
     insta::assert_snapshot!(create(json!({ "slug": "a", "colour": 1 })).await, @"400 body.unknown_field /colour");
     insta::assert_snapshot!(create(json!({})).await, @"400 body.invalid");
+}
+
+async fn suspend(app: &TestApp, verb: &str) -> Value {
+    let body = json!({ "reason": "unpaid" });
+    let path = format!("{TENANTS}/acme:{verb}");
+    let answer = app.json(Method::POST, &path, &[], body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.body()
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_accepts_nothing_and_starts_nothing() {
+    let app = TestApp::start().await;
+    app.given_action("a", "a.b", json!({})).await;
+    let keys = ["developer", "operator"];
+    let mut tokens = Vec::new();
+    for role in keys {
+        tokens.push(given_key(&app, "acme", json!({ "name": role, "role": role })).await);
+    }
+    let waiting = app.post("actions/a:execute", json!({ "delay": "1m" })).await.body();
+    let suspended = suspend(&app, "suspend").await;
+    assert_eq!(suspended["suspension"]["by"], "token:bootstrap");
+    assert_eq!(suspended["suspension"]["reason"], "unpaid");
+
+    // The platform's administrator is told the same of work.
+    let sent = app.post("events", json!({ "type": "a.b" })).await;
+    insta::assert_snapshot!(sent.problem(), @"403 tenant.suspended");
+    let job = app.post("actions/a:execute", json!({})).await;
+    insta::assert_snapshot!(job.problem(), @"409 action.blocked");
+    // Its own people may look, and change nothing.
+    for token in &tokens {
+        let bearer = with(token);
+        let headers = [("authorization", bearer.as_str())];
+        let path = "/v1/tenants/acme/executions";
+        assert_eq!(app.send(Method::GET, path, &headers, "").await.status, 200);
+        let path = "/v1/tenants/acme/actions/a:disable";
+        let refused = app.json(Method::POST, path, &headers, json!({})).await;
+        assert_eq!(refused.problem(), "403 tenant.suspended", "{}", refused.text);
+        assert!(refused.text.contains("unpaid"), "{}", refused.text);
+    }
+    let seen = app.get("controls").await.body();
+    assert_eq!(seen["suspension"]["reason"], "unpaid", "{seen}");
+
+    app.advance(std::time::Duration::from_secs(120)).await;
+    let path = format!("executions/{}", waiting["id"].as_str().unwrap());
+    assert_eq!(app.get(&path).await.body()["attempt_count"], 0, "it waits");
+    assert_eq!(app.engine.script.calls().len(), 0);
+
+    assert_eq!(suspend(&app, "resume").await["suspension"], Value::Null);
+    app.advance(std::time::Duration::from_secs(2)).await;
+    assert_eq!(app.get(&path).await.body()["status"], "completed", "it goes on where it was");
+    assert_eq!(app.post("events", json!({ "type": "a.b" })).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_suspension_is_in_the_platforms_audit_and_done_once() {
+    let app = TestApp::start().await;
+    for verb in ["suspend", "suspend", "resume", "resume"] {
+        suspend(&app, verb).await;
+    }
+    let entries =
+        app.send(Method::GET, "/v1/admin/audit?subject=tenant:acme", &[], "").await.body();
+    let acts: Vec<_> = entries["items"].as_array().unwrap().iter().map(|one| &one["act"]).collect();
+    assert_eq!(acts, ["tenant.reinstated", "tenant.suspended"], "newest first");
+    assert_eq!(entries["items"][1]["reason"], "unpaid");
+    let admin = app.json(Method::POST, &format!("{TENANTS}/admin:suspend"), &[], json!({})).await;
+    insta::assert_snapshot!(admin.problem(), @"422 tenant.invalid");
+    let missing = app.json(Method::POST, &format!("{TENANTS}/none:suspend"), &[], json!({})).await;
+    insta::assert_snapshot!(missing.problem(), @"404 not_found");
 }

@@ -143,7 +143,7 @@ async fn odd_texts_and_long_states_are_kept_as_they_were_sealed(stores: &Stores)
         serde_json::from_str("[0.1, 1e300, 123456789012345678, 5e-324, 9.007199254740993e15]")
             .unwrap();
     for (before, after) in [
-        (json!({ "text": "\u{0}\u{7}\"ä🦀" }), json!(numbers)),
+        (json!({ "te\u{0}xt": ["\u{0}\u{7}\"ä🦀"] }), json!(numbers)),
         (Value::Null, json!({ "long": long })),
         (json!({}), json!([])),
     ] {

@@ -10,10 +10,14 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, wide};
 
-const COLUMNS: [Column; 6] = [
+mod export;
+
+const COLUMNS: [Column; 8] = [
     column("slug", "/slug"),
     column("name", "/name"),
     column("paused", "/paused_at"),
+    column("suspended", "/suspension/at"),
+    wide("why", "/suspension/reason"),
     column("created", "/created_at"),
     wide("id", "/id"),
     wide("definitions", "/defs_version"),
@@ -36,6 +40,12 @@ pub(super) enum Tenant {
     Pause(Pause),
     /// Let a paused tenant go on
     Resume(One),
+    /// Let nothing of a tenant start, and accept nothing for it
+    Suspend(Pause),
+    /// Let a suspended tenant go on where it was
+    Reinstate(One),
+    /// Print everything that a tenant has, one thing to a line
+    Export(One),
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +237,24 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
             let changed = client.send(Call::post(&path, &json!({}))).await?.json()?;
             let text = format!("tenant {} goes on", args.slug);
             cx.output.text_or_data(&text, "/pause/at", &changed)?;
+        }
+        Tenant::Suspend(args) => {
+            cx.confirm.ask(&format!("suspend the tenant {}", args.slug), &[])?;
+            let path = ["v1", "admin", "tenants", &format!("{}:suspend", args.slug)];
+            let call = Call::post(&path, &json!({ "reason": args.reason }));
+            let changed = client.send(call).await?.json()?;
+            let text = format!("tenant {} suspended; nothing is accepted for it", args.slug);
+            cx.output.text_or_data(&text, "/suspension/at", &changed)?;
+        }
+        Tenant::Reinstate(args) => {
+            let path = ["v1", "admin", "tenants", &format!("{}:resume", args.slug)];
+            let changed = client.send(Call::post(&path, &json!({}))).await?.json()?;
+            let text = format!("tenant {} goes on", args.slug);
+            cx.output.text_or_data(&text, "/slug", &changed)?;
+        }
+        Tenant::Export(args) => {
+            let lines = export::export(cx, &client, &args.slug).await?;
+            cx.output.note(&format!("{lines} lines"));
         }
         Tenant::Show(args) => {
             let call = Call::get(&["v1", "admin", "tenants", &args.slug]);

@@ -36,7 +36,8 @@ use super::{
     EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError,
     IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind, OVERLOADED, PARAMETER_INVALID,
     PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY,
-    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, VERSION_STALE,
+    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_SUSPENDED,
+    VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -45,6 +46,7 @@ impl From<SubmitEventsError> for Problem {
         match error {
             SubmitEventsError::Forbidden(forbidden) => forbidden.into(),
             SubmitEventsError::UnknownTenant => Self::not_found("tenant"),
+            SubmitEventsError::Suspended => Self::new(&TENANT_SUSPENDED, detail),
             SubmitEventsError::BatchSize { given: 0 } => Self::new(&EVENT_INVALID, detail),
             SubmitEventsError::BatchSize { .. } => Self::new(&BODY_TOO_LARGE, detail),
             SubmitEventsError::TooLarge { index, .. } => Self::new(&BODY_TOO_LARGE, &detail)
@@ -457,7 +459,9 @@ impl From<ControlTenantError> for Problem {
             ControlTenantError::Reason => {
                 Self::new(&TENANT_INVALID, &detail).with_error(at("/reason"))
             }
-            ControlTenantError::TooManyPauses => Self::new(&TENANT_INVALID, &detail),
+            ControlTenantError::TooManyPauses | ControlTenantError::Platform => {
+                Self::new(&TENANT_INVALID, &detail)
+            }
             ControlTenantError::Definitions(error) => error.into(),
         }
     }

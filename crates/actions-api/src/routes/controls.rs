@@ -67,8 +67,8 @@ struct RetentionBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"reason": "their endpoint is down"}))]
-struct PauseBody {
-    reason: Option<String>,
+pub(crate) struct PauseBody {
+    pub(crate) reason: Option<String>,
 }
 
 /// What operators have set for a tenant beside its definitions.
@@ -78,12 +78,14 @@ pub(crate) struct ControlsView {
     retention: RetentionBody,
     /// The whole tenant is paused: nothing starts, what comes in waits.
     pause: Option<PauseView>,
+    /// The platform has suspended the tenant: nothing starts, and nothing is accepted.
+    suspension: Option<PauseView>,
     /// Actions that are paused one by one.
     paused_actions: Vec<PausedActionView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct PauseView {
+pub(crate) struct PauseView {
     at: Time,
     by: String,
     reason: Option<String>,
@@ -159,6 +161,7 @@ pub(crate) fn view(api: &Api, caller: &Caller, controls: &Controls) -> ControlsV
         limits: controls.limits.into(),
         retention: controls.retention.into(),
         pause: controls.pause.as_ref().map(Into::into),
+        suspension: controls.suspension.as_ref().map(Into::into),
         paused_actions: paused,
     }
 }

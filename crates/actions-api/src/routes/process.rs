@@ -187,6 +187,8 @@ pub(crate) struct LimitsView {
     api_keys_ended: usize,
     /// A revocation holds on every node within this time.
     api_key_trust_seconds: u64,
+    /// Of a token of the identity provider.
+    identity_token_bytes: usize,
     /// Unknown API keys that a node asks its store about, at once and then in a second.
     api_key_asks: u32,
     api_key_asks_per_second: u32,
@@ -317,6 +319,7 @@ pub(crate) fn limits_view() -> LimitsView {
         api_key_overlap_default_seconds: limits::API_KEY_OVERLAP_DEFAULT.as_secs(),
         api_keys_ended: limits::API_KEYS_ENDED_MAX,
         api_key_trust_seconds: limits::API_KEY_TRUST_MAX.as_secs(),
+        identity_token_bytes: limits::IDENTITY_TOKEN_BYTES_MAX,
         api_key_asks: limits::API_KEY_ASKS_MAX,
         api_key_asks_per_second: limits::API_KEY_ASKS_PER_SECOND,
         secrets: limits::SECRETS_MAX,

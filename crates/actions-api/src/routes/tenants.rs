@@ -1,5 +1,6 @@
 //! `/v1/admin/tenants`
 
+use actions_app::commands::control_tenant::{end_suspension, suspend};
 use actions_app::commands::create_tenant::{CreateTenant, create_tenant};
 use actions_app::queries::tenants::{find_tenant, list_tenants};
 use actions_domain::tenant::{Tenant, TenantSlug};
@@ -12,16 +13,21 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::body::JsonBody;
+use crate::body::{JsonBody, OptionalBody};
 use crate::caller::Operator;
 use crate::extract::Segments;
 use crate::page::{ListQuery, PageView, json};
 use crate::problem::{FieldError, Problem, TENANT_INVALID};
 use crate::routes::Api;
+use crate::routes::controls::{PauseBody, PauseView};
 use crate::time::Time;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show))
+        .routes(routes!(suspend_tenant))
+        .routes(routes!(resume_tenant))
 }
 
 /// Whose list this is, for its cursors.
@@ -52,6 +58,8 @@ struct TenantView {
     created_at: Time,
     /// Since when nothing of it starts; `null` while it is not paused. `…/controls` says why.
     paused_at: Option<Time>,
+    /// Since when nothing starts and nothing is accepted, by whom and why.
+    suspension: Option<PauseView>,
 }
 
 /// Which tenant.
@@ -64,7 +72,7 @@ struct SlugPath {
 impl TenantView {
     fn new(api: &Api, tenant: &Tenant) -> Self {
         let known = api.app.catalogue.find(tenant.id);
-        let pause = known.and_then(|known| known.controls().pause.clone());
+        let controls = known.map(|known| known.controls()).unwrap_or_default();
         Self {
             id: tenant.uuid,
             slug: tenant.slug.to_string(),
@@ -72,7 +80,8 @@ impl TenantView {
             schema: tenant.slug.schema(),
             defs_version: tenant.defs_version,
             created_at: tenant.created_at.into(),
-            paused_at: pause.map(|pause| pause.at.into()),
+            paused_at: controls.pause.as_ref().map(|pause| pause.at.into()),
+            suspension: controls.suspension.as_ref().map(PauseView::from),
         }
     }
 }
@@ -122,5 +131,35 @@ async fn show(
     Segments(path): Segments<SlugPath>,
 ) -> Result<Response, Problem> {
     let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
+    Ok(json(&TenantView::new(&api, &tenant)))
+}
+
+/// Suspends a tenant: nothing starts, and nothing is accepted, from the next event on. What runs may
+/// end, what waits is kept, and its keys read on.
+#[utoipa::path(post, path = "/tenants/{slug}/~suspend", tag = "tenants",
+    operation_id = "suspend_tenant", params(SlugPath), request_body = PauseBody,
+    responses((status = 200, body = TenantView)))]
+async fn suspend_tenant(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    Segments(path): Segments<SlugPath>,
+    OptionalBody(body): OptionalBody<PauseBody>,
+) -> Result<Response, Problem> {
+    let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
+    suspend(&api.app, &caller, &tenant, body.reason).await?;
+    Ok(json(&TenantView::new(&api, &tenant)))
+}
+
+/// Lets a suspended tenant go on where it was.
+#[utoipa::path(post, path = "/tenants/{slug}/~resume", tag = "tenants",
+    operation_id = "resume_tenant", params(SlugPath),
+    responses((status = 200, body = TenantView)))]
+async fn resume_tenant(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    Segments(path): Segments<SlugPath>,
+) -> Result<Response, Problem> {
+    let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
+    end_suspension(&api.app, &caller, &tenant).await?;
     Ok(json(&TenantView::new(&api, &tenant)))
 }

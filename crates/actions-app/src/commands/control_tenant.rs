@@ -9,7 +9,7 @@ use actions_domain::limits::{
     RETENTION_DAYS_MAX, WEIGHT_MAX,
 };
 use actions_domain::ports::definitions::DefinitionsError;
-use actions_domain::tenant::{ControlChange, Controls, Pause, Retention, TenantLimits};
+use actions_domain::tenant::{ControlChange, Controls, Pause, Retention, Tenant, TenantLimits};
 use tracing::warn;
 
 use crate::app::App;
@@ -45,6 +45,8 @@ pub enum ControlTenantError {
     Limit { field: &'static str, given: u32, max: u32 },
     #[error("{field} is {given}, allowed are {min} to {RETENTION_DAYS_MAX}")]
     Days { field: &'static str, given: u32, min: u32 },
+    #[error("the platform's own tenant cannot be suspended")]
+    Platform,
     #[error("a reason has at most {REASON_BYTES_MAX} bytes")]
     Reason,
     #[error("at most {PAUSED_ACTIONS_MAX} actions of a tenant may be paused; pause the tenant")]
@@ -74,7 +76,7 @@ pub async fn set_limits(
         }
     }
     let act = app.act(caller, tenant, ActKind::LimitsChanged, CONTROLS);
-    change(app, &ControlChange::SetLimits(limits), &act).await
+    change(app, tenant, &ControlChange::SetLimits(limits), &act).await
 }
 
 /// Replaces how long a tenant's history stays. What is older goes within an hour or so.
@@ -96,7 +98,7 @@ pub async fn set_retention(
         }
     }
     let act = app.act(caller, tenant, ActKind::RetentionChanged, CONTROLS);
-    change(app, &ControlChange::SetRetention(retention), &act).await
+    change(app, tenant, &ControlChange::SetRetention(retention), &act).await
 }
 
 /// Lets nothing more of the target start. What runs may end, and what comes in waits. Pausing
@@ -132,7 +134,7 @@ pub async fn pause(
             ControlChange::PauseAction(action, pause)
         }
     };
-    change(app, &request, &act).await
+    change(app, tenant, &request, &act).await
 }
 
 /// Lets the target go on. What is not paused goes on anyway.
@@ -150,7 +152,49 @@ pub async fn resume(
             (ActKind::ActionResumed, ControlChange::ResumeAction(action))
         }
     };
-    change(app, &request, &app.act(caller, tenant, kind, target.subject())).await
+    change(app, tenant, &request, &app.act(caller, tenant, kind, target.subject())).await
+}
+
+/// Lets nothing of a tenant start, and accepts nothing for it, from the next event on. What runs may
+/// end, and what waits is kept. Suspending again changes nothing.
+pub async fn suspend(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: &Tenant,
+    reason: Option<String>,
+) -> Result<Controls, ControlTenantError> {
+    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    if tenant.id == TenantId::ADMIN {
+        return Err(ControlTenantError::Platform);
+    }
+    if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
+        return Err(ControlTenantError::Reason);
+    }
+    let act = on_tenant(app, caller, ActKind::TenantSuspended, tenant);
+    let act = act.because(reason.as_deref());
+    let suspension = Pause { at: app.ports.clock.now(), by: caller.actor.clone(), reason };
+    change(app, tenant.id, &ControlChange::Suspend(suspension), &act).await
+}
+
+/// Lets a suspended tenant go on. A pause beside it stays.
+pub async fn end_suspension(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: &Tenant,
+) -> Result<Controls, ControlTenantError> {
+    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    let act = on_tenant(app, caller, ActKind::TenantReinstated, tenant);
+    change(app, tenant.id, &ControlChange::EndSuspension, &act).await
+}
+
+/// What is done to a tenant as such is the platform's.
+fn on_tenant(app: &App, caller: &AuthorizationContext, kind: ActKind, tenant: &Tenant) -> Act {
+    app.act(caller, TenantId::ADMIN, kind, format!("tenant:{}", tenant.slug))
+}
+
+/// Who has suspended a tenant, as it is known here.
+pub fn suspension_of(app: &App, tenant: TenantId) -> Option<Pause> {
+    app.catalogue.find(tenant)?.controls().suspension.clone()
 }
 
 fn find_action(app: &App, tenant: TenantId, name: &str) -> Result<ActionId, ControlTenantError> {
@@ -161,10 +205,10 @@ fn find_action(app: &App, tenant: TenantId, name: &str) -> Result<ActionId, Cont
 
 async fn change(
     app: &App,
+    tenant: TenantId,
     change: &ControlChange,
     act: &Act,
 ) -> Result<Controls, ControlTenantError> {
-    let tenant = act.tenant;
     let changed = app.ports.definitions.change_controls(tenant, change, Some(act)).await?;
     // It is stored: a node that cannot read it now reads it with its next look.
     if let Err(error) = app.catalogue.refresh_tenant(tenant).await {

@@ -16,6 +16,7 @@ use actions_domain::terms::{Conflict, Yielded};
 use actions_domain::work::{Dedupe, Ingest, Ingested, Part, Submission, Submitted, Work};
 
 use crate::app::App;
+use crate::commands::control_tenant::suspension_of;
 use crate::commands::key::{Accepted, delay_of, key_for_job, wants_data};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::{Idempotency, after, hash_texts};
@@ -141,6 +142,9 @@ pub async fn execute_action(
 
 /// Why an action cannot run at this moment. `None`: it can.
 pub fn why_blocked(app: &App, action: &Action) -> Option<String> {
+    if suspension_of(app, action.tenant).is_some() {
+        return Some("its tenant is suspended".to_owned());
+    }
     if !action.spec.is_active {
         return Some("it is switched off".to_owned());
     }

@@ -109,6 +109,8 @@ pub enum SubmitEventsError {
     Forbidden(#[from] Forbidden),
     #[error("no such tenant")]
     UnknownTenant,
+    #[error("the tenant is suspended; nothing is accepted until an operator ends that")]
+    Suspended,
     #[error("a batch has 1 to {max} events, not {given}", max = BATCH_EVENTS_MAX)]
     BatchSize { given: usize },
     #[error("event {index} has {bytes} bytes of data, allowed are {max}", max = EVENT_BYTES_MAX)]
@@ -157,6 +159,10 @@ pub async fn submit_events(
     for round in 0..MATCH_AGAIN_MAX {
         let began = app.ports.clock.now();
         let drafts = match_all(app, &definitions, &events)?;
+        // Read after the matching, whose version the commit compares: none slips through between.
+        if definitions.controls().suspension.is_some() {
+            return Err(SubmitEventsError::Suspended);
+        }
         let matched = (began, app.ports.clock.now());
         let submission = Submission {
             request: request.idempotency.as_ref().map(Idempotency::request),

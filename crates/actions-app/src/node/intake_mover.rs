@@ -197,6 +197,10 @@ fn submission(app: &App, row: &IntakeRow) -> Result<(Submission, MatchedRow), St
         attributes,
     };
     let matched = definitions.matches(&event);
+    // Read after the matching, whose version the commit compares.
+    if definitions.controls().suspension.is_some() {
+        return Err(refused(SubmitEventsError::Suspended));
+    }
     check_fan_out(0, &matched).map_err(refused)?;
     let works = works_of(app, &event, &matched, None);
     let (dedupe, event) = (dedupe_of(&event), Arc::new(event));

@@ -94,7 +94,7 @@ impl ActionState {
 /// Who has paused an action, or its tenant.
 fn pause_of(app: &App, action: &Action) -> Option<Pause> {
     let controls = app.catalogue.find(action.tenant)?.controls();
-    controls.pause.as_ref().or_else(|| controls.paused_actions.get(&action.id)).cloned()
+    controls.stopped().or_else(|| controls.paused_actions.get(&action.id)).cloned()
 }
 
 /// One place where two versions differ. `None`: it is not there.

@@ -78,7 +78,7 @@ fn explain(
     let mut ways = definitions.explain(&event);
     let controls = definitions.controls();
     for way in ways.iter_mut().filter(|way| way.matched) {
-        let paused = match (&controls.pause, controls.paused_actions.get(&way.action_id)) {
+        let paused = match (controls.stopped(), controls.paused_actions.get(&way.action_id)) {
             (Some(pause), _) => Some(("tenant", pause)),
             (None, Some(pause)) => Some(("action", pause)),
             (None, None) => None,
