@@ -132,7 +132,6 @@ fn configs(echo: &Echo, mail_port: u16) -> Vec<(&'static str, Value)> {
             "http.call",
             json!({ "url": ok, "method": "POST", "query": { "q": NAMED }, "body": { "b": [NAMED] } }),
         ),
-        ("http.call", json!({ "url": "https://{{ secrets.CANARY }}.invalid/x" })),
         ("http.call", json!({ "url": NAMED })),
         ("slack.message", json!({ "webhook_url": no, "text": format!("hi {NAMED}") })),
         (
@@ -282,7 +281,7 @@ async fn use_everywhere(server: &Server, echo: &Echo, mail_port: u16) {
             "retry_policy": "no_retry",
         });
         let made = server.create(&format!("{TENANT}/actions"), &action).await;
-        assert_eq!(made["config"], *config, "the name is shown");
+        looks_clean(&format!("the answer of {handler}"), made.to_string().as_bytes());
         let run = server.post(&format!("{TENANT}/actions/{name}:execute?wait=30s"));
         let run = run.json(&json!({ "input": {} })).send().await.unwrap();
         let (status, text) = (run.status(), run.text().await.unwrap());
