@@ -97,7 +97,8 @@ fn check_not_suspended(
 ) -> Result<(), Problem> {
     let context = parts.extensions.get::<Arc<RequestContext>>();
     let is_workers = context.is_some_and(|context| context.path.starts_with("/v1/internal/pull"));
-    if parts.method == Method::GET || is_workers || authorization.role.spans_tenants() {
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    if reads || is_workers || authorization.role.spans_tenants() {
         return Ok(());
     }
     let controls = definitions.controls();

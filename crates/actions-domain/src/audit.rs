@@ -1,5 +1,6 @@
-//! Who did what, when and why: entries of a stream that is only ever appended to. Each is sealed
-//! with a hash that takes in the one before, so that nothing can be changed, left out or moved
+//! Who did what, when and why: entries of a stream that is only ever appended to.
+//!
+//! Each is sealed with a hash that takes in the one before, so that nothing can be changed, left out or moved
 //! without being noticed. `docs/audit.md` says the bytes.
 
 use std::fmt;

@@ -108,7 +108,11 @@ impl<'de> Deserialize<'de> for SecretText {
         // A derived message would repeat the value.
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::new(text)),
-            mut other => {
+            mut other @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_)) => {
                 wipe(&mut other);
                 Err(serde::de::Error::custom("a secret must be a string"))
             }

@@ -1,5 +1,5 @@
-//! Tokens of an OpenID Connect provider: JWTs (RFC 7519), signed with keys that the provider
-//! publishes (OpenID Connect Discovery 1.0, RFC 7517).
+//! Tokens of an identity provider: JWTs (RFC 7519), signed with keys that the provider publishes
+//! (RFC 7517), which are found by OpenID Connect Discovery 1.0.
 //!
 //! Which algorithms count is a setting, and never what a token says of itself. Keys come from the
 //! provider's published set alone: what a token's header offers (`jwk`, `jku`, `x5u`, `x5c`) is not
@@ -57,13 +57,15 @@ pub trait Documents: Send + Sync {
 }
 
 /// An identity provider.
-pub struct Oidc {
+pub struct Oidc(Arc<Provider>);
+
+struct Provider {
     options: OidcOptions,
     documents: Arc<dyn Documents>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// One reading at a time.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -91,7 +93,7 @@ struct Discovered {
 
 impl std::fmt::Debug for Oidc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Oidc").field("issuer", &self.options.issuer).finish_non_exhaustive()
+        f.debug_struct("Oidc").field("issuer", &self.0.options.issuer).finish_non_exhaustive()
     }
 }
 
@@ -111,12 +113,17 @@ impl Oidc {
     /// Nothing is read before the first token comes.
     pub fn new(options: OidcOptions, documents: Arc<dyn Documents>, clock: Arc<dyn Clock>) -> Self {
         signatures::install();
-        let (state, asking) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { options, documents, clock, state, asking }
+        let (state, asking) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Provider { options, documents, clock, state, asking }))
     }
+}
 
+impl Provider {
     /// The published key that a token names.
-    async fn key_of(&self, header: &Header) -> Result<(Arc<[Key]>, usize), IdentityError> {
+    async fn key_of(
+        self: &Arc<Self>,
+        header: &Header,
+    ) -> Result<(Arc<[Key]>, usize), IdentityError> {
         let mut is_read_again = false;
         loop {
             let keys = self.keys(is_read_again).await?;
@@ -130,30 +137,46 @@ impl Oidc {
                     return Ok((keys, index));
                 }
                 (Some(_), Some(_)) => return Err(refused("several keys fit it")),
-                (None, _) if is_read_again => {
-                    return Err(refused("the provider publishes no such key"));
+                (None, _) if !is_read_again => is_read_again = true,
+                (None, _) => {
+                    return Err(match self.state().failure.clone() {
+                        // It may be a new one.
+                        Some(reason) => IdentityError::Unavailable { reason },
+                        None => refused("the provider publishes no such key"),
+                    });
                 }
-                (None, _) => is_read_again = true,
             }
         }
     }
 
-    /// The provider's keys: newer ones when those in memory are old, or when `must_be_new`.
-    async fn keys(&self, must_be_new: bool) -> Result<Arc<[Key]>, IdentityError> {
-        if !self.is_due(must_be_new) {
-            return self.trusted();
+    /// The provider's keys: newer ones when those in memory are old, or when `must_be_new`. While
+    /// they are being read, whoever can do with those in memory goes on, and others wait.
+    async fn keys(self: &Arc<Self>, must_be_new: bool) -> Result<Arc<[Key]>, IdentityError> {
+        let known = self.trusted();
+        if known.is_ok() && !must_be_new && !self.is_due(false) {
+            return known;
         }
-        let Ok(_alone) = self.asking.try_lock() else {
-            // Somebody asks already. Who has keys goes on with them, and others wait for the answer.
-            if !must_be_new && let Ok(keys) = self.trusted() {
-                return Ok(keys);
-            }
-            drop(self.asking.lock().await);
-            return self.trusted();
+        let alone = match self.asking.clone().try_lock_owned() {
+            Ok(alone) => alone,
+            Err(_) if known.is_ok() && !must_be_new => return known,
+            Err(_) => self.asking.clone().lock_owned().await,
         };
         if !self.is_due(must_be_new) {
             return self.trusted();
         }
+        // By itself: a caller that goes away must not take the reading with it.
+        let provider = self.clone();
+        let reading = tokio::spawn(async move {
+            provider.read_anew().await;
+            drop(alone);
+        });
+        if reading.await.is_err() {
+            warn!(issuer = self.options.issuer, "reading the provider's keys has ended early");
+        }
+        self.trusted()
+    }
+
+    async fn read_anew(&self) {
         self.state().asked_at = Some(self.clock.now());
         let read = self.read().await;
         let mut state = self.state();
@@ -176,19 +199,19 @@ impl Oidc {
                 state.failure = Some(reason);
             }
         }
-        drop(state);
-        self.trusted()
     }
 
     fn is_due(&self, must_be_new: bool) -> bool {
-        let (now, state) = (self.clock.now(), self.state());
+        let state = self.state();
+        let now = self.clock.now();
         let is_older = |at: Option<Timestamp>, age| at.is_none_or(|at| is_past(at, now, age));
         is_older(state.asked_at, ASK_EVERY) && (must_be_new || is_older(state.read_at, FRESH))
     }
 
     /// What was read lately enough.
     fn trusted(&self) -> Result<Arc<[Key]>, IdentityError> {
-        let (now, state) = (self.clock.now(), self.state());
+        let state = self.state();
+        let now = self.clock.now();
         match state.read_at {
             Some(at) if !is_past(at, now, TRUSTED) => Ok(state.keys.clone()),
             Some(_) | None => {
@@ -258,7 +281,7 @@ impl Oidc {
         if claims.text("iss").as_deref() != Some(options.issuer.as_str()) {
             return Err(refused("another issuer made it"));
         }
-        if !claims.texts("aud").iter().any(|audience| *audience == options.audience) {
+        if !claims.texts("aud").contains(&options.audience) {
             return Err(refused("it is meant for somebody else"));
         }
         let time =
@@ -295,12 +318,13 @@ impl Oidc {
 #[async_trait]
 impl Identities for Oidc {
     async fn identify(&self, token: &str) -> Result<Identity, IdentityError> {
+        let provider = &self.0;
         if token.len() > IDENTITY_TOKEN_BYTES_MAX {
             return Err(refused(&format!("it has more than {IDENTITY_TOKEN_BYTES_MAX} bytes")));
         }
         let header = jsonwebtoken::decode_header(token)
             .map_err(|error| refused(&format!("it is no signed token: {error}")))?;
-        if !self.options.algorithms.contains(&header.alg) {
+        if !provider.options.algorithms.contains(&header.alg) {
             return Err(refused(&format!("{:?} is not among the algorithms in use", header.alg)));
         }
         if header.crit.is_some() || header.enc.is_some() || header.zip.is_some() {
@@ -310,14 +334,14 @@ impl Identities for Oidc {
         if !matches!(kind.as_str(), "jwt" | "at+jwt" | "application/at+jwt") {
             return Err(refused("it is another kind of token"));
         }
-        let (keys, index) = self.key_of(&header).await?;
+        let (keys, index) = provider.key_of(&header).await?;
         // The claims are judged here, by our own clock and without exceptions for missing ones.
         let mut validation = Validation::new(header.alg);
         validation.required_spec_claims.clear();
         (validation.validate_exp, validation.validate_aud) = (false, false);
         let decoded = jsonwebtoken::decode::<Claims>(token, &keys[index].key, &validation);
         let decoded = decoded.map_err(|error| refused(&error.to_string()))?;
-        self.judge(&decoded.claims)
+        provider.judge(&decoded.claims)
     }
 }
 
@@ -332,9 +356,10 @@ fn is_name(text: &str) -> bool {
     (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-/// Whether something is older than `age`, also when the clock went back since.
+/// Whether something is older than `age`. A clock that went back far tells nothing.
 fn is_past(at: Timestamp, now: Timestamp, age: Duration) -> bool {
-    (now - at).to_std().map_or(true, |passed| passed >= age)
+    let passed = (now - at).to_std();
+    passed.map_or_else(|_| (at - now).num_seconds() > LEEWAY, |passed| passed >= age)
 }
 
 fn refused(reason: &str) -> IdentityError {

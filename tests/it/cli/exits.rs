@@ -64,7 +64,7 @@ fn a_server_wants_a_token_and_so_do_its_callers() {
     assert_eq!(said.code, 2);
     insta::assert_snapshot!(said.err, @r"
     error: ACTIONS_BOOTSTRAP_TOKEN is needed: nobody could sign in
-    hint: make one with: openssl rand -hex 32
+    hint: make one with: openssl rand -hex 32; or name a provider with ACTIONS_OIDC_ISSUER
     ");
     assert!(!folder.path().join("a.db").exists(), "nothing was touched");
 

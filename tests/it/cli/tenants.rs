@@ -43,8 +43,7 @@ fn an_export_holds_everything_and_no_secret() {
     {
         assert_eq!(count(kind), expected, "{kind}: {exported:?}");
     }
-    assert_eq!(count("subscription"), 1);
-    assert!(count("audit") >= 3, "{exported:?}");
+    assert!(count("audit") >= 2, "{exported:?}");
     assert!(exported.out.contains("12345678901234567890.10"), "numbers keep every digit");
     assert!(!exported.out.contains("Y2FuYXJ5") && !exported.out.contains(key.out.trim()));
 }

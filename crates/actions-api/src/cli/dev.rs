@@ -51,12 +51,13 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     let mut config = config(cx, &args)?;
-    let secrets = master_key(cx, &mut config, &args.data)?;
     logs::start(&config.log, Stream::Err)?;
     serve::warn_of_redis(cx);
     let signals = Signals::listen()?;
     let listener = server::listen(config.listen).await?;
     let address = listener.local_addr()?;
+    // Not before: a start that is refused leaves nothing behind.
+    let secrets = master_key(cx, &mut config, &args.data)?;
     let engine = server::engine(&config.engine).await?;
     let app = engine.app.clone();
     let platform = seed::platform()?;

@@ -197,7 +197,7 @@ fn value(args: &Put) -> Result<SecretText, CliError> {
     };
     let text = SecretText::new(text);
     read?;
-    let trimmed = text.expose().strip_suffix('\n').unwrap_or(text.expose());
+    let trimmed = text.expose().strip_suffix('\n').unwrap_or_else(|| text.expose());
     let text = SecretText::new(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned());
     text.check().map_err(|error| CliError::usage(error.to_string()))?;
     Ok(text)

@@ -66,8 +66,9 @@ impl From<StillHoldsError> for PutSecretError {
     }
 }
 
-/// Stores a text as the current version: used here at once, everywhere within two seconds. The one
-/// before may be used until its overlap is over. A text that is the current one changes nothing,
+/// Stores a text as the current version: used here at once, everywhere within two seconds.
+///
+/// The one before may be used until its overlap is over. A text that is the current one changes nothing,
 /// so a request whose answer was lost can be repeated.
 pub async fn put_secret(
     app: &App,

@@ -162,8 +162,9 @@ impl Partition {
     pub(super) fn answered(&mut self, from: Seq, next: Seq, is_short: bool) {
         self.see_tail(next);
         let Some(loading) = self.loading.take_if(|loading| loading.from == from) else { return };
-        // Somebody was wrong about the end. Without this we would ask again and again.
-        if is_short && next >= self.window.head() && loading.tail == self.tail {
+        // Somebody was wrong about the end. Without this we would ask again and again. A reading that
+        // got on says nothing of the end: stores look at so much at once.
+        if is_short && next <= from && loading.tail == self.tail {
             self.tail = next;
         }
     }

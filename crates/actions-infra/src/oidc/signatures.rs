@@ -94,7 +94,7 @@ impl PublicKey {
             Algorithm::ES256 => Parameters::Other(&ring::ECDSA_P256_SHA256_FIXED),
             Algorithm::ES384 => Parameters::Other(&ring::ECDSA_P384_SHA384_FIXED),
             Algorithm::EdDSA => Parameters::Other(&ring::ED25519),
-            _ => return None,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | _ => return None,
         };
         Some(Self { algorithm, parameters, key: key.kind().clone() })
     }

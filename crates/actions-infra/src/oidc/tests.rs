@@ -18,6 +18,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{Documents, Oidc, OidcOptions};
 
@@ -41,12 +42,18 @@ impl Clock for FixedClock {
 struct Web {
     pages: Mutex<HashMap<String, Vec<u8>>>,
     reads: AtomicUsize,
+    /// Where readers wait, while it is there.
+    gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 #[async_trait]
 impl Documents for Web {
     async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
         let page = self.pages.lock().unwrap().get(url).cloned();
         page.ok_or_else(|| "nobody is there".to_owned())
     }
@@ -478,4 +485,43 @@ async fn documents_that_are_none_let_nobody_in() {
         let answer = setup.ask(&setup.good()).await;
         assert!(matches!(answer, Err(IdentityError::Unavailable { .. })), "{page}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_no_reading_with_it() {
+    let setup = Arc::new(Setup::new());
+    let gate = Arc::new(Semaphore::new(0));
+    *setup.web.gate.lock().unwrap() = Some(gate.clone());
+    let asking = tokio::spawn({
+        let setup = setup.clone();
+        async move { setup.ask(&setup.good()).await }
+    });
+    while setup.web.reads.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    gate.add_permits(2);
+    setup.ask(&setup.good()).await.unwrap();
+    assert_eq!(setup.web.reads.load(Ordering::Relaxed), 2, "nobody asked again");
+}
+
+#[tokio::test]
+async fn whoever_comes_while_the_keys_are_read_waits_for_them() {
+    let setup = Arc::new(Setup::new());
+    let gate = Arc::new(Semaphore::new(0));
+    *setup.web.gate.lock().unwrap() = Some(gate.clone());
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let setup = setup.clone();
+        callers.spawn(async move { setup.ask(&setup.good()).await });
+    }
+    while setup.web.reads.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(2);
+    while let Some(answer) = callers.join_next().await {
+        answer.unwrap().unwrap();
+    }
+    assert_eq!(setup.web.reads.load(Ordering::Relaxed), 2);
 }

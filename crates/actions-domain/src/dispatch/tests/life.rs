@@ -123,6 +123,16 @@ fn a_wrong_word_of_the_tail_is_asked_about_once() {
 }
 
 #[test]
+fn a_reading_that_found_nothing_goes_on_where_it_ended() {
+    let mut node = Node::ready(settings());
+    node.step(Input::TailSeen { part: PART, tail: Seq(100) });
+    let (items, skipped) = (Vec::new(), [].into());
+    node.step(Input::Loaded { part: PART, from: Seq(1), next: Seq(50), items, skipped });
+    let next = node.effects.last();
+    assert!(matches!(next, Some(Effect::Load { from: Seq(50), .. })), "{:?}", node.effects);
+}
+
+#[test]
 fn a_later_item_starts_when_it_is_due() {
     let mut node = Node::ready(settings());
     node.step(Input::Deferred(vec![later(work(1), 2, 5), later(work(2), 2, 600)]));

@@ -20,7 +20,8 @@ with ends as materialized (
     where tail.part = $1
 )
 select
-    coalesce(least(ends.start + ends.span, ends.tail), greatest(ends.tail, $2)) as next,
+    -- Without a start it is the tail: both functions pass over nulls.
+    greatest(least(ends.start + ends.span, ends.tail), $2) as next,
     work.id, work.part, work.seq as ord, work.tenant, work.lane, work.action, work.defs, work.key,
     work.mode, work.event, work.parent, work.queued_at, work.depth, work.input,
     (select case
