@@ -10,7 +10,7 @@ const BYTES_MAX: usize = 200_000;
 /// Slower is a way to hold up others, also for a busy machine and a program that is not optimised.
 const SECONDS_MAX: u64 = 10;
 
-/// Throws the same numbers for the same seed (SplitMix64).
+/// Throws the same numbers for the same seed (`SplitMix64`).
 pub struct Chance(u64);
 
 impl Chance {
@@ -332,7 +332,12 @@ fn mutate_tree(chance: &mut Chance, tree: &mut Value, depth: usize) {
                 _ => mutate_tree(chance, &mut items[at], depth + 1),
             }
         }
-        other => *other = odd(chance, 0),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => *other = odd(chance, 0),
     }
 }
 
