@@ -15,7 +15,8 @@ use url::{Host, Url};
 const SENT: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, \
                     traceparent, tracestate, x-request-id";
 /// What a page may read beside what every page may.
-const SHOWN: &str = "etag, idempotent-replayed, link, location, retry-after, x-request-id";
+const SHOWN: &str =
+    "actions-audit-head, etag, idempotent-replayed, link, location, retry-after, x-request-id";
 const METHODS: &str = "GET, POST, PUT, DELETE";
 /// Seconds for which a browser need not ask again.
 const REMEMBERED: &str = "600";

@@ -72,6 +72,20 @@ fn an_export_is_checked_without_a_server() {
     assert_eq!(verify(text, &["--head", "nonsense"]).code, 2);
 }
 
+/// A terminal would obey it; a hash takes it in.
+#[test]
+fn an_export_keeps_what_a_terminal_would_obey() {
+    let dev = Dev::ephemeral();
+    let reason = "a\u{7f}flood\u{85}";
+    let paused = dev.run(&["tenant", "pause", "default", "--reason", reason, "--yes"]);
+    assert_eq!(paused.code, 0, "{paused:?}");
+    let exported = dev.run(&["audit", "export"]);
+    assert!(exported.out.contains(reason), "{exported:?}");
+    let file = dev.file("audit.ndjson", &exported.out);
+    let whole = dev.run(&["audit", "verify", file.to_str().unwrap()]);
+    assert_eq!(whole.code, 0, "{whole:?}");
+}
+
 #[test]
 fn a_servers_audit_is_checked_here() {
     let dev = Dev::ephemeral();

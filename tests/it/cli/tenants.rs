@@ -31,7 +31,7 @@ fn an_export_holds_everything_and_no_secret() {
     let applied = dev.run(&["apply", "-f", file.to_str().unwrap()]);
     assert_eq!(applied.code, 0, "{applied:?}");
     let key = dev.run(&["key", "create", "k", "--role", "viewer"]);
-    let data = r#"{"n": 12345678901234567890.10}"#;
+    let data = "{\"n\": 12345678901234567890.10, \"t\": \"a\u{7f}b\u{85}\"}";
     assert_eq!(dev.run(&["emit", "orders.placed", "--data", data]).code, 0);
     let exported = dev.run(&["tenant", "export", "default"]);
     assert_eq!(exported.code, 0, "{exported:?}");
@@ -45,5 +45,6 @@ fn an_export_holds_everything_and_no_secret() {
     }
     assert!(count("audit") >= 2, "{exported:?}");
     assert!(exported.out.contains("12345678901234567890.10"), "numbers keep every digit");
+    assert!(exported.out.contains("a\u{7f}b\u{85}"), "and texts every character");
     assert!(!exported.out.contains("Y2FuYXJ5") && !exported.out.contains(key.out.trim()));
 }

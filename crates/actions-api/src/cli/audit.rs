@@ -122,7 +122,7 @@ pub(super) async fn run(cx: &Context, command: Audit) -> Result<Exit, CliError> 
                 if last == after {
                     return Ok(Exit::Done);
                 }
-                cx.output.print(text.trim_end_matches('\n'))?;
+                cx.output.verbatim(text.trim_end_matches('\n'))?;
                 after = last;
             }
         }

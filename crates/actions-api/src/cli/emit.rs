@@ -207,7 +207,7 @@ async fn many(cx: &Context, client: &Client, body: &str, args: &Emit) -> Result<
         }
         let answer = send(client, body, args.wait).await?;
         if cx.output.wants_data() {
-            cx.output.print(&answer.to_string())?;
+            cx.output.verbatim(&answer.to_string())?;
         }
         if let Exit::WorkFailed | Exit::WaitTimedOut = exit_of(&answer, args.wait.is_some()) {
             worst = exit_of(&answer, true);

@@ -178,6 +178,11 @@ impl Output {
         write(&tame(text))
     }
 
+    /// Data to stdout, to the byte: what a program reads, or checks a hash of.
+    pub(crate) fn verbatim(&self, text: &str) -> Result<(), CliError> {
+        write(text)
+    }
+
     /// One line to stderr, unless `--quiet`.
     pub(crate) fn note(&self, line: &str) {
         if !self.quiet {

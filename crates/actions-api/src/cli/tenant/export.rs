@@ -62,7 +62,7 @@ pub(super) async fn export(cx: &Context, client: &Client, slug: &str) -> Result<
 impl Export<'_> {
     fn line(&mut self, kind: &str, item: &str) -> Result<(), CliError> {
         self.lines += 1;
-        self.cx.output.print(&format!("{{\"kind\":\"{kind}\",\"item\":{}}}", item.trim()))
+        self.cx.output.verbatim(&format!("{{\"kind\":\"{kind}\",\"item\":{}}}", item.trim()))
     }
 
     async fn text(&self, path: &[&str], cursor: Option<&str>) -> Result<String, CliError> {
