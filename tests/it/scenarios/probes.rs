@@ -239,6 +239,8 @@ impl Scene {
         let mut chance = Chance::new(7);
         for route in &lists {
             let path = format!("{OWN}{}", filled(split(route).1));
+            let (_, text) = self.ask(&Method::GET, &format!("{path}?limit=1000"), None).await;
+            tally.look_for_marks(&path, &path, &text, &self.known);
             for cursor in &self.cursors {
                 for _ in 0..3 {
                     let at = chance.below(cursor.len());
@@ -498,7 +500,7 @@ async fn furnish(server: &Server, base: &str, mark: &str) -> (Vec<Known>, Vec<St
         "retry_policy": "no_retry",
         "config": { "webhook_url": format!("http://127.0.0.1:{port}/{mark}") },
     });
-    let action = create("/actions", action).await;
+    let created = create("/actions", action.clone()).await;
     let key = create("/keys", json!({ "name": name("key"), "role": "viewer" })).await;
     let secret = format!("{}_SECRET", mark.to_uppercase());
     let put = server.url(&format!("{base}/secrets/{secret}"));
@@ -518,6 +520,14 @@ async fn furnish(server: &Server, base: &str, mark: &str) -> (Vec<Known>, Vec<St
     }
     let waiting =
         create(&format!("/actions/{}:execute", name("action")), json!({ "delay": "30d" })).await;
+    // What has neither run nor a time of its own waits elsewhere in the store.
+    let mut paused = action.clone();
+    paused["name"] = json!(name("paused"));
+    paused["event_patterns"] = json!([format!("{mark}.paused")]);
+    let pause = format!("/actions/{}:pause", name("paused"));
+    create("/actions", paused).await;
+    create(&pause, json!({})).await;
+    let held = create("/events", json!({ "type": format!("{mark}.paused") })).await;
     let bulk = json!({ "op": "cancel", "ids": [waiting["id"]], "rate": 1, "canary": 1 });
     let bulk = create("/bulk", bulk).await;
     let groups = format!("{base}/dead-letters/groups");
@@ -532,11 +542,12 @@ async fn furnish(server: &Server, base: &str, mark: &str) -> (Vec<Known>, Vec<St
         Known::new("event", &text(&events[0]["id"])),
         Known::new("execution", &text(&waiting["id"])),
         Known::new("execution", &text(&events[1]["executions"][0]["id"])),
+        Known::new("execution", &text(&held["executions"][0]["id"])),
         Known::new("fingerprint", &text(&groups["items"][0]["fingerprint"])),
         Known::new("subscription", &text(&subscription["id"])),
         Known::new("bulk", &text(&bulk["id"])),
         Known::new("action", &name("action")),
-        Known::new("action", &text(&action["id"])),
+        Known::new("action", &text(&created["id"])),
         Known::new("schedule", &name("schedule")),
         Known::new("secret", &secret),
         Known::new("key", &name("key")),
