@@ -215,6 +215,20 @@ async fn the_tenants_role_reads_neither_sealed_secrets_nor_digests_of_tokens() {
     assert!(readable.is_empty(), "{readable:?}");
 }
 
+/// Else a function of a reader's own would be asked about other tenants' rows.
+#[tokio::test]
+async fn every_view_that_people_read_is_a_barrier() {
+    let open = offenders(
+        "select pg_class.oid::regclass::text
+         from pg_class
+         join pg_namespace on pg_namespace.oid = relnamespace
+         where relkind = 'v' and (nspname = 'admin' or nspname like 'tenant\\_%')
+           and not coalesce(reloptions, '{}') @> '{security_barrier=true}'",
+    )
+    .await;
+    assert!(open.is_empty(), "{open:?}");
+}
+
 /// A rule that the planner could not see through would read all tenants' rows to find one's.
 #[tokio::test]
 async fn what_is_read_often_is_still_found_by_indexes() {
