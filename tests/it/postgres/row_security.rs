@@ -362,7 +362,7 @@ async fn a_login_that_may_create_roles_makes_the_tenants_role_itself() {
     for text in text.split(';').chain(["create role able login createrole"]) {
         run_text(&mut administrator, text.to_owned()).await;
     }
-    for name in ["left", "right"] {
+    for name in ["one", "two"] {
         run_text(&mut administrator, format!("create database {name} owner able")).await;
     }
     let plain = connect(&server.url_of("plain", "plain")).await;
@@ -372,8 +372,8 @@ async fn a_login_that_may_create_roles_makes_the_tenants_role_itself() {
     assert_eq!(advice(&refused), both);
 
     // Two installations at once want the same role.
-    let left = connect(&server.url_of("able", "left")).await;
-    let right = connect(&server.url_of("able", "right")).await;
+    let left = connect(&server.url_of("able", "one")).await;
+    let right = connect(&server.url_of("able", "two")).await;
     let (first, second) = tokio::join!(left.migrate(), right.migrate());
     first.unwrap();
     second.unwrap();
