@@ -33,6 +33,38 @@ begin
 end
 $$;
 
+-- Locks tables until the end of the transaction, all of them or none. Nodes go on meanwhile, and lock
+-- them in orders of their own: who waits for one lock while it holds others would have flushes ended
+-- as deadlocks, so nothing is held for longer than a tenth of a second before all of it is.
+create function engine.lock_v1(given text[]) returns void
+    language plpgsql
+    set lock_timeout = '100ms'
+as $$
+declare
+    relation text;
+begin
+    loop
+        begin
+            foreach relation in array given loop
+                execute format('lock table only engine.%I in access exclusive mode', relation);
+            end loop;
+            return;
+        exception
+            when lock_not_available then
+                -- Whoever waits for us has its turn.
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+end
+$$;
+
+-- In the order of a flush, first what it begins with.
+select engine.lock_v1(array[
+    'tenant', 'dedupe', 'batch', 'claim', 'terms', 'lease', 'running', 'execution', 'later', 'stat',
+    'dead', 'control', 'event', 'work', 'report', 'member', 'intake', 'intake_refused', 'action',
+    'action_version', 'subscription', 'schedule', 'bulk', 'bulk_item', 'pull', 'queue_metric',
+    'api_key', 'api_key_token', 'secret', 'secret_version', 'audit', 'audit_head']);
+
 select engine.guard_v1(relation.relname)
 from pg_class as relation
 join pg_attribute as attribute on attribute.attrelid = relation.oid

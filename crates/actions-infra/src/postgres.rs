@@ -68,8 +68,6 @@ const CONNECTIONS_DEFAULT: u32 = 6;
 const ENGINE_CONNECTIONS: u32 = 4;
 /// One question about changes of API keys and one about a token are asked at a time.
 const DOOR_CONNECTIONS: u32 = 2;
-/// How often a step of the schema is tried that met a flush.
-const MIGRATE_TRIES_MAX: u32 = 5;
 /// Partitions of a new installation.
 const PARTS_DEFAULT: u16 = 16;
 
@@ -314,7 +312,10 @@ impl Postgres {
             from unnest(array['statement_timeout', 'lock_timeout']) as name";
         sqlx::query(patient).execute(&mut *connection).await.map_err(OpenError::Prepare)?;
         let migrated = match self.ensure_tenant_role(&mut connection).await {
-            Ok(()) => migrate(&mut connection).await.map_err(OpenError::Migrate),
+            Ok(()) => {
+                let migrated = migrator().run_direct(None, &mut *connection, false).await;
+                migrated.map_err(OpenError::Migrate)
+            }
             Err(error) => Err(error),
         };
         // The session is not one of ours any more.
@@ -612,20 +613,6 @@ async fn cause(error: sqlx::Error, address: &PgConnectOptions) -> sqlx::Error {
 
 fn known_version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
-}
-
-/// A step that locks several tables may meet the flush of a node that locks them in another order;
-/// of the two, one is undone as a whole.
-async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match migrator().run_direct(None, &mut *connection, false).await {
-            Err(MigrateError::ExecuteMigration(error, _))
-                if error::is_transient(&error) && tries < MIGRATE_TRIES_MAX => {}
-            migrated => return migrated,
-        }
-    }
 }
 
 fn migrator() -> Migrator {
