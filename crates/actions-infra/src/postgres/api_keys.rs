@@ -60,7 +60,7 @@ impl ApiKeys for Postgres {
     async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
         let rows: Vec<ApiKeyRecord> = sqlx::query_as(include_str!("api_keys/api_keys.sql"))
             .bind(tenant.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(ApiKeyRecord::into_key).collect()

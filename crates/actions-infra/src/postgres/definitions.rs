@@ -199,7 +199,7 @@ impl Definitions for Postgres {
                 .bind(name.as_str())
                 .bind(before)
                 .bind(i64::from(limit))
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
         rows.into_iter().map(ActionRecord::into_action).collect()

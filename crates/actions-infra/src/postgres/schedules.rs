@@ -22,7 +22,10 @@ use crate::unreadable;
 #[async_trait]
 impl Schedules for Postgres {
     async fn schedules(&self, tenant: Option<TenantId>) -> Result<Vec<Schedule>, StoreError> {
-        let rows = select(&self.pool, tenant, None).await?;
+        let rows = match tenant {
+            Some(asking) => select(&mut *self.for_tenant(asking).await?, tenant, None).await?,
+            None => select(&self.pool, None, None).await?,
+        };
         Ok(rows.into_iter().filter_map(ScheduleRecord::into_schedule).collect())
     }
 

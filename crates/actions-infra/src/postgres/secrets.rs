@@ -90,7 +90,7 @@ impl Secrets for Postgres {
     async fn secrets(&self, tenant: TenantId) -> Result<Vec<Secret>, StoreError> {
         let rows: Vec<SecretRecord> = sqlx::query_as(include_str!("secrets/secrets.sql"))
             .bind(tenant.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         let found = gather(rows.into_iter().map(SecretRecord::into_version))?;
