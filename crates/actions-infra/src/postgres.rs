@@ -42,6 +42,7 @@ mod record;
 mod schedules;
 mod secrets;
 mod store;
+mod usages;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use hints::PostgresHints;
@@ -125,6 +126,7 @@ const MIGRATIONS: [(&str, &str); 22] = [
     ),
     ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
+    ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

@@ -36,6 +36,7 @@ mod schedules;
 mod secrets;
 mod store;
 mod tend;
+mod usages;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use migrate::{MigrateError, schema_steps};

@@ -5,9 +5,10 @@ use actions_domain::api_key::{ApiKey, ApiKeyName, TOKEN_RANDOM_BYTES, Token};
 use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
 use actions_domain::id::{ApiKeyId, TenantId};
-use actions_domain::limits::{API_KEY_LIFETIME_MAX, API_KEYS_MAX};
+use actions_domain::limits::API_KEY_LIFETIME_MAX;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::Setting;
 use serde_json::json;
 use tracing::info;
 
@@ -57,8 +58,8 @@ pub enum CreateApiKeyError {
     Past,
     #[error("an API key holds for {days} days at most; without an end it holds until it is revoked", days = API_KEY_LIFETIME_MAX.as_secs() / 86_400)]
     TooLong,
-    #[error("a tenant may have {max} API keys that hold; revoke some", max = API_KEYS_MAX)]
-    TooMany,
+    #[error("the tenant may have {max} API keys that hold; revoke some")]
+    TooMany { max: u64 },
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),
     #[error("the store cannot be read")]
@@ -87,9 +88,9 @@ pub async fn create_api_key(
         }
     }
     let all = app.ports.api_keys.api_keys(tenant).await?;
-    if all.iter().filter(|key| key.is_living(now)).count() >= API_KEYS_MAX {
-        return Err(CreateApiKeyError::TooMany);
-    }
+    let living = all.iter().filter(|key| key.is_living(now)).count();
+    let room = app.quotas.room_for_one(tenant, Setting::ApiKeys, living);
+    room.map_err(|max| CreateApiKeyError::TooMany { max })?;
     still_holds(app, caller).await?;
     let token = mint(app);
     let key = ApiKey {

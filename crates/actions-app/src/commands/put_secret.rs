@@ -5,13 +5,14 @@ use std::time::Duration;
 use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{SecretId, TenantId};
-use actions_domain::limits::{SECRET_OVERLAP_MAX, SECRETS_MAX};
+use actions_domain::limits::SECRET_OVERLAP_MAX;
 use actions_domain::ports::secrets::{NextVersion, SecretsError};
 use actions_domain::ports::store::StoreError;
 use actions_domain::ports::vault::VaultError;
 use actions_domain::secret::{
     Secret, SecretName, SecretNameError, SecretPlace, SecretText, SecretTextError,
 };
+use actions_domain::settings::Setting;
 use serde_json::json;
 use tracing::info;
 
@@ -47,8 +48,8 @@ pub enum PutSecretError {
     Text(#[from] SecretTextError),
     #[error("the previous version may be used for {days} days at most", days = SECRET_OVERLAP_MAX.as_secs() / 86_400)]
     Overlap,
-    #[error("a tenant may have {SECRETS_MAX} secrets; delete some")]
-    TooMany,
+    #[error("the tenant may have {max} secrets; delete some")]
+    TooMany { max: u64 },
     #[error("the secret cannot be sealed: {0}")]
     Vault(#[from] VaultError),
     #[error(transparent)]
@@ -111,8 +112,10 @@ async fn put_once(
             let secret = before.secret.clone();
             return Ok(StoredSecret { secret, change: Change::Unchanged });
         }
-    } else if store.secrets(*tenant).await?.len() >= SECRETS_MAX {
-        return Err(PutSecretError::TooMany);
+    } else {
+        let count = store.secrets(*tenant).await?.len();
+        let room = app.quotas.room_for_one(*tenant, Setting::Secrets, count);
+        room.map_err(|max| PutSecretError::TooMany { max })?;
     }
     let at = app.ports.clock.now();
     let place = match &before {

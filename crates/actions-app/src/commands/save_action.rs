@@ -9,6 +9,7 @@ use actions_domain::id::TenantId;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::Setting;
 use serde_json::{Value, json};
 use tracing::warn;
 use uuid::Uuid;
@@ -66,6 +67,8 @@ pub enum SaveActionError {
     /// Everything that is wrong at once; never empty.
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
+    #[error("the tenant may have {max} actions; delete some")]
+    TooMany { max: u64 },
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -114,6 +117,11 @@ async fn save_over(
     let mut findings = check_action(app, request.tenant, &spec);
     if !findings.errors.is_empty() {
         return Err(SaveActionError::Invalid(findings.errors));
+    }
+    if before.is_none() {
+        let count = definitions.action_count();
+        let room = app.quotas.room_for_one(request.tenant, Setting::Actions, count);
+        room.map_err(|max| SaveActionError::TooMany { max })?;
     }
     let version = before.as_ref().map(|before| before.version);
     let expected = request.expected.exactly(version);

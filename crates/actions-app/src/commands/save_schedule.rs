@@ -3,12 +3,11 @@
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
-use actions_domain::limits::{
-    SCHEDULE_DATA_BYTES_MAX, SCHEDULE_DESCRIPTION_BYTES_MAX, SCHEDULES_MAX,
-};
+use actions_domain::limits::{SCHEDULE_DATA_BYTES_MAX, SCHEDULE_DESCRIPTION_BYTES_MAX};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::schedule::{Overlap, Schedule, ScheduleName, ScheduleSpec, Target, When};
+use actions_domain::settings::Setting;
 
 use crate::app::App;
 use crate::commands::check_definition::{Finding, FindingKind};
@@ -37,8 +36,8 @@ pub enum SaveScheduleError {
     NotFound,
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
-    #[error("a tenant may have {max} schedules", max = SCHEDULES_MAX)]
-    TooMany,
+    #[error("the tenant may have {max} schedules; delete some")]
+    TooMany { max: u64 },
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -59,8 +58,9 @@ pub async fn save_schedule(
     if !findings.is_empty() {
         return Err(SaveScheduleError::Invalid(findings));
     }
-    if before.is_none() && all.len() >= SCHEDULES_MAX {
-        return Err(SaveScheduleError::TooMany);
+    if before.is_none() {
+        let room = app.quotas.room_for_one(tenant, Setting::Schedules, all.len());
+        room.map_err(|max| SaveScheduleError::TooMany { max })?;
     }
     store(app, caller, tenant, &spec, expected, before).await
 }

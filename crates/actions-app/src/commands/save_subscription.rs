@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
-use actions_domain::limits::SUBSCRIPTIONS_MAX;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::Setting;
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 
 use serde_json::json;
@@ -47,8 +47,8 @@ pub enum SaveSubscriptionError {
     NotFound,
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
-    #[error("a tenant may have {max} subscriptions", max = SUBSCRIPTIONS_MAX)]
-    TooMany,
+    #[error("the tenant may have {max} subscriptions; delete some")]
+    TooMany { max: u64 },
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -73,8 +73,10 @@ pub async fn save_subscription(
         return Err(SaveSubscriptionError::Invalid(findings.errors));
     }
     let before = request.id.and_then(|id| definitions.subscription(id));
-    if before.is_none() && definitions.subscription_count() >= SUBSCRIPTIONS_MAX {
-        return Err(SaveSubscriptionError::TooMany);
+    if before.is_none() {
+        let count = definitions.subscription_count();
+        let room = app.quotas.room_for_one(request.tenant, Setting::Subscriptions, count);
+        room.map_err(|max| SaveSubscriptionError::TooMany { max })?;
     }
     let id = request
         .id

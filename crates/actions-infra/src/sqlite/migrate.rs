@@ -55,6 +55,7 @@ const MIGRATIONS: [(&str, &str); 22] = [
     ),
     ("create_audit", include_str!("../../../../schema/sqlite/0021_create_audit.sql")),
     ("create_secrets", include_str!("../../../../schema/sqlite/0022_create_secrets.sql")),
+    ("count_usage", include_str!("../../../../schema/sqlite/0024_count_usage.sql")),
 ];
 
 /// Why a schema could not be brought up to date.
