@@ -144,7 +144,10 @@ fn all() -> OpenApiRouter<Api> {
 
 /// What is about all tenants.
 fn of_platform() -> OpenApiRouter<Api> {
-    tenants::routes().merge(nodes::routes()).merge(secrets::of_platform()).merge(quotas::of_platform())
+    tenants::routes()
+        .merge(nodes::routes())
+        .merge(secrets::of_platform())
+        .merge(quotas::of_platform())
 }
 
 /// What each tenant has, the platform's own included.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use actions_domain::Timestamp;
 use actions_domain::id::TenantId;
-use actions_domain::settings::{Effective, Layer, Setting, Values, effective, event_rate};
+use actions_domain::settings::{
+    Bound, Effective, Exceeded, Layer, Setting, Values, effective, event_rate,
+};
 use actions_domain::tenant::Controls;
 use actions_domain::throttle::Limits;
 use actions_domain::usage::{Day, Level, Usage};
@@ -44,14 +46,22 @@ pub(crate) enum Admission {
 /// What is refused because the tenant uses as much as it may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaError {
-    #[error("the tenant sends more than {allowed} events a second, over all nodes (events_per_second); what was sent is safe to send again later")]
+    #[error(
+        "the tenant sends more than {allowed} events a second, over all nodes (events_per_second); what was sent is safe to send again later"
+    )]
     Rate { allowed: u64, retry_after: Duration },
     /// As long as the quota is what it is, it never passes.
-    #[error("the tenant may send {allowed} events a second (events_per_second), and so {most} at once; send smaller batches than one of {given}")]
+    #[error(
+        "the tenant may send {allowed} events a second (events_per_second), and so {most} at once; send smaller batches than one of {given}"
+    )]
     Batch { allowed: u64, most: u64, given: u64 },
-    #[error("{used} executions of the tenant have not ended, allowed are {allowed} (waiting_executions); new ones are taken when fewer wait")]
+    #[error(
+        "{used} executions of the tenant have not ended, allowed are {allowed} (waiting_executions); new ones are taken when fewer wait"
+    )]
     Waiting { allowed: u64, used: u64 },
-    #[error("the tenant has {used} bytes stored, allowed are {allowed} (stored_bytes); history that is removed makes room")]
+    #[error(
+        "the tenant has {used} bytes stored, allowed are {allowed} (stored_bytes); history that is removed makes room"
+    )]
     Stored { allowed: u64, used: u64 },
 }
 
@@ -127,19 +137,21 @@ impl Quotas {
         (known.controls().throttle(value), weight.unwrap_or(1))
     }
 
-    /// Whether one more thing may be made of those of which the tenant has so many.
+    /// How many things of a kind the tenant may have, to be asked in the transaction that makes one
+    /// more. Those of which there are `count` already are refused here.
     pub(crate) fn room_for_one(
         &self,
         tenant: TenantId,
         setting: Setting,
         count: usize,
-    ) -> Result<(), u64> {
-        match self.value(tenant, setting) {
-            Some(most) if count as u64 >= most => {
+    ) -> Result<Option<Bound>, Exceeded> {
+        let bound = self.value(tenant, setting).map(|most| Bound { setting, most });
+        match bound.filter(|bound| count as u64 >= bound.most) {
+            Some(bound) => {
                 refused(setting);
-                Err(most)
+                Err(Exceeded(bound))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(bound),
         }
     }
 

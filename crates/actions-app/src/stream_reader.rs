@@ -271,7 +271,8 @@ impl Reader {
                 let rest = run.split_off(run.len().min(BATCH_EVENTS_MAX));
                 let mut submitted = self.submit(&tenant, run, stop).await;
                 self.stream.acknowledge(&submitted.accepted).await?;
-                counter!("actions_stream_accepted_total").increment(submitted.accepted.len() as u64);
+                counter!("actions_stream_accepted_total")
+                    .increment(submitted.accepted.len() as u64);
                 refused.append(&mut submitted.refused);
                 run = rest;
                 if !submitted.held.is_empty() {
@@ -280,7 +281,8 @@ impl Reader {
                 }
             }
         }
-        gauge!("actions_stream_held").set(held.iter().map(|(_, run)| run.len()).sum::<usize>() as f64);
+        gauge!("actions_stream_held")
+            .set(held.iter().map(|(_, run)| run.len()).sum::<usize>() as f64);
         self.set_aside(refused).await
     }
 

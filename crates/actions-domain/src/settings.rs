@@ -208,6 +208,18 @@ pub fn effective(
     holds
 }
 
+/// As many things as a tenant may have of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    pub setting: Setting,
+    pub most: u64,
+}
+
+/// The tenant would have more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the tenant may have {} {}; delete some", .0.most, .0.setting)]
+pub struct Exceeded(pub Bound);
+
 /// Events of one second as a rate of the ledger, which counts by the minute.
 pub fn event_rate(per_second: u64) -> Rate {
     let per_second = u32::try_from(per_second).unwrap_or(u32::MAX);

@@ -36,6 +36,7 @@ use uuid::Uuid;
 mod api_keys;
 mod audit;
 mod batches;
+mod bounds;
 mod bulks;
 mod claims;
 mod definitions;

@@ -29,6 +29,7 @@ use actions_domain::tenant::Controls;
 mod api_keys;
 mod audit;
 mod batch;
+mod bounds;
 mod bulks;
 mod definitions;
 mod emit;
@@ -85,7 +86,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 22] = [
+const MIGRATIONS: [(&str, &str); 23] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (

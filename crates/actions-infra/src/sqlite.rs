@@ -22,6 +22,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 mod api_keys;
 mod audit;
+mod bounds;
 mod bulk;
 mod bulks;
 mod definitions;

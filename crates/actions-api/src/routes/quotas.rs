@@ -174,10 +174,7 @@ async fn show_action_limits(
 /// Shows what holds for every tenant that has nothing of its own.
 #[utoipa::path(get, path = "/tenant-limits", tag = "tenants",
     operation_id = "get_limits_of_all_tenants", responses((status = 200, body = LimitsBody)))]
-async fn show_all(
-    State(api): State<Api>,
-    Operator(caller): Operator,
-) -> Result<Response, Problem> {
+async fn show_all(State(api): State<Api>, Operator(caller): Operator) -> Result<Response, Problem> {
     Ok(json(&LimitsBody::from(limits_of_all_tenants(&api.app, &caller)?)))
 }
 

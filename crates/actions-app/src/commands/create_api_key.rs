@@ -8,7 +8,7 @@ use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::API_KEY_LIFETIME_MAX;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::store::StoreError;
-use actions_domain::settings::Setting;
+use actions_domain::settings::{Exceeded, Setting};
 use serde_json::json;
 use tracing::info;
 
@@ -58,8 +58,8 @@ pub enum CreateApiKeyError {
     Past,
     #[error("an API key holds for {days} days at most; without an end it holds until it is revoked", days = API_KEY_LIFETIME_MAX.as_secs() / 86_400)]
     TooLong,
-    #[error("the tenant may have {max} API keys that hold; revoke some")]
-    TooMany { max: u64 },
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),
     #[error("the store cannot be read")]
@@ -89,8 +89,7 @@ pub async fn create_api_key(
     }
     let all = app.ports.api_keys.api_keys(tenant).await?;
     let living = all.iter().filter(|key| key.is_living(now)).count();
-    let room = app.quotas.room_for_one(tenant, Setting::ApiKeys, living);
-    room.map_err(|max| CreateApiKeyError::TooMany { max })?;
+    let bound = app.quotas.room_for_one(tenant, Setting::ApiKeys, living)?;
     still_holds(app, caller).await?;
     let token = mint(app);
     let key = ApiKey {
@@ -108,6 +107,7 @@ pub async fn create_api_key(
     };
     let act = app
         .act(caller, tenant, ActKind::ApiKeyCreated, subject(&key))
+        .within(bound)
         .to(json!({ "id": key.id, "role": role.word(), "expires_at": expires_at }));
     app.ports.api_keys.create_api_key(&key, &token.stored(), Some(&act)).await?;
     let (id, name) = (key.id, &key.name);

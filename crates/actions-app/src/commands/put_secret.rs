@@ -12,7 +12,7 @@ use actions_domain::ports::vault::VaultError;
 use actions_domain::secret::{
     Secret, SecretName, SecretNameError, SecretPlace, SecretText, SecretTextError,
 };
-use actions_domain::settings::Setting;
+use actions_domain::settings::{Exceeded, Setting};
 use serde_json::json;
 use tracing::info;
 
@@ -48,8 +48,8 @@ pub enum PutSecretError {
     Text(#[from] SecretTextError),
     #[error("the previous version may be used for {days} days at most", days = SECRET_OVERLAP_MAX.as_secs() / 86_400)]
     Overlap,
-    #[error("the tenant may have {max} secrets; delete some")]
-    TooMany { max: u64 },
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error("the secret cannot be sealed: {0}")]
     Vault(#[from] VaultError),
     #[error(transparent)]
@@ -103,7 +103,7 @@ async fn put_once(
     let PutSecret { tenant, name, text, overlap } = request;
     let (store, vault) = (&app.ports.secrets, &app.ports.vault);
     let before = store.find_secrets(*tenant, std::slice::from_ref(name)).await?.pop();
-    if let Some(before) = &before {
+    let bound = if let Some(before) = &before {
         let place = before.secret.place(before.secret.current.number);
         // One that cannot be opened any more is replaced.
         if let Ok(current) = vault.open(&place, &before.current).await
@@ -112,11 +112,11 @@ async fn put_once(
             let secret = before.secret.clone();
             return Ok(StoredSecret { secret, change: Change::Unchanged });
         }
+        None
     } else {
         let count = store.secrets(*tenant).await?.len();
-        let room = app.quotas.room_for_one(*tenant, Setting::Secrets, count);
-        room.map_err(|max| PutSecretError::TooMany { max })?;
-    }
+        app.quotas.room_for_one(*tenant, Setting::Secrets, count)?
+    };
     let at = app.ports.clock.now();
     let place = match &before {
         Some(before) => before.secret.place(before.secret.current.number + 1),
@@ -133,6 +133,7 @@ async fn put_once(
     let versions = |number| json!({ "version": number });
     let act = app
         .act(caller, *tenant, kind, format!("secret:{name}"))
+        .within(bound)
         .from(before.as_ref().map(|before| versions(before.secret.current.number)))
         .to(versions(place.number));
     let put = NextVersion { place, sealed, at, by, previous_ends_at };

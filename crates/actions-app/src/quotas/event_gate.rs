@@ -181,7 +181,8 @@ fn look(
     if state.takes(count) {
         return Some(Ok(()));
     }
-    state.again_at.is_some().then(|| {
-        Err(QuotaError::Rate { allowed, retry_after: state.pause(count, now) })
-    })
+    state
+        .again_at
+        .is_some()
+        .then(|| Err(QuotaError::Rate { allowed, retry_after: state.pause(count, now) }))
 }

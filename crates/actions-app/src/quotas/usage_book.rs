@@ -45,8 +45,7 @@ impl UsageBook {
     /// Takes everything, to write it down.
     pub(crate) fn take(&self) -> Vec<DayUsage> {
         let sums = std::mem::take(&mut *self.lock());
-        let days =
-            sums.into_iter().map(|((tenant, day), usage)| DayUsage { tenant, day, usage });
+        let days = sums.into_iter().map(|((tenant, day), usage)| DayUsage { tenant, day, usage });
         days.collect()
     }
 

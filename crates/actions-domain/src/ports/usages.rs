@@ -16,11 +16,7 @@ pub trait Usages: Send + Sync {
     async fn add_usage(&self, added: &[DayUsage]) -> Result<(), StoreError>;
 
     /// What came in for a tenant since a day, the newest day first. Days of nothing are left out.
-    async fn usage_since(
-        &self,
-        tenant: TenantId,
-        since: Day,
-    ) -> Result<Vec<DayUsage>, StoreError>;
+    async fn usage_since(&self, tenant: TenantId, since: Day) -> Result<Vec<DayUsage>, StoreError>;
 
     /// How much each of these tenants has: the bytes since its day, and what waited when that was
     /// counted last. A tenant of which nothing is known has nothing.
@@ -28,10 +24,8 @@ pub trait Usages: Send + Sync {
 
     /// Counts the executions of each of these tenants that have not ended, and notes it for
     /// [`Self::levels`]. It reads all that waits and what ended lately.
-    async fn count_waiting(
-        &self,
-        tenants: &[TenantId],
-    ) -> Result<Vec<(TenantId, u64)>, StoreError>;
+    async fn count_waiting(&self, tenants: &[TenantId])
+    -> Result<Vec<(TenantId, u64)>, StoreError>;
 
     /// Forgets the days before this one.
     async fn forget_usage(&self, before: Day) -> Result<(), StoreError>;

@@ -18,11 +18,7 @@ impl Usages for Memory {
         Ok(())
     }
 
-    async fn usage_since(
-        &self,
-        tenant: TenantId,
-        since: Day,
-    ) -> Result<Vec<DayUsage>, StoreError> {
+    async fn usage_since(&self, tenant: TenantId, since: Day) -> Result<Vec<DayUsage>, StoreError> {
         let tables = self.tables();
         let days = tables.usage.range((tenant, since)..=(tenant, Day(i32::MAX))).rev();
         Ok(days.map(|((_, day), usage)| DayUsage { tenant, day: *day, usage: *usage }).collect())

@@ -33,11 +33,7 @@ impl Usages for Postgres {
         Ok(())
     }
 
-    async fn usage_since(
-        &self,
-        tenant: TenantId,
-        since: Day,
-    ) -> Result<Vec<DayUsage>, StoreError> {
+    async fn usage_since(&self, tenant: TenantId, since: Day) -> Result<Vec<DayUsage>, StoreError> {
         let text = "select day, events, bytes, executions
             from engine.usage_day
             where tenant = $1 and day >= $2

@@ -37,11 +37,7 @@ impl Usages for SqliteStore {
         tx.commit().await.map_err(commit_error)
     }
 
-    async fn usage_since(
-        &self,
-        tenant: TenantId,
-        since: Day,
-    ) -> Result<Vec<DayUsage>, StoreError> {
+    async fn usage_since(&self, tenant: TenantId, since: Day) -> Result<Vec<DayUsage>, StoreError> {
         let text = "select day, events, bytes, executions
             from engine_usage_day
             where tenant = ? and day >= ?

@@ -12,7 +12,7 @@ use crate::config::byte_count;
 
 /// What is not given stays as it is; `none` takes a value away, and a weaker layer's holds.
 #[derive(Debug, Args)]
-pub(super) struct Limits {
+pub(in crate::cli) struct Limits {
     #[arg(value_name = "SLUG", required_unless_present = "all")]
     slug: Option<String>,
     /// Instead of one tenant: what holds for every tenant that has nothing of its own
@@ -53,7 +53,7 @@ pub(super) struct Limits {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Usage {
+pub(in crate::cli) struct Usage {
     #[arg(value_name = "SLUG")]
     slug: String,
     /// How many days, today included
