@@ -69,7 +69,9 @@ async fn events_beyond_the_rate_are_refused_until_there_is_room_again() {
     assert_eq!(answer.body()["retryable"], true);
 
     app.advance(Duration::from_secs(1)).await;
-    assert_eq!((send(&app).await.status, send(&app).await.status.as_u16()), (202.try_into().unwrap(), 202));
+    for _ in 0..2 {
+        assert_eq!(send(&app).await.status, 202, "a second's worth has come");
+    }
     refused(&send(&app).await, "events_per_second");
     app.advance(Duration::from_secs(60)).await;
     assert_eq!(batch(&app, 6).await.status, 202, "no more than a burst is saved up");
@@ -184,7 +186,8 @@ async fn nothing_new_is_taken_in_while_too_much_is_stored() {
 async fn a_tenant_has_as_many_things_as_it_may() {
     let app = TestApp::start().await;
     app.given_action("first", "a.b", json!({})).await;
-    let action = |name: &str| json!({ "name": name, "action_type": "custom", "handler": "test.script" });
+    let action =
+        |name: &str| json!({ "name": name, "action_type": "custom", "handler": "test.script" });
     let schedule = |name: &str| json!({ "name": name, "action": "first", "every_seconds": 60 });
     let key = |name: &str| json!({ "name": name, "role": "viewer" });
     limit(
@@ -235,13 +238,17 @@ async fn each_value_comes_from_the_last_layer_that_says_something() {
     assert_eq!(per_second().await, (json!(null), json!("default"), json!(null)));
     assert_eq!(setting(&app, "weight").await.0, json!(1));
     limit_all(&app, json!({ "events_per_second": 1, "weight": 2 })).await;
-    assert_eq!(app.send(Method::GET, ALL, &[], "").await.body(), json!({ "events_per_second": 1, "weight": 2 }));
+    assert_eq!(
+        app.send(Method::GET, ALL, &[], "").await.body(),
+        json!({ "events_per_second": 1, "weight": 2 })
+    );
     assert_eq!(per_second().await, (json!(1), json!("platform"), json!(null)));
     assert_eq!(batch(&app, 3).await.status, 202);
     refused(&send(&app).await, "events_per_second");
     limit(&app, json!({ "events_per_second": 50 })).await;
     assert_eq!(per_second().await, (json!(50), json!("tenant"), json!(null)));
-    assert_eq!(send(&app).await.status, 202, "a tenant's own value holds at once");
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(batch(&app, 40).await.status, 202, "a tenant's own value holds");
     assert_eq!(setting(&app, "weight").await, (json!(2), json!("platform"), json!(null)));
     limit(&app, json!({})).await;
     assert_eq!(per_second().await.1, "platform");

@@ -9,7 +9,7 @@ use actions_domain::id::TenantId;
 use actions_domain::limits::RETENTION_DAYS_MAX;
 use actions_domain::ports::store::StoreError;
 use actions_domain::settings::Setting;
-use actions_domain::usage::{Day, Level};
+use actions_domain::usage::{Day, DayUsage, Level};
 use chrono::TimeDelta;
 use tracing::{info, warn};
 
@@ -58,8 +58,8 @@ impl Keeper {
 
     async fn turn(&self, quotas: &Quotas, forgotten: &mut Option<Day>) -> Result<(), StoreError> {
         if self.live.node().is_none() {
-            // No node looks for changes here, and nothing that is refused would find out.
-            self.catalogue.catch_up(TenantId::ADMIN, i64::MAX).await?;
+            // No node looks for changes here, and what is refused would never find out.
+            self.catalogue.refresh_all().await?;
         }
         quotas.write_usage().await?;
         quotas.read_levels(&self.catalogue).await?;
@@ -83,7 +83,7 @@ impl Quotas {
             let rest = days.split_off(days.len().min(TENANTS_AT_ONCE));
             let written = self.ports.usages.add_usage(&days).await;
             match written {
-                Ok(()) => {}
+                Ok(()) => self.add_to_levels(&days),
                 // Counted twice would be worse than not at all.
                 Err(error @ StoreError::Unavailable { unknown: true, .. }) => {
                     self.book.put_back(rest);
@@ -98,6 +98,16 @@ impl Quotas {
             days = rest;
         }
         Ok(())
+    }
+
+    /// What is written is no longer among what is not, and the levels are read later.
+    fn add_to_levels(&self, days: &[DayUsage]) {
+        let mut levels = self.levels.write().unwrap_or_else(PoisonError::into_inner);
+        for DayUsage { tenant, usage, .. } in days {
+            if let Some(level) = levels.get_mut(tenant) {
+                level.stored_bytes = level.stored_bytes.saturating_add(usage.bytes);
+            }
+        }
     }
 
     /// Looks at how much those tenants have that may have so much.

