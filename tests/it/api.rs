@@ -24,7 +24,7 @@ mod openapi;
 mod process;
 mod pull;
 mod quotas;
-mod roles;
+pub mod roles;
 mod schedules;
 mod secrets;
 mod sites;
