@@ -31,6 +31,7 @@ use actions_domain::tenant::Controls;
 mod api_keys;
 mod audit;
 mod batch;
+mod bounds;
 mod bulks;
 mod definitions;
 mod emit;
@@ -45,6 +46,7 @@ mod roles;
 mod schedules;
 mod secrets;
 mod store;
+mod usages;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use hints::PostgresHints;
@@ -88,7 +90,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 23] = [
+const MIGRATIONS: [(&str, &str); 24] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -130,6 +132,7 @@ const MIGRATIONS: [(&str, &str); 23] = [
     ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
     ("guard tenants", include_str!("../../../schema/postgres/0023_guard_tenants.sql")),
+    ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

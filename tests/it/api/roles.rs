@@ -32,10 +32,12 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 9] = [
+const OF_PLATFORM: [(&str, &[Permission]); 11] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
+    ("GET /v1/admin/tenant-limits", &[ManageTenants]),
+    ("PUT /v1/admin/tenant-limits", &[ManageTenants]),
     ("GET /v1/admin/tenants", &[ManageTenants]),
     ("POST /v1/admin/tenants", &[ManageTenants]),
     ("GET /v1/admin/tenants/{slug}", &[ManageTenants]),
@@ -66,6 +68,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /actions/{action}", &[ReadDefinitions]),
     ("PUT /actions/{action}", &[WriteDefinitions]),
     ("GET /actions/{action}/executions", &[ReadExecutions]),
+    ("GET /actions/{action}/limits", &[ReadDefinitions]),
     ("GET /actions/{action}/metrics", &[ReadMetrics]),
     ("GET /actions/{action}/versions", &[ReadDefinitions]),
     ("GET /actions/{action}/versions/{before}/diff/{after}", &[ReadDefinitions]),
@@ -148,6 +151,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("PUT /subscriptions/{subscription}", &[WriteDefinitions]),
     ("POST /subscriptions/{subscription}:disable", &[WriteDefinitions]),
     ("POST /subscriptions/{subscription}:enable", &[WriteDefinitions]),
+    ("GET /usage", &[ReadMetrics]),
     ("DELETE /keys/{key}", &[ManageApiKeys]),
     ("DELETE /schedules/{schedule}", &[WriteDefinitions]),
     ("DELETE /secrets/{secret}", &[ManageSecrets]),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{read_error, write_error};
 
 type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
@@ -53,6 +54,7 @@ impl ApiKeys for Postgres {
             .await
             .map_err(write_error)?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<ApiKeysError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(())
     }
@@ -194,6 +196,7 @@ impl Postgres {
     async fn lock_owner(&self, tenant: TenantId) -> Result<Transaction, ApiKeysError> {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => ApiKeysError::Store(error),
+            DefinitionsError::TooMany(exceeded) => ApiKeysError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => ApiKeysError::NotFound { what: "tenant" },

@@ -15,6 +15,7 @@ use actions_domain::schedule::{Progress, Schedule, ScheduleName, ScheduleSpec};
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{read_error, write_error};
 use super::record::to_text;
 use crate::unreadable;
@@ -62,6 +63,7 @@ impl Schedules for Postgres {
             .await
             .map_err(write_error)?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(next)
     }

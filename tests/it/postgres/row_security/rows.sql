@@ -53,3 +53,5 @@ insert into engine.work (
     seq, defs, queued_at, seg, tenant, action, part, lane, depth, id)
 select tenant, 1, now(), engine.segment_of(now()), tenant, 1, 0, 1, 0, engine.mint_id()
 from generate_series(1, 2) as tenant;
+insert into engine.usage_day (events, bytes, executions, tenant, day)
+select 1, 1, 1, tenant, 1 from generate_series(1, 2) as tenant;
