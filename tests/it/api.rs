@@ -1,6 +1,7 @@
 //! The HTTP interface, one file for each file of routes, and what all routes have in common.
 
 mod access;
+mod accounts;
 mod actions;
 mod api_keys;
 mod audit;
@@ -21,12 +22,14 @@ mod malformed;
 mod metrics;
 mod nodes;
 mod openapi;
+mod policy;
 mod process;
 mod pull;
 mod quotas;
 pub mod roles;
 mod schedules;
 mod secrets;
+mod sessions;
 mod sites;
 mod subscriptions;
 mod tenants;

@@ -1,5 +1,6 @@
 //! The command line as people and scripts use it: the real program, as its own process.
 
+mod accounts;
 mod answers;
 mod api_keys;
 mod audit;

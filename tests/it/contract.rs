@@ -29,6 +29,7 @@ macro_rules! contract {
     };
 }
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod bulks;

@@ -8,6 +8,8 @@ pub mod collector;
 pub mod engine;
 pub mod faults;
 pub mod mutator;
+pub mod passwords;
+pub mod policy_peer;
 pub mod postgres;
 pub mod process;
 pub mod pulse;

@@ -1,11 +1,12 @@
 //! Who asks: a credential and a path become an [`AuthorizationContext`]. No route builds one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actions_app::api_key_ring::Refusal;
 use actions_app::catalogue::TenantDefinitions;
-use actions_domain::api_key::TOKEN_PREFIX;
+use actions_domain::api_key::{SESSION_TOKEN_PREFIX, TOKEN_PREFIX};
 use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::TenantId;
 use actions_domain::ports::identities::{Identities, IdentityError};
@@ -17,10 +18,11 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tracing::debug;
 
+use crate::cookie;
 use crate::extract::IDEMPOTENCY_KEY;
 use crate::problem::{
-    AUTH_INVALID, AUTH_MALFORMED, AUTH_MISSING, HOST_FORBIDDEN, IDEMPOTENCY_UNSUPPORTED,
-    IDENTITIES_UNAVAILABLE, OVERLOADED, Problem, TENANT_SUSPENDED,
+    AUTH_CSRF, AUTH_INVALID, AUTH_MALFORMED, AUTH_MISSING, AUTH_THROTTLED, HOST_FORBIDDEN,
+    IDEMPOTENCY_UNSUPPORTED, IDENTITIES_UNAVAILABLE, OVERLOADED, Problem, TENANT_SUSPENDED,
 };
 use crate::request::RequestContext;
 use crate::routes::Api;
@@ -34,13 +36,14 @@ const IDENTITIES_PAUSE: Duration = Duration::from_secs(30);
 /// Who is let in.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Whoever knows this token, as the platform's administrator; and whoever has an API key.
+    /// Whoever knows this token, as the platform's administrator; and whoever has an API key or a
+    /// session.
     Token(SecretString),
     /// Everybody on this machine, as the platform's administrator. The listener must be bound to
     /// loopback. `Host` and `Origin` are checked, against rebinding and cross-site requests. Who
-    /// sends an API key is its owner, and nobody else.
+    /// sends an API key or a session is its owner, and nobody else.
     LocalDev,
-    /// Whoever has an API key, whomever this provider knows, and whoever knows the token, if there
+    /// Whoever has an API key or a session, whomever this provider knows, and whoever knows the token, if there
     /// is one.
     Provider { identities: Arc<dyn Identities>, token: Option<SecretString> },
 }
@@ -120,66 +123,145 @@ impl FromRequestParts<Api> for Operator {
 }
 
 async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
+    if matches!(api.access, Access::LocalDev) {
+        check_host(&parts.uri, &parts.headers, &api.sites)?;
+    }
     let context = parts.extensions.get::<Arc<RequestContext>>();
+    let peer = context.and_then(|context| context.peer);
     let request_id = context.map(|context| context.request_id.clone()).unwrap_or_default();
-    let missing = || Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token");
-    let authorization = match &api.access {
-        Access::Token(expected) => {
-            let sent = sent_token(&parts.headers).ok_or_else(missing)?;
-            if is_same(sent, expected) {
-                AuthorizationContext::of_bootstrap_token(request_id)
-            } else {
-                of_api_key(api, sent, request_id).await?
-            }
-        }
-        Access::Provider { identities, token } => {
-            let sent = sent_token(&parts.headers).ok_or_else(missing)?;
-            if token.as_ref().is_some_and(|token| is_same(sent, token)) {
-                AuthorizationContext::of_bootstrap_token(request_id)
-            } else if sent.starts_with(PREFIX) {
-                of_api_key(api, sent, request_id).await?
-            } else {
-                of_identity(api, identities.as_ref(), sent, request_id).await?
-            }
-        }
-        Access::LocalDev => {
-            check_host(&parts.uri, &parts.headers, &api.sites)?;
-            // Who sends a key wants to be seen as its owner.
-            match sent_token(&parts.headers).filter(|sent| sent.starts_with(PREFIX)) {
-                Some(sent) => of_api_key(api, sent, request_id).await?,
-                None => AuthorizationContext::of_local_dev(request_id),
-            }
-        }
-    };
+    let found = identify(parts, api, peer, request_id).await;
+    let authorization = found.map_err(|problem| judge(api, peer, problem))?;
     check_key_is_kept(parts)?;
-    Ok(authorization)
+    // Where nobody judges by it, nobody pays for it.
+    if api.app.ports.authorizer.is_none() {
+        return Ok(authorization);
+    }
+    let pattern = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = pattern.unwrap_or_default().replace("/~", ":");
+    let path = context.map(|context| context.path.clone()).unwrap_or_default();
+    Ok(authorization.at(format!("{} {route}", parts.method), path))
 }
 
-/// What a token of an API key begins with, whatever follows.
+/// Who is who, by the first credential that is there: a token, then a cookie.
+async fn identify(
+    parts: &Parts,
+    api: &Api,
+    peer: Option<IpAddr>,
+    request_id: String,
+) -> Result<AuthorizationContext, Problem> {
+    let bootstrap = match &api.access {
+        Access::Token(token) => Some(token),
+        Access::Provider { token, .. } => token.as_ref(),
+        Access::LocalDev => None,
+    };
+    let Some(sent) = sent_token(&parts.headers) else {
+        return match (cookie::session_token(&parts.headers), &api.access) {
+            (Some(token), _) => of_cookie(parts, api, token, peer, request_id).await,
+            (None, Access::LocalDev) => Ok(AuthorizationContext::of_local_dev(request_id)),
+            (None, Access::Token(_) | Access::Provider { .. }) => {
+                Err(Problem::new(&AUTH_MISSING, "send Authorization: Bearer and a token"))
+            }
+        };
+    };
+    match &api.access {
+        _ if bootstrap.is_some_and(|token| is_same(sent, token)) => {
+            Ok(AuthorizationContext::of_bootstrap_token(request_id))
+        }
+        _ if sent.starts_with(PREFIX) => of_api_key(api, sent, peer, request_id).await,
+        _ if sent.starts_with(SESSION_PREFIX) => of_session(api, sent, peer, request_id).await,
+        Access::Provider { identities, .. } => {
+            of_identity(api, identities.as_ref(), sent, request_id).await
+        }
+        Access::Token(_) => Err(unknown().guessed()),
+        Access::LocalDev => Ok(AuthorizationContext::of_local_dev(request_id)),
+    }
+}
+
+/// The caller whose browser sends the cookie of a session, and whose page meant it.
+async fn of_cookie(
+    parts: &Parts,
+    api: &Api,
+    token: &str,
+    peer: Option<IpAddr>,
+    request_id: String,
+) -> Result<AuthorizationContext, Problem> {
+    let found = of_session(api, token.as_bytes(), peer, request_id).await?;
+    match cookie::forgery(&parts.method, &parts.uri, &parts.headers, token) {
+        None => Ok(found),
+        Some(why) => Err(Problem::new(&AUTH_CSRF, why)),
+    }
+}
+
+/// A stranger is told one and the same, whatever it was.
+fn unknown() -> Problem {
+    Problem::new(&AUTH_INVALID, "the token is not known here, or holds no more")
+}
+
+/// Counts what was a guess. Who has guessed too often waits; who is known never does.
+fn judge(api: &Api, peer: Option<IpAddr>, problem: Problem) -> Problem {
+    if !problem.is_guess() {
+        return problem;
+    }
+    match api.app.guesses.wait(peer) {
+        Some(wait) => throttled(wait),
+        None => {
+            api.app.guesses.fail(peer);
+            problem
+        }
+    }
+}
+
+pub(crate) fn throttled(wait: Duration) -> Problem {
+    let detail = "too many tokens or passwords from this address were wrong";
+    Problem::new(&AUTH_THROTTLED, detail).with_retry_after(wait)
+}
+
+/// What a token begins with, whatever follows.
 const PREFIX: &[u8] = TOKEN_PREFIX.as_bytes();
+const SESSION_PREFIX: &[u8] = SESSION_TOKEN_PREFIX.as_bytes();
 
 /// The caller whose API key was sent.
 async fn of_api_key(
     api: &Api,
     sent: &[u8],
+    peer: Option<IpAddr>,
     request_id: String,
 ) -> Result<AuthorizationContext, Problem> {
-    let unknown = || Problem::new(&AUTH_INVALID, "the token is not known here, or holds no more");
-    if !sent.starts_with(PREFIX) {
-        return Err(unknown());
-    }
     // A token with bytes that are no text has a wrong character.
     let text = String::from_utf8_lossy(sent);
-    match api.app.api_keys.verify(&text).await {
+    let may_ask = api.app.guesses.wait(peer).is_none();
+    match api.app.api_keys.verify_for(&text, may_ask).await {
         Ok(key) => Ok(AuthorizationContext::of_api_key(&key, request_id)),
-        // Refusals of one peer are counted, and slowed down, here.
-        Err(Refusal::Malformed(error)) => Err(Problem::new(&AUTH_MALFORMED, error.to_string())),
-        // A stranger does not learn that a key was there once.
-        Err(Refusal::Unknown) => Err(unknown()),
-        Err(error @ Refusal::Busy) => {
-            Err(Problem::new(&OVERLOADED, error.to_string()).with_retry_after(BUSY_PAUSE))
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// The caller whose session's token was sent.
+async fn of_session(
+    api: &Api,
+    sent: &[u8],
+    peer: Option<IpAddr>,
+    request_id: String,
+) -> Result<AuthorizationContext, Problem> {
+    let text = String::from_utf8_lossy(sent);
+    let may_ask = api.app.guesses.wait(peer).is_none();
+    match api.app.api_keys.verify_session(&text, may_ask).await {
+        Ok(signed_in) => Ok(AuthorizationContext::of_session(&signed_in, request_id)),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Malformed(error) => Problem::new(&AUTH_MALFORMED, error.to_string()),
+        Refusal::Unknown | Refusal::Barred => unknown().guessed(),
+        // A stranger does not learn that it was there once. A program that was forgotten is no
+        // guesser.
+        Refusal::Ended => unknown(),
+        error @ Refusal::Busy => {
+            Problem::new(&OVERLOADED, error.to_string()).with_retry_after(BUSY_PAUSE)
         }
-        Err(Refusal::Store(error)) => Err(error.into()),
+        Refusal::Store(error) => error.into(),
     }
 }
 
@@ -190,14 +272,13 @@ async fn of_identity(
     sent: &[u8],
     request_id: String,
 ) -> Result<AuthorizationContext, Problem> {
-    let unknown = || Problem::new(&AUTH_INVALID, "the token is not known here, or holds no more");
-    let text = std::str::from_utf8(sent).map_err(|_| unknown())?;
+    let text = std::str::from_utf8(sent).map_err(|_| unknown().guessed())?;
     let identity = match identities.identify(text).await {
         Ok(identity) => identity,
         // A stranger does not learn what is checked.
         Err(error @ IdentityError::Refused { .. }) => {
             debug!(%error, request_id, "a token is refused");
-            return Err(unknown());
+            return Err(unknown().guessed());
         }
         Err(error @ IdentityError::Unavailable { .. }) => {
             let detail = "nobody can say whether the token holds; try again";

@@ -12,6 +12,7 @@ use crate::config::{
     Config, DatabaseDefault, ENGINE, Environment, Flags, Secret, Setting, duration, setting,
 };
 
+mod account;
 mod action;
 mod audit;
 mod bench;
@@ -34,11 +35,14 @@ mod exit;
 mod explain;
 mod handler;
 mod key;
+mod login;
 mod logs;
 mod migrate;
 mod node;
 mod output;
 mod page;
+mod password;
+mod profile;
 mod progress;
 mod schedule;
 mod secret;
@@ -57,6 +61,7 @@ use confirm::Confirm;
 use error::CliError;
 use exit::Exit;
 use output::{Format, Output, When};
+use profile::Profile;
 
 /// Runs the program that the process was started as.
 pub fn main() -> ExitCode {
@@ -235,6 +240,13 @@ enum Remote {
     /// Create API keys, rotate and revoke them
     #[command(subcommand, visible_aliases = ["keys"])]
     Key(key::Key),
+    /// Create accounts of people, change and delete them, and end their sessions
+    #[command(subcommand, visible_aliases = ["accounts"])]
+    Account(account::Account),
+    /// Log in with an account, for the commands that follow
+    Login(login::LoginArgs),
+    /// End the session that `login` began
+    Logout,
     /// See who did what, and check that the record is whole
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -271,15 +283,48 @@ impl Context {
         Self { output, confirm, environment, global }
     }
 
-    /// The server that the command talks to.
+    /// The server that the command talks to, with the token that is given, or of a session.
     fn client(&self) -> Result<Client, CliError> {
-        let value = |flag: &Option<String>, key: &str| {
-            let setting = setting(key);
-            let given = flag.as_deref().or_else(|| self.environment.find(setting.variable));
-            given.or(setting.default).unwrap_or_default().to_owned()
-        };
-        let (url, tenant) = (value(&self.global.url, "url"), value(&self.global.tenant, "tenant"));
-        Client::new(&url, &tenant, self.token()?, self.global.timeout)
+        self.client_with(self.token()?)
+    }
+
+    fn client_without_token(&self) -> Result<Client, CliError> {
+        self.client_with(None)
+    }
+
+    fn client_with(&self, token: Option<Secret>) -> Result<Client, CliError> {
+        Client::new(&self.url(), &self.tenant()?, token, self.global.timeout)
+    }
+
+    fn url(&self) -> String {
+        self.given(self.global.url.as_deref(), "url").unwrap_or_default()
+    }
+
+    /// The tenant that is named, else that of the session, where that is what counts.
+    fn tenant(&self) -> Result<String, CliError> {
+        let flag = self.global.tenant.as_deref();
+        let named = flag.or_else(|| self.environment.find(setting("tenant").variable));
+        if named.is_none()
+            && !self.is_given_token()
+            && let Some(login) = Profile::of(&self.environment).find(&self.url())?
+        {
+            return Ok(login.tenant);
+        }
+        Ok(self.given(flag, "tenant").unwrap_or_default())
+    }
+
+    /// A setting of the command line: a flag, a variable or the default.
+    fn given(&self, flag: Option<&str>, key: &str) -> Option<String> {
+        let setting = setting(key);
+        let given = flag.or_else(|| self.environment.find(setting.variable));
+        given.or(setting.default).map(str::to_owned)
+    }
+
+    /// Somebody named a token, which goes before a session.
+    fn is_given_token(&self) -> bool {
+        let variables = ["ACTIONS_TOKEN_FILE", "ACTIONS_TOKEN"];
+        self.global.token_file.is_some()
+            || variables.iter().any(|variable| self.environment.find(variable).is_some())
     }
 
     /// A command for the same tenant and server, as it has to be typed.
@@ -299,7 +344,11 @@ impl Context {
                 .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
             return Ok(Some(Secret::new(text.trim().to_owned())));
         }
-        Ok(self.environment.find("ACTIONS_TOKEN").map(|token| Secret::new(token.to_owned())))
+        if let Some(token) = self.environment.find("ACTIONS_TOKEN") {
+            return Ok(Some(Secret::new(token.to_owned())));
+        }
+        let login = Profile::of(&self.environment).find(&self.url())?;
+        Ok(login.map(|login| login.token()))
     }
 }
 
@@ -343,6 +392,9 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Key(command) => key::run(cx, command).await,
+        Remote::Account(command) => account::run(cx, command).await,
+        Remote::Login(args) => login::log_in(cx, args).await,
+        Remote::Logout => login::log_out(cx).await,
         Remote::Audit(command) => audit::run(cx, command).await,
         Remote::Secret(command) => secret::run(cx, command).await,
         Remote::Tenant(command) => tenant::run(cx, command).await,

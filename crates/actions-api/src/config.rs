@@ -11,6 +11,7 @@ use actions_app::quotas::ProcessLayers;
 use actions_domain::limits::CONCURRENCY_MAX;
 use zeroize::Zeroizing;
 
+use crate::proxies::TrustedProxies;
 use crate::sites::Sites;
 
 mod environment;
@@ -238,6 +239,8 @@ pub(crate) struct EngineConfig {
     pub(crate) master_keys: Option<Secret>,
     /// Networks that outgoing calls may reach although they are not public.
     pub(crate) egress_allow: Vec<String>,
+    /// A rule of a policy service. `None`: roles alone decide.
+    pub(crate) policy_url: Option<Secret>,
     pub(crate) node_name: String,
     pub(crate) role: Role,
     pub(crate) slots: usize,
@@ -255,6 +258,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap_token: Option<Secret>,
     pub(crate) sites: Sites,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) oidc: Option<OidcConfig>,
     pub(crate) log: LogConfig,
 }
@@ -334,6 +338,7 @@ impl Reader<'_> {
         let bootstrap_token = self.optional("bootstrap_token", token);
         let hosts = self.parse("hosts", hosts);
         let origins = self.parse("cors_origins", origins);
+        let proxies = self.parse("trusted_proxies", proxies);
         let oidc = self.oidc();
         let filter = self.parse("log", log_filter);
         let format = self.optional("log_format", log_format);
@@ -342,6 +347,7 @@ impl Reader<'_> {
             listen: listen?,
             bootstrap_token,
             sites: Sites::new(&hosts?, &origins?).ok()?,
+            proxies: proxies?,
             oidc,
             log: LogConfig { filter: filter?, format },
         })
@@ -369,6 +375,7 @@ impl Reader<'_> {
         let traces = self.traces();
         let master_keys = self.optional("master_key", master_keys);
         let egress_allow = self.parse("egress_allow", networks);
+        let policy_url = self.optional("policy_url", policy_url);
         let role = self.parse("role", role);
         let slots = self.parse("slots", slots);
         let beat = self.parse("beat", duration);
@@ -404,6 +411,7 @@ impl Reader<'_> {
             traces,
             master_keys,
             egress_allow: egress_allow?,
+            policy_url,
             node_name: node_name.or_else(|| Some(server_name(environment, listen?)))?,
             role: role?,
             slots: slots?,
@@ -627,6 +635,14 @@ fn hosts(raw: &str) -> Result<Vec<String>, String> {
 fn origins(raw: &str) -> Result<Vec<String>, String> {
     let origins = list(raw);
     Sites::new(&[], &origins).map(|_| origins)
+}
+
+fn policy_url(raw: &str) -> Result<Secret, String> {
+    crate::wiring::check_policy_url(raw).map(|()| Secret::new(raw.to_owned()))
+}
+
+fn proxies(raw: &str) -> Result<TrustedProxies, String> {
+    TrustedProxies::new(&list(raw))
 }
 
 fn list(raw: &str) -> Vec<String> {

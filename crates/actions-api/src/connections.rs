@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use actions_domain::Timestamp;
 use actions_domain::limits::{CONNECTION_QUIET_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX};
 use actions_domain::ports::clock::Clock;
 use axum::body::{Body, HttpBody};
+use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum::response::Response;
 use axum::{BoxError, Router};
@@ -59,10 +61,10 @@ pub async fn serve(
     let accepting = async {
         loop {
             let place = room.clone().acquire_owned().await.expect("it is never closed");
-            let stream = accept(&listener, clock.as_ref()).await;
+            let (stream, peer) = accept(&listener, clock.as_ref()).await;
             let (router, clock, closing) = (router.clone(), clock.clone(), closing.clone());
             tokio::spawn(async move {
-                converse(stream, router, clock, bounds.quiet_max, closing).await;
+                converse((stream, peer), router, clock, bounds.quiet_max, closing).await;
                 drop(place);
             });
         }
@@ -76,10 +78,10 @@ pub async fn serve(
     let _all = room.acquire_many(bounds.connections_max).await;
 }
 
-async fn accept(listener: &TcpListener, clock: &dyn Clock) -> TcpStream {
+async fn accept(listener: &TcpListener, clock: &dyn Clock) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
                 warn!(%error, "connections cannot be accepted");
@@ -99,7 +101,7 @@ fn is_of_client(error: &io::Error) -> bool {
 }
 
 async fn converse(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     router: Router,
     clock: Arc<dyn Clock>,
     quiet_max: Duration,
@@ -107,7 +109,7 @@ async fn converse(
 ) {
     let state = State { answering: 0, quiet_since: clock.now() };
     let pulse = Arc::new(Pulse { state: Mutex::new(state), clock });
-    let service = TowerToHyperService::new(Answering { router, pulse: pulse.clone() });
+    let service = TowerToHyperService::new(Answering { router, peer, pulse: pulse.clone() });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(HEAD_BYTES_MAX);
     builder.http2().max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
@@ -174,6 +176,7 @@ impl Drop for Beat {
 #[derive(Clone)]
 struct Answering {
     router: Router,
+    peer: SocketAddr,
     pulse: Arc<Pulse>,
 }
 
@@ -190,7 +193,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         let beat = self.pulse.clone().begin();
         let answer = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {

@@ -7,6 +7,7 @@ pub mod cli;
 mod config;
 #[doc(hidden)]
 pub mod connections;
+mod cookie;
 mod definition_file;
 mod event_body;
 mod extract;
@@ -16,6 +17,7 @@ mod openapi;
 mod page;
 mod plain;
 pub mod problem;
+mod proxies;
 mod request;
 mod routes;
 mod sites;
@@ -28,5 +30,6 @@ pub use definition_file::check_definition_file;
 #[doc(hidden)]
 pub use event_body::stream_event;
 pub use library::{Actions, Cx, Event, Fail};
+pub use proxies::TrustedProxies;
 pub use routes::{Serving, openapi_json, recorder, router};
 pub use sites::Sites;

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::wiring::{EmitInError, Fail, Leaving, RegisterError, UserTransaction, WiringError};
 use crate::wiring::{Engine, Functions};
-use crate::{Access, Serving, Sites};
+use crate::{Access, Serving, Sites, TrustedProxies};
 
 mod builder;
 mod cx;
@@ -292,8 +292,9 @@ impl Actions {
         // this one only shows that there is none.
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let draining = self.inner.draining.clone();
-        let sites = Sites::default();
-        let serving = Serving { access, metrics, has_node: true, has_api: true, draining, sites };
+        let (has_node, has_api, sites) = (true, true, Sites::default());
+        let proxies = TrustedProxies::default();
+        let serving = Serving { access, metrics, has_node, has_api, draining, sites, proxies };
         crate::router(self.inner.app.clone(), serving)
     }
 

@@ -8,13 +8,14 @@ use utoipa::openapi::OpenApi as Document;
 use crate::problem::{FieldError, ProblemView};
 
 /// Paths that need no credential.
-const OPEN_PATHS: [&str; 8] = [
+const OPEN_PATHS: [&str; 9] = [
     "/",
     "/healthz",
     "/readyz",
     "/version",
     "/openapi.json",
     "/v1/limits",
+    "/v1/sessions",
     "/docs/errors",
     "/docs/errors/{code}",
 ];
@@ -44,7 +45,7 @@ pub(crate) fn text(document: Document) -> String {
 
 fn complete(document: &mut Value) {
     document["components"]["securitySchemes"] = json!({
-        "token": { "type": "http", "scheme": "bearer", "description": "The token of an API key or of the identity provider, or the bootstrap token. `dev` needs none." },
+        "token": { "type": "http", "scheme": "bearer", "description": "The token of an API key, of a session or of the identity provider, or the bootstrap token. `dev` needs none." },
     });
     document["components"]["responses"] = json!({
         "Problem": {

@@ -58,8 +58,10 @@ kinds! {
     IDEMPOTENCY_UNSUPPORTED = 400 "idempotency.unsupported" "The route keeps no idempotency key";
     AUTH_MISSING = 401 "auth.missing" "A credential is needed";
     AUTH_INVALID = 401 "auth.invalid" "The credential is not known";
-    AUTH_MALFORMED = 401 "auth.malformed" "The API key's token is damaged";
+    AUTH_MALFORMED = 401 "auth.malformed" "The token is damaged";
+    AUTH_CSRF = 403 "auth.csrf" "A page of another site may ask";
     AUTH_ROLE = 403 "auth.role" "The credential may not do this";
+    POLICY_DENIED = 403 "policy.denied" "The policy service forbids this";
     TENANT_SUSPENDED = 403 "tenant.suspended" "The tenant is suspended";
     HOST_FORBIDDEN = 403 "host.forbidden" "Requests are answered at this server's own address only";
     NOT_FOUND = 404 "not_found" "There is no such thing";
@@ -83,6 +85,7 @@ kinds! {
     SUBSCRIPTION_INVALID = 422 "subscription.invalid" "The subscription breaks a rule";
     SCHEDULE_INVALID = 422 "schedule.invalid" "The schedule breaks a rule";
     API_KEY_INVALID = 422 "api_key.invalid" "The API key breaks a rule";
+    ACCOUNT_INVALID = 422 "account.invalid" "The account breaks a rule";
     SECRET_INVALID = 422 "secret.invalid" "The secret breaks a rule";
     TENANT_INVALID = 422 "tenant.invalid" "The tenant breaks a rule";
     PATTERN_INVALID = 422 "pattern.invalid" "The pattern cannot be compiled";
@@ -94,11 +97,13 @@ kinds! {
     FAN_OUT_EXCEEDED = 422 "fan_out.exceeded" "The event matches too many actions";
     CHAIN_TOO_DEEP = 422 "chain.too_deep" "Too many executions caused one another";
     VERSION_REQUIRED = 428 "version.required" "Changing it needs its version";
+    AUTH_THROTTLED = 429 "auth.throttled" "Too many guesses" retryable;
     QUOTA_EXCEEDED = 429 "quota.exceeded" "The tenant uses as much as it may";
     INTERNAL = 500 "internal" "The server made a mistake";
     KEYS_UNAVAILABLE = 503 "secret.keys_unavailable" "The keeper of the master keys does not answer" retryable;
     STORE_UNAVAILABLE = 503 "store.unavailable" "The store cannot be used" retryable;
     IDENTITIES_UNAVAILABLE = 503 "auth.unavailable" "The identity provider cannot be asked" retryable;
+    POLICY_UNAVAILABLE = 503 "policy.unavailable" "The policy service cannot be asked" retryable;
     OVERLOADED = 503 "overloaded" "Too many requests wait already" retryable;
     NOT_READY = 503 "not_ready" "The server is not ready" retryable;
     DRAINING = 503 "draining" "The server is stopping" retryable;
@@ -116,6 +121,8 @@ pub struct Problem {
     headers: Option<Box<HeaderMap>>,
     /// For the log, never for the caller.
     cause: Option<String>,
+    /// The credential may have been a guess.
+    is_guess: bool,
 }
 
 /// One thing that is wrong, and where.
@@ -168,7 +175,8 @@ pub(crate) struct ProblemView {
 impl Problem {
     pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { kind, detail, errors: Vec::new(), retry_after: None, headers: None, cause: None }
+        let (errors, retry_after, headers, cause) = (Vec::new(), None, None, None);
+        Self { kind, detail, errors, retry_after, headers, cause, is_guess: false }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -208,6 +216,16 @@ impl Problem {
     #[must_use]
     pub(crate) fn with_retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
+    }
+
+    /// The same problem, which whoever guesses gets.
+    #[must_use]
+    pub(crate) fn guessed(self) -> Self {
+        Self { is_guess: true, ..self }
+    }
+
+    pub(crate) fn is_guess(&self) -> bool {
+        self.is_guess
     }
 
     /// The same problem, with more headers of the answer.

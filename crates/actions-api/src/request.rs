@@ -1,12 +1,13 @@
 //! Around every request: its id, the path form `x:verb`, a time limit, the written problem, and
 //! the headers of every answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use actions_domain::id::EventId;
 use actions_domain::limits::REQUEST_MAX;
 use actions_domain::trace::TraceParent;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
@@ -28,6 +29,8 @@ pub(crate) struct RequestContext {
     pub(crate) trace_id: Option<String>,
     /// As the caller wrote it, without the query.
     pub(crate) path: String,
+    /// Where it comes from. `None`: whoever serves the router does not say.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// The outermost layer.
@@ -102,7 +105,9 @@ fn context_of(api: &Api, request: &Request) -> RequestContext {
     );
     let parent = text(&HeaderName::from_static("traceparent")).and_then(TraceParent::parse);
     let trace_id = parent.map(|parent| parent.trace().to_owned());
-    RequestContext { request_id, trace_id, path: request.uri().path().to_owned() }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| api.proxies.origin(peer.ip(), request.headers()));
+    RequestContext { request_id, trace_id, path: request.uri().path().to_owned(), peer }
 }
 
 /// Turns a last segment `x:verb` into `x/~verb`, because the router matches whole segments. No

@@ -16,9 +16,11 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::caller::Access;
 use crate::openapi;
 use crate::problem::{METHOD_UNSUPPORTED, Problem};
+use crate::proxies::TrustedProxies;
 use crate::request::accompany;
 use crate::sites::Sites;
 
+mod accounts;
 mod actions;
 mod api_keys;
 mod audit;
@@ -37,6 +39,7 @@ mod pull;
 mod quotas;
 mod schedules;
 mod secrets;
+mod sessions;
 mod subscriptions;
 mod tenants;
 
@@ -54,14 +57,16 @@ pub struct Serving {
     pub draining: CancellationToken,
     /// By which names it is asked, and which pages may ask.
     pub sites: Sites,
+    /// Who is believed about where a request comes from.
+    pub proxies: TrustedProxies,
 }
 
 impl From<Access> for Serving {
     /// Serves a process that runs a node, with metrics of its own. Nothing tells when it drains.
     fn from(access: Access) -> Self {
         let draining = CancellationToken::new();
-        let (metrics, sites) = (recorder(), Sites::default());
-        Self { access, metrics, has_node: true, has_api: true, draining, sites }
+        let (metrics, sites, proxies) = (recorder(), Sites::default(), TrustedProxies::default());
+        Self { access, metrics, has_node: true, has_api: true, draining, sites, proxies }
     }
 }
 
@@ -99,13 +104,14 @@ pub(crate) struct Shared {
     pub(crate) has_node: bool,
     pub(crate) draining: CancellationToken,
     pub(crate) sites: Sites,
+    pub(crate) proxies: TrustedProxies,
     /// The API's description, written once.
     pub(crate) openapi: Arc<str>,
 }
 
 /// The whole HTTP interface.
 pub fn router(app: App, serving: impl Into<Serving>) -> Router {
-    let Serving { access, metrics, has_node, has_api, draining, sites } = serving.into();
+    let Serving { access, metrics, has_node, has_api, draining, sites, proxies } = serving.into();
     let about_process = || OpenApiRouter::with_openapi(openapi::frame()).merge(process::routes());
     let routes = if has_api { all() } else { about_process() };
     let (routes, description) = routes.split_for_parts();
@@ -116,6 +122,7 @@ pub fn router(app: App, serving: impl Into<Serving>) -> Router {
         has_node,
         draining,
         sites,
+        proxies,
         openapi: openapi::text(description).into(),
     }));
     let routes = routes
@@ -139,6 +146,7 @@ fn all() -> OpenApiRouter<Api> {
         .nest("/v1/tenants/{tenant}", of_tenant())
         .nest("/v1/admin", of_tenant().merge(of_platform()))
         .nest("/v1/internal", internal::routes().merge(pull::routes()))
+        .merge(sessions::routes())
         .merge(process::routes())
 }
 
@@ -165,6 +173,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(bulk::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
+        .merge(accounts::routes())
         .merge(audit::routes())
         .merge(secrets::routes())
         .merge(quotas::routes())

@@ -2,7 +2,8 @@
 //!
 //! Without settings every name is answered, and no page of another site: a browser may send a
 //! request, but no script gets to read the answer. Nothing here stands for a credential, and no
-//! cookie is ever read, so an origin that is let in still needs a token.
+//! browser is told to send one, so an origin that is let in still needs a token. What goes for the
+//! cookie of a session is in `cookie.rs`.
 
 use std::net::IpAddr;
 

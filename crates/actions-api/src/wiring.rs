@@ -19,6 +19,7 @@ use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto
 use actions_handlers::registry::builtin;
 use actions_infra::matching::IndexedMatcherFactory;
 use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
+use actions_infra::passwords::{Argon2Passwords, Cost};
 use actions_infra::postgres::{OpenError, Postgres, PostgresHints, PostgresOptions};
 use actions_infra::redis::{
     Redis, RedisHints, RedisPermits, RedisPullQueue, RedisStream, ServerReport,
@@ -36,10 +37,13 @@ pub use actions_handlers::functions::{Fail, RegisterError};
 /// Functions of the linking service, and how they fail.
 pub(crate) use actions_handlers::functions::{FunctionContext, Functions};
 
+mod authorizer;
 mod identities;
 mod intake;
 mod traces;
 
+use authorizer::authorizer;
+pub(crate) use authorizer::check_policy_url;
 pub(crate) use identities::{check_token_algorithm, identities};
 pub use intake::{EmitInError, Leaving, UserTransaction};
 pub(crate) use traces::CAN_TRACE;
@@ -89,6 +93,8 @@ pub enum WiringError {
     MasterKeys(String),
     #[error("the identity provider cannot be used: {0}")]
     Identities(String),
+    #[error("the policy service cannot be used: {0}")]
+    Policy(String),
     #[error("{network} is no network")]
     Network { network: String },
     #[error("the definitions cannot be read")]
@@ -118,6 +124,7 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     }
     let collector = Collector::start(config).map_err(WiringError::Traces)?;
     ports.traces = collector.port();
+    ports.authorizer = authorizer(config)?;
     let app = App::start_with(ports, handlers, config.tenant_settings.clone()).await?;
     app.catalogue.refresh_all().await?;
     warn_of_missing_keys(&app).await;
@@ -183,6 +190,7 @@ fn ports(
     let is_installed = Arc::new(move |id: &_| installed.is_installed(id));
     let matchers = Arc::new(IndexedMatcherFactory::new(is_installed));
     let (dice, schemas) = (Arc::new(SystemDice), Arc::new(JsonSchemas::default()));
+    let passwords = Arc::new(Argon2Passwords::new(Cost::default(), dice.clone()));
     macro_rules! ports {
         ($store:expr) => {{
             let store = $store;
@@ -200,6 +208,9 @@ fn ports(
                 schedules: store.clone(),
                 bulks: store.clone(),
                 api_keys: store.clone(),
+                accounts: store.clone(),
+                passwords,
+                authorizer: None,
                 audit: store.clone(),
                 secrets: store.clone(),
                 usages: store,
@@ -321,6 +332,7 @@ impl WiringError {
             | Self::Traces(_)
             | Self::MasterKeys(_)
             | Self::Identities(_)
+            | Self::Policy(_)
             | Self::Network { .. } => false,
         }
     }

@@ -1,7 +1,7 @@
-//! The API keys that are in use, in memory: who sends a token is recognised without asking the
-//! store.
+//! The API keys and sessions that are in use, in memory: who sends a token is recognised without
+//! asking the store.
 //!
-//! What was revoked or rotated anywhere is asked for at least once a second while tokens come in.
+//! What was revoked, rotated or ended anywhere is asked for at least once a second while tokens come in.
 //! A key is let in only by what was asked less than [`API_KEY_TRUST_MAX`] ago, so a node that is cut
 //! off from its store lets nobody in rather than somebody who may have been shut out. What the ring
 //! does not know it asks the store about, one token at a time and so many in a second.
@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actions_domain::Timestamp;
+use actions_domain::account::{Session, SessionEnd, SignedIn, StoredSession};
 use actions_domain::api_key::{ApiKey, ApiKeyStatus, Lookup, StoredToken, Token, TokenError};
-use actions_domain::id::ApiKeyId;
+use actions_domain::id::{ApiKeyId, SessionId};
 use actions_domain::limits::{API_KEY_ASKS_MAX, API_KEY_ASKS_PER_SECOND, API_KEY_TRUST_MAX};
+use actions_domain::ports::accounts::Accounts;
 use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::store::StoreError;
@@ -44,16 +46,23 @@ pub enum Refusal {
     #[error(transparent)]
     Malformed(#[from] TokenError),
     /// A stranger is not told which of these it is; the log is.
-    #[error("no API key that holds has this token")]
+    #[error("no API key or session that holds has this token")]
     Unknown,
-    #[error("too many unknown API keys are being asked about")]
+    /// It was somebody's.
+    #[error("the token holds no more")]
+    Ended,
+    #[error("too many unknown tokens are being asked about")]
     Busy,
+    /// It is not known here, and whoever sent it may not ask the store about more.
+    #[error("whoever sent it has guessed too often")]
+    Barred,
     #[error("the API keys cannot be read")]
     Store(#[from] StoreError),
 }
 
 pub struct ApiKeyRing {
     store: Arc<dyn ApiKeys>,
+    accounts: Arc<dyn Accounts>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// One question about changes at a time, and one about a token: who asks for what does not
@@ -73,20 +82,43 @@ struct State {
     /// Questions about changes, and about tokens, that the store did not answer.
     failed_polls: u64,
     failed_asks: u64,
-    known: HashMap<Lookup, Known>,
-    unknown: HashMap<Lookup, Timestamp>,
+    known: HashMap<Spot, Known>,
+    unknown: HashMap<Spot, Timestamp>,
     asks: Asks,
-    /// When the last use of a key was noted, and what is still to be written.
-    noted: HashMap<ApiKeyId, Timestamp>,
-    uses: HashMap<ApiKeyId, Timestamp>,
+    /// When the last use was noted, and what is still to be written.
+    noted: HashMap<Used, Timestamp>,
+    uses: HashMap<Used, Timestamp>,
     is_writing: bool,
     /// When the log was told of a refused token.
     told: HashMap<Lookup, Timestamp>,
 }
 
+/// What kind of token it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Key,
+    Session,
+}
+
+/// Where a token is found. Lookups are no secrets: one that is sent as another kind's finds nothing.
+type Spot = (Kind, Lookup);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Used {
+    Key(ApiKeyId),
+    Session(SessionId),
+}
+
+/// Whose token it is.
+#[derive(Clone)]
+enum Holder {
+    Key(Arc<ApiKey>),
+    Session(Arc<SignedIn>),
+}
+
 #[derive(Clone)]
 struct Known {
-    key: Arc<ApiKey>,
+    holder: Holder,
     token: StoredToken,
     read_at: Timestamp,
 }
@@ -133,7 +165,11 @@ enum Found {
 }
 
 impl ApiKeyRing {
-    pub(crate) fn new(store: Arc<dyn ApiKeys>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ApiKeys>,
+        accounts: Arc<dyn Accounts>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let state = State {
             version: None,
             asked_at: None,
@@ -150,7 +186,7 @@ impl ApiKeyRing {
             told: HashMap::new(),
         };
         let (polling, asking) = (tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Self { store, clock, state: Mutex::new(state), polling, asking }
+        Self { store, accounts, clock, state: Mutex::new(state), polling, asking }
     }
 
     /// Finds the key of a token, if it holds at this moment.
@@ -158,41 +194,107 @@ impl ApiKeyRing {
     /// # Errors
     /// Also when the store cannot say whether it still holds: nobody is let in then.
     pub async fn verify(self: &Arc<Self>, sent: &str) -> Result<Arc<ApiKey>, Refusal> {
-        let found = self.find(sent).await;
-        if let Err(refusal) = &found {
-            let reason = match refusal {
-                Refusal::Malformed(_) => "malformed",
-                Refusal::Unknown => "unknown",
-                Refusal::Busy => "busy",
-                Refusal::Store(_) => "store",
-            };
-            counter!("actions_api_key_refusals_total", "reason" => reason).increment(1);
-        }
-        found
+        self.verify_for(sent, true).await
     }
 
-    async fn find(self: &Arc<Self>, sent: &str) -> Result<Arc<ApiKey>, Refusal> {
-        let token = Token::parse(sent)?;
+    /// The same. Where `may_ask` is false the store is not asked about what was never seen here: who
+    /// guesses takes nothing away from those who are known.
+    ///
+    /// # Errors
+    /// [`Refusal::Barred`] then.
+    pub async fn verify_for(
+        self: &Arc<Self>,
+        sent: &str,
+        may_ask: bool,
+    ) -> Result<Arc<ApiKey>, Refusal> {
+        counted(self.find_key(sent, may_ask).await)
+    }
+
+    /// Finds the session of a token, if it holds at this moment.
+    ///
+    /// # Errors
+    /// As [`ApiKeyRing::verify_for`].
+    pub async fn verify_session(
+        self: &Arc<Self>,
+        sent: &str,
+        may_ask: bool,
+    ) -> Result<Arc<SignedIn>, Refusal> {
+        counted(self.find_session(sent, may_ask).await)
+    }
+
+    async fn find_session(
+        self: &Arc<Self>,
+        sent: &str,
+        may_ask: bool,
+    ) -> Result<Arc<SignedIn>, Refusal> {
+        let token = Token::parse_session(sent)?;
+        let spot = (Kind::Session, token.lookup());
+        let mut may_ask = may_ask;
+        loop {
+            let Known { holder, read_at, .. } = self.find(&token, Kind::Session, may_ask).await?;
+            let Holder::Session(found) = holder else { return Err(Refusal::Unknown) };
+            let now = self.clock.now();
+            let used = self.lock().noted.get(&Used::Session(found.session.id)).copied();
+            let last_used_at = found.session.last_used_at.max(used.unwrap_or_default());
+            let session = Session { last_used_at, ..found.session.clone() };
+            let Some(end) = session.end(now) else {
+                self.note_use(Used::Session(session.id), Some(last_used_at), now);
+                return Ok(found);
+            };
+            // It may have been used on another node since it was read.
+            let is_old = (now - read_at).to_std().is_ok_and(|age| age >= NOTE_EVERY);
+            if end == SessionEnd::Idle && is_old {
+                self.lock().known.remove(&spot);
+                may_ask = true;
+                continue;
+            }
+            if self.is_news(&spot.1, now) {
+                let (id, name, tenant) = (session.id, &found.account.name, session.tenant);
+                info!(%id, account = %name, %tenant, ?end, "a session was refused");
+            }
+            return Err(Refusal::Ended);
+        }
+    }
+
+    /// Finds whose token it is. Nothing is said of whether it holds.
+    async fn find(
+        self: &Arc<Self>,
+        token: &Token,
+        kind: Kind,
+        may_ask: bool,
+    ) -> Result<Known, Refusal> {
+        let spot = (kind, token.lookup());
         let found = loop {
             self.hear_of_changes().await?;
-            match self.look(&token.lookup()) {
+            match self.look(&spot) {
                 Found::Known(known) => break Some(known),
                 Found::Unknown => break None,
+                // What was known a while ago is no guess.
+                Found::Nothing if !may_ask && !self.lock().known.contains_key(&spot) => {
+                    return Err(Refusal::Barred);
+                }
                 Found::Nothing => {}
             }
-            if let Some(answer) = self.ask_about(&token.lookup()).await? {
+            if let Some(answer) = self.ask_about(&spot).await? {
                 break answer;
             }
         };
-        let Some(Known { key, token: stored, .. }) = found else {
-            debug!(lookup = token.lookup().as_str(), "a token of no API key was sent");
+        let Some(known) = found else {
+            debug!(lookup = token.lookup().as_str(), "a token of nobody was sent");
             return Err(Refusal::Unknown);
         };
         // Whoever knows the lookup alone learns nothing, not even from the log.
-        if stored.digest != token.digest() {
+        if known.token.digest != token.digest() {
             debug!(lookup = token.lookup().as_str(), "a token with a wrong secret was sent");
             return Err(Refusal::Unknown);
         }
+        Ok(known)
+    }
+
+    async fn find_key(self: &Arc<Self>, sent: &str, may_ask: bool) -> Result<Arc<ApiKey>, Refusal> {
+        let token = Token::parse(sent)?;
+        let Known { holder, token: stored, .. } = self.find(&token, Kind::Key, may_ask).await?;
+        let Holder::Key(key) = holder else { return Err(Refusal::Unknown) };
         let now = self.clock.now();
         let reason = match key.status(now) {
             ApiKeyStatus::Revoked => "it is revoked",
@@ -201,7 +303,7 @@ impl ApiKeyRing {
                 "the token was replaced by a newer one"
             }
             ApiKeyStatus::Active => {
-                self.note_use(&key, now);
+                self.note_use(Used::Key(key.id), key.last_used_at, now);
                 return Ok(key);
             }
         };
@@ -209,7 +311,7 @@ impl ApiKeyRing {
             let (id, name, tenant) = (key.id, &key.name, key.tenant);
             info!(%id, %name, %tenant, reason, "an API key was refused");
         }
-        Err(Refusal::Unknown)
+        Err(Refusal::Ended)
     }
 
     /// Asks for changes before the next token is let in.
@@ -258,7 +360,10 @@ impl ApiKeyRing {
             state.generation += 1;
             match since {
                 Some(since) if since <= changes.version => {
-                    state.known.retain(|_, known| !changes.keys.contains(&known.key.id));
+                    state.known.retain(|_, known| match &known.holder {
+                        Holder::Key(key) => !changes.keys.contains(&key.id),
+                        Holder::Session(found) => !changes.sessions.contains(&found.session.id),
+                    });
                 }
                 // A database that went back tells of nothing that it has forgotten.
                 Some(_) | None => state.known.clear(),
@@ -282,13 +387,13 @@ impl ApiKeyRing {
         }
     }
 
-    fn look(&self, lookup: &Lookup) -> Found {
+    fn look(&self, spot: &Spot) -> Found {
         let now = self.clock.now();
         let state = self.lock();
         // A clock that was set back tells nothing.
         let is_young =
             |known: &&Known| (now - known.read_at).to_std().is_ok_and(|age| age < KNOWN_FOR);
-        match (state.known.get(lookup).filter(is_young), state.unknown.get(lookup)) {
+        match (state.known.get(spot).filter(is_young), state.unknown.get(spot)) {
             (Some(known), _) => Found::Known(known.clone()),
             (None, Some(until)) if *until > now => Found::Unknown,
             (None, _) => Found::Nothing,
@@ -296,10 +401,11 @@ impl ApiKeyRing {
     }
 
     /// Asks the store about one token. `None`: somebody else has asked meanwhile.
-    async fn ask_about(&self, lookup: &Lookup) -> Result<Option<Option<Known>>, Refusal> {
+    async fn ask_about(&self, spot: &Spot) -> Result<Option<Option<Known>>, Refusal> {
+        let (kind, lookup) = spot;
         let failures = self.lock().failed_asks;
         let _guard = self.asking.lock().await;
-        if !matches!(self.look(lookup), Found::Nothing) {
+        if !matches!(self.look(spot), Found::Nothing) {
             return Ok(None);
         }
         let failures_now = self.lock().failed_asks;
@@ -312,31 +418,42 @@ impl ApiKeyRing {
             }
             state.generation
         };
-        let answer = self.answer(self.store.find_token(lookup)).await;
+        let answer = match kind {
+            Kind::Key => self
+                .answer(self.store.find_token(lookup))
+                .await
+                .map(|found| found.map(|(key, token)| (Holder::Key(Arc::new(key)), token))),
+            Kind::Session => self.answer(self.accounts.find_session(lookup)).await.map(|found| {
+                found.map(|(account, StoredSession { session, digest })| {
+                    let token = StoredToken { lookup: session.lookup, digest, ends_at: None };
+                    (Holder::Session(Arc::new(SignedIn { account, session })), token)
+                })
+            }),
+        };
         let mut state = self.lock();
         let found = match answer {
             // It lets nobody in, and a newer program may read it.
             Err(StoreError::Corrupt { what }) => {
-                warn!(what, lookup = lookup.as_str(), "an API key cannot be read");
+                warn!(what, lookup = lookup.as_str(), "an API key or session cannot be read");
                 None
             }
             answer => answer.inspect_err(|_| state.failed_asks += 1)?,
         };
-        let Some((key, token)) = found else {
+        let Some((holder, token)) = found else {
             if state.unknown.len() >= UNKNOWN_MAX {
                 state.unknown.clear();
             }
-            state.unknown.insert(*lookup, now + UNKNOWN_FOR);
+            state.unknown.insert(*spot, now + UNKNOWN_FOR);
             return Ok(Some(None));
         };
         state.asks.give_back();
-        let known = Known { key: Arc::new(key), token, read_at: now };
+        let known = Known { holder, token, read_at: now };
         // What was read before a change that others have heard of meanwhile is used once.
         if state.generation == generation {
             if state.known.len() >= KNOWN_MAX {
                 state.known.clear();
             }
-            state.known.insert(*lookup, known.clone());
+            state.known.insert(*spot, known.clone());
         }
         Ok(Some(Some(known)))
     }
@@ -367,17 +484,17 @@ impl ApiKeyRing {
         }
     }
 
-    fn note_use(self: &Arc<Self>, key: &ApiKey, now: Timestamp) {
+    fn note_use(self: &Arc<Self>, used: Used, last_used_at: Option<Timestamp>, now: Timestamp) {
         let mut state = self.lock();
-        let last = state.noted.get(&key.id).copied().or(key.last_used_at);
+        let last = state.noted.get(&used).copied().or(last_used_at);
         if last.is_some_and(|last| (now - last).to_std().is_ok_and(|age| age < NOTE_EVERY)) {
             return;
         }
         if state.noted.len() >= KNOWN_MAX {
             state.noted.clear();
         }
-        state.noted.insert(key.id, now);
-        state.uses.insert(key.id, now);
+        state.noted.insert(used, now);
+        state.uses.insert(used, now);
         if !std::mem::replace(&mut state.is_writing, true) {
             tokio::spawn(Arc::clone(self).write_uses());
         }
@@ -395,8 +512,22 @@ impl ApiKeyRing {
                 }
                 state.uses.drain().collect()
             };
-            if let Err(error) = self.store.note_api_key_uses(&uses).await {
+            let (mut keys, mut sessions) = (Vec::new(), Vec::new());
+            for (used, at) in uses {
+                match used {
+                    Used::Key(key) => keys.push((key, at)),
+                    Used::Session(session) => sessions.push((session, at)),
+                }
+            }
+            if !keys.is_empty()
+                && let Err(error) = self.store.note_api_key_uses(&keys).await
+            {
                 warn!(%error, "the last uses of API keys are not written down");
+            }
+            if !sessions.is_empty()
+                && let Err(error) = self.accounts.note_session_uses(&sessions).await
+            {
+                warn!(%error, "the last uses of sessions are not written down");
             }
         }
     }
@@ -404,6 +535,21 @@ impl ApiKeyRing {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn counted<T>(found: Result<T, Refusal>) -> Result<T, Refusal> {
+    if let Err(refusal) = &found {
+        let reason = match refusal {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Unknown => "unknown",
+            Refusal::Ended => "ended",
+            Refusal::Busy => "busy",
+            Refusal::Barred => "barred",
+            Refusal::Store(_) => "store",
+        };
+        counter!("actions_api_key_refusals_total", "reason" => reason).increment(1);
+    }
+    found
 }
 
 /// Who waited while another one's question failed does not ask again: a store that does not answer

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actions_domain::audit::{Act, ActKind};
-use actions_domain::authorization::AuthorizationContext;
+use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission, Role};
 use actions_domain::id::TenantId;
+use actions_domain::ports::accounts::Accounts;
 use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::audit::Audit;
+use actions_domain::ports::authorizer::{Authorizer, Question, Verdict};
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
@@ -15,6 +17,7 @@ use actions_domain::ports::hints::Hints;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
+use actions_domain::ports::passwords::Passwords;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
@@ -30,6 +33,7 @@ use tokio::sync::Notify;
 use crate::api_key_ring::ApiKeyRing;
 use crate::catalogue::Catalogue;
 use crate::completions::Completions;
+use crate::guess_counter::GuessCounter;
 use crate::handlers::Handlers;
 use crate::hints::Teller;
 use crate::ingress::Ingress;
@@ -56,6 +60,10 @@ pub struct Ports {
     pub pull_queue: Arc<dyn PullQueue>,
     pub bulks: Arc<dyn Bulks>,
     pub api_keys: Arc<dyn ApiKeys>,
+    pub accounts: Arc<dyn Accounts>,
+    pub passwords: Arc<dyn Passwords>,
+    /// `None`: roles alone decide.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
     pub vault: Arc<dyn Vault>,
@@ -81,8 +89,10 @@ pub struct App {
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
-    /// Who is let in by an API key.
+    /// Who is let in by an API key or a session.
     pub api_keys: Arc<ApiKeyRing>,
+    /// Who guesses at tokens and passwords.
+    pub guesses: Arc<GuessCounter>,
     /// What configs name and attempts are given.
     pub secrets: Arc<SecretRing>,
     /// What tenants may use, and who is refused.
@@ -120,7 +130,9 @@ impl App {
         let quotas = Arc::new(Quotas::new(layers, catalogue.clone(), ports.clone(), book));
         Keeper { catalogue: catalogue.clone(), live: live.clone() }.start(&quotas);
         let completions = Arc::new(Completions::default());
-        let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
+        let (keys, accounts) = (ports.api_keys.clone(), ports.accounts.clone());
+        let api_keys = Arc::new(ApiKeyRing::new(keys, accounts, ports.clock.clone()));
+        let guesses = Arc::new(GuessCounter::new(ports.clock.clone(), ports.audit.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
         let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
         let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
@@ -135,9 +147,75 @@ impl App {
             schedules_changed,
             bulks_changed,
             api_keys,
+            guesses,
             secrets,
             quotas,
         })
+    }
+
+    /// Asks whether a caller may do this in that tenant: the table of roles, and then whoever else may
+    /// forbid it. Every command and query asks here first.
+    ///
+    /// # Errors
+    /// As [`AuthorizationContext::require`]; [`Forbidden::Policy`], and
+    /// [`Forbidden::PolicyUnavailable`] where nobody can say.
+    pub async fn require(
+        &self,
+        caller: &AuthorizationContext,
+        permission: Permission,
+        tenant: TenantId,
+    ) -> Result<(), Forbidden> {
+        caller.require(permission, tenant)?;
+        self.consult(caller, permission, tenant).await
+    }
+
+    /// Asks whether a caller may hand out or take back this role.
+    ///
+    /// # Errors
+    /// As [`App::require`], and [`Forbidden::Rank`] for more than they have.
+    pub async fn require_rank(
+        &self,
+        caller: &AuthorizationContext,
+        other: Role,
+        tenant: TenantId,
+    ) -> Result<(), Forbidden> {
+        caller.require_rank(other, tenant)?;
+        self.consult(caller, Permission::ManageApiKeys, tenant).await
+    }
+
+    async fn consult(
+        &self,
+        caller: &AuthorizationContext,
+        permission: Permission,
+        tenant: TenantId,
+    ) -> Result<(), Forbidden> {
+        let Some(authorizer) = &self.ports.authorizer else { return Ok(()) };
+        // What runs by itself was allowed when somebody asked for it.
+        if caller.role == Role::Engine {
+            return Ok(());
+        }
+        let slug = |tenant: TenantId| {
+            let known = self.catalogue.find(tenant);
+            known.map_or_else(|| tenant.to_string(), |known| known.tenant.slug.to_string())
+        };
+        let question = Question {
+            principal: caller.actor.clone(),
+            principal_kind: caller.principal.word(),
+            principal_tenant: slug(caller.tenant),
+            role: caller.role,
+            permission,
+            tenant: slug(tenant),
+            route: caller.route.as_ref().map(|(route, _)| route.clone()),
+            path: caller.route.as_ref().map(|(_, path)| path.clone()),
+            request_id: caller.request_id.clone(),
+        };
+        match authorizer.decide(&question).await {
+            Ok(Verdict::Allow) => Ok(()),
+            Ok(Verdict::Deny { reason }) => {
+                Err(Forbidden::Policy { actor: caller.actor.clone(), permission, reason })
+            }
+            Err(_) => Err(Forbidden::PolicyUnavailable),
+        }
     }
 
     /// What a caller does now, for the audit.

@@ -12,6 +12,7 @@ pub mod completions;
 pub mod config_secrets;
 pub mod durations;
 pub mod filter;
+pub mod guess_counter;
 pub mod handlers;
 pub mod hints;
 pub mod ingress;

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::catalogue::TenantDefinitions;
 use crate::filter::FilterError;
 
+pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod bulks;

@@ -13,8 +13,12 @@ use crate::action::ActionName;
 use crate::authorization::Role;
 use crate::id::{ApiKeyId, TenantId};
 
-/// What every token begins with.
+/// What every token of an API key begins with.
 pub const TOKEN_PREFIX: &str = "act_";
+/// What every token of a session begins with. It is as long.
+pub const SESSION_TOKEN_PREFIX: &str = "acs_";
+/// The same for tokens of sessions, whose form is the same behind it.
+pub const SESSION_TOKEN_REGEX: &str = r"\bacs_[0-9A-Za-z]{60}\b";
 /// What scanners for leaked secrets look for. The last six characters are a checksum.
 pub const TOKEN_REGEX: &str = r"\bact_[0-9A-Za-z]{60}\b";
 /// Random bytes of a token: those of its lookup and 32 of its secret.
@@ -150,34 +154,52 @@ pub struct StoredToken {
 /// What is wrong with a text that should be a token. It is found out without asking anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    #[error("an API key's token begins with {TOKEN_PREFIX}")]
+    #[error(
+        "an API key's token begins with {TOKEN_PREFIX}, a session's with {SESSION_TOKEN_PREFIX}"
+    )]
     Prefix,
     #[error(
-        "an API key's token has {TOKEN_LENGTH} characters, not {length}; a part is missing, or something was added"
+        "a token has {TOKEN_LENGTH} characters, not {length}; a part is missing, or something was added"
     )]
     Length { length: usize },
-    #[error("after {TOKEN_PREFIX}, an API key's token has letters and digits only")]
+    #[error("after its first four characters, a token has letters and digits only")]
     Character,
-    #[error("the API key's token has a typing error: its checksum is wrong")]
+    #[error("the token has a typing error: its checksum is wrong")]
     Checksum,
 }
 
 impl Token {
-    /// Makes a token of uniform random bytes from a cryptographic source.
+    /// Makes an API key's token of uniform random bytes from a cryptographic source.
     pub fn mint(random: &[u8; TOKEN_RANDOM_BYTES]) -> Self {
+        Self::mint_with(TOKEN_PREFIX, random)
+    }
+
+    /// The same for a session.
+    pub fn mint_session(random: &[u8; TOKEN_RANDOM_BYTES]) -> Self {
+        Self::mint_with(SESSION_TOKEN_PREFIX, random)
+    }
+
+    fn mint_with(prefix: &str, random: &[u8; TOKEN_RANDOM_BYTES]) -> Self {
         let (lookup, secret) = random.split_at(LOOKUP_RANDOM_BYTES);
-        let body = format!(
-            "{TOKEN_PREFIX}{}{}",
-            base62(lookup, LOOKUP_LENGTH),
-            base62(secret, SECRET_LENGTH)
-        );
+        let body =
+            format!("{prefix}{}{}", base62(lookup, LOOKUP_LENGTH), base62(secret, SECRET_LENGTH));
         let checksum = checksum(&body);
         Self(body + &checksum)
     }
 
-    /// Reads what a caller sent. Every single wrong or swapped character is noticed.
+    /// Reads what a caller sent as an API key's token. Every single wrong or swapped character is
+    /// noticed.
     pub fn parse(raw: &str) -> Result<Self, TokenError> {
-        let rest = raw.strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Prefix)?;
+        Self::parse_with(TOKEN_PREFIX, raw)
+    }
+
+    /// The same for a session's.
+    pub fn parse_session(raw: &str) -> Result<Self, TokenError> {
+        Self::parse_with(SESSION_TOKEN_PREFIX, raw)
+    }
+
+    fn parse_with(prefix: &str, raw: &str) -> Result<Self, TokenError> {
+        let rest = raw.strip_prefix(prefix).ok_or(TokenError::Prefix)?;
         if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(TokenError::Character);
         }
@@ -193,6 +215,7 @@ impl Token {
 
     pub fn lookup(&self) -> Lookup {
         let mut lookup = [0; LOOKUP_LENGTH];
+        // Both prefixes are as long.
         let start = TOKEN_PREFIX.len();
         lookup.copy_from_slice(&self.0.as_bytes()[start..start + LOOKUP_LENGTH]);
         Lookup(lookup)

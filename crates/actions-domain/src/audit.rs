@@ -68,6 +68,16 @@ act_kinds! {
     ApiKeyCreated = "api_key.created",
     ApiKeyRotated = "api_key.rotated",
     ApiKeyRevoked = "api_key.revoked",
+    AccountCreated = "account.created",
+    AccountPasswordSet = "account.password_set",
+    AccountRoleChanged = "account.role_changed",
+    AccountDisabled = "account.disabled",
+    AccountEnabled = "account.enabled",
+    AccountLoggedOut = "account.logged_out",
+    AccountDeleted = "account.deleted",
+    SessionCreated = "session.created",
+    SessionEnded = "session.ended",
+    LoginsRefused = "logins.refused",
     SecretCreated = "secret.created",
     SecretReplaced = "secret.replaced",
     SecretDeleted = "secret.deleted",
@@ -106,7 +116,7 @@ pub struct Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     pub kind: &'static str,
-    /// Of an API key.
+    /// Of an API key or an account.
     pub id: Option<String>,
     /// As it stands everywhere else: `key:deployer`, `token:bootstrap`.
     pub name: String,
@@ -119,7 +129,10 @@ impl Actor {
     pub fn of(caller: &AuthorizationContext) -> Self {
         Self {
             kind: caller.principal.word(),
-            id: caller.api_key.map(|id| id.to_string()),
+            id: caller
+                .api_key
+                .map(|id| id.to_string())
+                .or_else(|| caller.account.map(|id| id.to_string())),
             name: caller.actor.clone(),
             role: caller.role.word(),
             ingress: caller.principal.ingress(),

@@ -5,8 +5,9 @@
 
 use std::fmt;
 
+use crate::account::SignedIn;
 use crate::api_key::ApiKey;
-use crate::id::{ApiKeyId, ExecutionId, TenantId};
+use crate::id::{AccountId, ApiKeyId, ExecutionId, SessionId, TenantId};
 use crate::ports::identities::Identity;
 
 /// What a role may do.
@@ -25,7 +26,8 @@ pub enum Permission {
     ReadMetrics,
     /// Take the tasks of remote workers.
     WorkOnTasks,
-    /// Create, see, rotate and revoke API keys.
+    /// Create, see, rotate and revoke API keys; create, see, change and delete accounts of people,
+    /// and end their sessions.
     ManageApiKeys,
     /// Read and check who did what.
     ReadAudit,
@@ -175,10 +177,33 @@ impl Permission {
             Self::Pause => "pause and resume",
             Self::ReadMetrics => "read metrics",
             Self::WorkOnTasks => "work on tasks",
-            Self::ManageApiKeys => "manage API keys",
+            Self::ManageApiKeys => "manage API keys and accounts",
             Self::ReadAudit => "read the audit",
             Self::ManageSecrets => "manage secrets",
             Self::ManageTenants => "manage tenants",
+        }
+    }
+}
+
+impl Permission {
+    /// What a policy service knows it by. It is stable.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SubmitEvent => "submit_event",
+            Self::ReadEvents => "read_events",
+            Self::ReadDefinitions => "read_definitions",
+            Self::WriteDefinitions => "write_definitions",
+            Self::Execute => "execute",
+            Self::ReadExecutions => "read_executions",
+            Self::CancelExecution => "cancel_execution",
+            Self::ManageDeadLetters => "manage_dead_letters",
+            Self::Pause => "pause",
+            Self::ReadMetrics => "read_metrics",
+            Self::WorkOnTasks => "work_on_tasks",
+            Self::ManageApiKeys => "manage_api_keys",
+            Self::ReadAudit => "read_audit",
+            Self::ManageSecrets => "manage_secrets",
+            Self::ManageTenants => "manage_tenants",
         }
     }
 }
@@ -194,6 +219,7 @@ impl fmt::Display for Permission {
 pub enum Principal {
     BootstrapToken,
     ApiKey,
+    Account,
     IdentityProvider,
     LocalDev,
     Stream,
@@ -207,6 +233,7 @@ impl Principal {
         match self {
             Self::BootstrapToken => "bootstrap_token",
             Self::ApiKey => "api_key",
+            Self::Account => "account",
             Self::IdentityProvider => "identity_provider",
             Self::LocalDev => "local_dev",
             Self::Stream => "stream",
@@ -219,7 +246,11 @@ impl Principal {
     /// The way in which it came.
     pub const fn ingress(self) -> &'static str {
         match self {
-            Self::BootstrapToken | Self::ApiKey | Self::IdentityProvider | Self::LocalDev => "http",
+            Self::BootstrapToken
+            | Self::ApiKey
+            | Self::Account
+            | Self::IdentityProvider
+            | Self::LocalDev => "http",
             Self::Stream => "stream",
             Self::Engine => "engine",
             Self::CommandLine => "command_line",
@@ -233,7 +264,8 @@ impl Principal {
 #[non_exhaustive]
 pub struct AuthorizationContext {
     pub principal: Principal,
-    /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `user:ada`, `local:dev`, `engine`.
+    /// Who it is, for the record: `token:bootstrap`, `key:deployer`, `account:ada`, `user:ada`,
+    /// `local:dev`, `engine`.
     pub actor: String,
     /// The tenant that the credential belongs to.
     pub tenant: TenantId,
@@ -242,6 +274,11 @@ pub struct AuthorizationContext {
     pub request_id: String,
     /// Of a caller that proved itself with one.
     pub api_key: Option<ApiKeyId>,
+    /// Of somebody who logged in.
+    pub account: Option<AccountId>,
+    pub session: Option<SessionId>,
+    /// Where over HTTP: the method with the pattern of the route, and the path as it was written.
+    pub route: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -256,6 +293,16 @@ pub enum Forbidden {
     /// It held when the request came.
     #[error("{actor} holds no more")]
     Ended { actor: String },
+    /// The role would allow it.
+    #[error("the policy service forbids {actor} to {permission}{}", because(reason.as_deref()))]
+    Policy { actor: String, permission: Permission, reason: Option<String> },
+    /// Nobody can say whether it is allowed.
+    #[error("the policy service does not answer, so nothing is allowed")]
+    PolicyUnavailable,
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 impl AuthorizationContext {
@@ -276,6 +323,17 @@ impl AuthorizationContext {
         Self {
             api_key: Some(key.id),
             ..Self::new(Principal::ApiKey, actor, key.tenant, key.role, request_id)
+        }
+    }
+
+    /// An HTTP request with a token of this session, which holds at this moment.
+    pub fn of_session(signed_in: &SignedIn, request_id: impl Into<String>) -> Self {
+        let SignedIn { account, session } = signed_in;
+        let actor = format!("account:{}", account.name);
+        Self {
+            account: Some(account.id),
+            session: Some(session.id),
+            ..Self::new(Principal::Account, actor, account.tenant, account.role, request_id)
         }
     }
 
@@ -350,7 +408,14 @@ impl AuthorizationContext {
         request_id: impl Into<String>,
     ) -> Self {
         let (actor, request_id) = (actor.into(), request_id.into());
-        Self { principal, actor, tenant, role, request_id, api_key: None }
+        let (api_key, account, session, route) = (None, None, None, None);
+        Self { principal, actor, tenant, role, request_id, api_key, account, session, route }
+    }
+
+    /// The same caller at a route, for whoever judges by that.
+    #[must_use]
+    pub fn at(self, route: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { route: Some((route.into(), path.into())), ..self }
     }
 
     /// Whether the caller may know that this tenant is there.
@@ -372,7 +437,7 @@ impl AuthorizationContext {
         Ok(())
     }
 
-    /// Asks whether the caller may create, rotate or revoke an API key with this role.
+    /// Asks whether the caller may hand out or take back this role, to an API key or an account.
     ///
     /// # Errors
     /// As [`AuthorizationContext::require`], and [`Forbidden::Rank`] for more than they have.

@@ -57,6 +57,14 @@ uuid_id! {
     ApiKeyId
 }
 uuid_id! {
+    /// An account of a person.
+    AccountId
+}
+uuid_id! {
+    /// What one login led to.
+    SessionId
+}
+uuid_id! {
     /// A stored secret, which stays the same over all its versions.
     SecretId
 }

@@ -7,9 +7,11 @@
 //!
 //! Nothing here reads a clock, a random number, a file or a socket.
 
+pub mod account;
 pub mod api_key;
 pub mod audit;
 pub mod authorization;
+pub mod guesses;
 pub mod id;
 pub mod json;
 pub mod limits;

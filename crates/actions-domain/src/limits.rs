@@ -208,6 +208,50 @@ pub const API_KEY_TRUST_MAX: Duration = Duration::from_secs(2);
 /// second. Whoever makes tokens up finds no others, and the store hardly notices.
 pub const API_KEY_ASKS_MAX: u32 = 100;
 pub const API_KEY_ASKS_PER_SECOND: u32 = 20;
+/// Accounts of one tenant: people manage them by hand. Whoever has more has an identity provider.
+pub const ACCOUNTS_MAX: usize = 500;
+/// An account's name. A mail address of ordinary length is one.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = NAME_BYTES_MAX;
+/// The shortest password that may be chosen: shorter ones are guessed from a stolen hash.
+pub const PASSWORD_CHARS_MIN: usize = 12;
+/// The longest one. Hashing takes the same time for all of them.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Passwords that a process hashes at once: each takes 19 MiB, of a process that has 200.
+pub const PASSWORD_HASHES_MAX: usize = 2;
+/// Passwords that wait to be hashed. Each takes some 50 ms.
+pub const PASSWORD_WAITS_MAX: usize = 20;
+/// The body of a login: whoever sends it is still a stranger.
+pub const LOGIN_BYTES_MAX: usize = 4 * 1024;
+/// How long a session holds, however much it is used: a working day.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long a session holds without being used.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Sessions of one account that hold at once. One more ends the oldest.
+pub const ACCOUNT_SESSIONS_MAX: usize = 20;
+/// How long a session that holds no more is kept, so that every node hears of its end.
+pub const SESSION_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Failures of one address that cost it nothing: at tokens and passwords of all accounts together.
+pub const GUESSES_FREE: u32 = 20;
+/// Failures at one account from one address that cost it nothing.
+pub const ACCOUNT_GUESSES_FREE: u32 = 5;
+/// Failures at one account, from wherever they come, within an hour or so, after which each address
+/// has one of them free.
+pub const ACCOUNT_GUESSES_HOT: u32 = 100;
+/// The longest wait that guesses lead to.
+pub const GUESS_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Addresses, and accounts with addresses, whose guesses are remembered: a few megabytes.
+pub const GUESSERS_MAX: usize = 20_000;
+/// Proxies that one request may have passed.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// How long a policy service may take to answer: callers wait for it.
+pub const POLICY_ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long a yes of the policy service counts.
+pub const POLICY_TRUST_MAX: Duration = Duration::from_secs(5);
+/// Answers of the policy service that are remembered, and questions that wait for one.
+pub const POLICY_ANSWERS_MAX: usize = 10_000;
+pub const POLICY_QUESTIONS_MAX: usize = 64;
+/// Bytes of an answer of the policy service.
+pub const POLICY_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The data of a schedule. It is read with its schedule, every few seconds.
 pub const SCHEDULE_DATA_BYTES_MAX: usize = 16 * 1024;
 /// What a schedule is for, in words.

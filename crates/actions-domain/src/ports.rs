@@ -3,10 +3,14 @@
 //! A port has two real adapters, or one and an in-memory one that ships. Transactions never
 //! cross a port: what must be atomic is one method.
 
+/// Accounts of people, and their sessions.
+pub mod accounts;
 /// API keys and what is known of their tokens.
 pub mod api_keys;
 /// Who did what, written down for good.
 pub mod audit;
+/// Somebody else who may forbid what a role allows.
+pub mod authorizer;
 /// Operations on many executions or dead letters.
 pub mod bulks;
 /// The only source of time.
@@ -29,6 +33,8 @@ pub mod identities;
 pub mod leases;
 /// Which actions an event leads to, fast.
 pub mod matcher;
+/// Hashes of passwords.
+pub mod passwords;
 /// Limits that hold over all nodes.
 pub mod permits;
 /// Tasks for workers outside of this program.

@@ -6,6 +6,8 @@ pub mod memory;
 pub mod oidc;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod passwords;
+pub mod policy;
 pub mod postgres;
 pub mod redis;
 pub mod schemas;

@@ -16,7 +16,8 @@ use actions_domain::execution::Attempt;
 use actions_domain::execution::report::ReportOf;
 use actions_domain::gathering::{Member, OpenBatch};
 use actions_domain::id::{
-    ActionId, ApiKeyId, BulkId, EventId, ExecutionId, NodeId, SubscriptionId, TenantId,
+    AccountId, ActionId, ApiKeyId, BulkId, EventId, ExecutionId, NodeId, SessionId, SubscriptionId,
+    TenantId,
 };
 use actions_domain::json::Json;
 use actions_domain::ports::clock::Clock;
@@ -33,6 +34,7 @@ use actions_domain::usage::{Day, Usage};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod batches;
@@ -55,12 +57,13 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of eleven ports.
+/// The in-memory adapter of twelve ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
-/// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
+/// [`actions_domain::ports::accounts::Accounts`], [`actions_domain::ports::api_keys::ApiKeys`],
+/// [`actions_domain::ports::audit::Audit`],
 /// [`actions_domain::ports::secrets::Secrets`], [`actions_domain::ports::usages::Usages`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
@@ -142,6 +145,8 @@ struct Tables {
     schedules: BTreeMap<(TenantId, ScheduleName), Schedule>,
     /// With their items.
     bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
+    accounts: BTreeMap<AccountId, accounts::AccountRow>,
+    sessions: BTreeMap<SessionId, accounts::SessionRow>,
     api_keys: BTreeMap<ApiKeyId, api_keys::ApiKeyRow>,
     api_key_version: i64,
     /// Oldest first.
@@ -247,6 +252,8 @@ impl Tables {
             subscriptions: BTreeMap::new(),
             schedules: BTreeMap::new(),
             bulks: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             api_keys: BTreeMap::new(),
             api_key_version: 0,
             audit: HashMap::new(),

@@ -28,6 +28,7 @@ use actions_domain::ports::leases::Leases;
 use actions_domain::ports::store::StoreError;
 use actions_domain::tenant::Controls;
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod batch;
@@ -90,7 +91,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 24] = [
+const MIGRATIONS: [(&str, &str); 25] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -133,6 +134,7 @@ const MIGRATIONS: [(&str, &str); 24] = [
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
     ("guard tenants", include_str!("../../../schema/postgres/0023_guard_tenants.sql")),
     ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
+    ("create accounts", include_str!("../../../schema/postgres/0026_create_accounts.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each

@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+mod accounts;
 mod api_keys;
 mod audit;
 mod bounds;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::api_keys::{given_key, with};
 use super::roles::{Things, body, described, split};
-use crate::support::app::TestApp;
+use super::sessions::{PASSWORD, given_account, given_session};
+use crate::support::app::{TOKEN, TestApp};
 
 const AUDIT: &str = "/v1/tenants/acme/audit";
 
@@ -62,6 +63,7 @@ async fn count(app: &TestApp) -> usize {
 fn first(pattern: &str, things: &Things) -> Option<String> {
     let verb = match pattern {
         "POST /actions/{action}:enable" | "POST /actions/{action}:restore" => "actions/a:disable",
+        "POST /accounts/{account}:enable" => "accounts/nobodys:disable",
         "POST /actions/{action}:resume" => "actions/a:pause",
         "POST /controls:resume" => "controls:pause",
         "POST /schedules/{schedule}:resume" => "schedules/s:pause",
@@ -83,6 +85,12 @@ fn first(pattern: &str, things: &Things) -> Option<String> {
 async fn given_things(app: &TestApp) -> Things {
     let mut things = Things::below(app, "/v1/tenants/acme").await;
     given_key(app, "acme", json!({ "name": "nobodys", "role": "viewer" })).await;
+    for name in ["nobodys", "own"] {
+        given_account(app, "acme", name, "viewer").await;
+    }
+    given_session(app, "acme", "nobodys", PASSWORD).await;
+    let sessions = app.get("sessions").await.body();
+    things.session = sessions["items"][0]["id"].as_str().unwrap().to_owned();
     let put = app.put("secrets/TOKEN", &[], json!({ "value": "first-of-all" })).await;
     assert!(put.status.is_success(), "{}", put.text);
     let mut waiting = Vec::new();
@@ -108,6 +116,10 @@ fn sent(pattern: &str, things: &Things) -> Value {
             json!({ "name": "new", "action_type": "custom", "handler": "test.script" })
         }
         "PUT /actions/{action}" => action,
+        "POST /v1/sessions" => json!({ "tenant": "acme", "name": "own", "password": PASSWORD }),
+        "POST /v1/sessions/current:set-password" => {
+            json!({ "password": PASSWORD, "new_password": "another one now" })
+        }
         "POST /definitions:apply" => json!({ "actions": [action] }),
         "PUT /controls/limits" | "PUT /v1/admin/tenant-limits" => json!({ "weight": 3 }),
         "PUT /controls/retention" => json!({ "keep_days": 3 }),
@@ -150,16 +162,25 @@ async fn whatever_changes_something_leaves_an_entry() {
             let done = app.json(Method::POST, &path, &[], json!({})).await;
             assert!(done.status.is_success(), "{path}: {}", done.text);
         }
+        // What is about the caller's own session needs one.
+        let is_own = path.starts_with("/v1/sessions/current");
+        let token = match is_own {
+            true => given_session(&app, "acme", "own", PASSWORD).await,
+            false => TOKEN.to_owned(),
+        };
+        let bearer = with(&token);
         let before = count(&app).await;
         let path = things.path(path).replace("{tenant}", "acme");
         let path =
             if path.starts_with("/v1/internal") { format!("{path}?tenant=acme") } else { path };
         let answer = if method == Method::DELETE {
-            app.send(method.clone(), &path, &[("if-match", "*")], "").await
+            let headers = [("if-match", "*"), ("authorization", bearer.as_str())];
+            app.send(method.clone(), &path, &headers, "").await
         } else {
             let is_put = method == Method::PUT;
-            let headers: &[_] = if is_put { &[("if-match", "*")] } else { &[] };
-            app.json(method.clone(), &path, headers, sent(&pattern, &things)).await
+            let mut headers = vec![("authorization", bearer.as_str())];
+            headers.extend(is_put.then_some(("if-match", "*")));
+            app.json(method.clone(), &path, &headers, sent(&pattern, &things)).await
         };
         app.engine.settle().await;
         let is_silent = count(&app).await == before;

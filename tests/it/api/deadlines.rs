@@ -46,6 +46,10 @@ async fn nobody_waits_for_the_body_of_a_stranger() {
     let reading = reading();
     assert!(reading.len() > 40, "{}", reading.len());
     for (method, path) in reading {
+        // Its body is the credential; it is a short one.
+        if path == "/v1/sessions" {
+            continue;
+        }
         let path = things.path(&path).replace("{tenant}", "acme");
         for token in [None, Some("wrong"), Some("act_wrong")] {
             let request = request(&method, &path, token);

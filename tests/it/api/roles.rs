@@ -10,6 +10,7 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::api_keys::{given_key, with};
+use super::sessions::{PASSWORD, given_account, given_session};
 use crate::support::app::{Answer, TestApp};
 use crate::support::engine::Answer as Told;
 
@@ -29,6 +30,16 @@ const OPEN: [&str; 8] = [
     "GET /readyz",
     "GET /v1/limits",
     "GET /version",
+];
+
+/// Whoever asks, and changes something: a login is how one gets to be somebody.
+const LOGIN: &str = "POST /v1/sessions";
+
+/// About the session that the request came with, whatever its role.
+const OWN: [&str; 3] = [
+    "DELETE /v1/sessions/current",
+    "GET /v1/sessions/current",
+    "POST /v1/sessions/current:set-password",
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
@@ -62,6 +73,14 @@ const INTERNAL: [(&str, &[Permission]); 10] = [
 /// Of each tenant, the platform's own included. What deletes stands at the end, so that the rest
 /// finds something.
 const OF_TENANT: &[(&str, &[Permission])] = &[
+    ("GET /accounts", &[ManageApiKeys]),
+    ("POST /accounts", &[ManageApiKeys]),
+    ("GET /accounts/{account}", &[ManageApiKeys]),
+    ("POST /accounts/{account}:disable", &[ManageApiKeys]),
+    ("POST /accounts/{account}:enable", &[ManageApiKeys]),
+    ("POST /accounts/{account}:log-out", &[ManageApiKeys]),
+    ("POST /accounts/{account}:set-password", &[ManageApiKeys]),
+    ("POST /accounts/{account}:set-role", &[ManageApiKeys]),
     ("GET /actions", &[ReadDefinitions]),
     ("POST /actions", &[WriteDefinitions]),
     ("GET /actions/active", &[ReadDefinitions]),
@@ -145,6 +164,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /secrets", &[ReadDefinitions]),
     ("GET /secrets/{secret}", &[ReadDefinitions]),
     ("PUT /secrets/{secret}", &[ManageSecrets]),
+    ("GET /sessions", &[ManageApiKeys]),
     ("GET /subscriptions", &[ReadDefinitions]),
     ("POST /subscriptions", &[WriteDefinitions]),
     ("GET /subscriptions/{subscription}", &[ReadDefinitions]),
@@ -152,9 +172,11 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /subscriptions/{subscription}:disable", &[WriteDefinitions]),
     ("POST /subscriptions/{subscription}:enable", &[WriteDefinitions]),
     ("GET /usage", &[ReadMetrics]),
+    ("DELETE /accounts/{account}", &[ManageApiKeys]),
     ("DELETE /keys/{key}", &[ManageApiKeys]),
     ("DELETE /schedules/{schedule}", &[WriteDefinitions]),
     ("DELETE /secrets/{secret}", &[ManageSecrets]),
+    ("DELETE /sessions/{session}", &[ManageApiKeys]),
     ("DELETE /subscriptions/{subscription}", &[WriteDefinitions]),
     ("DELETE /actions/{action}", &[WriteDefinitions]),
 ];
@@ -169,6 +191,8 @@ const ROLES: [Role; 7] = [
     Role::TenantAdmin,
     Role::PlatformAdmin,
 ];
+
+const OWN_SESSION: &str = "/v1/sessions/current";
 
 /// A body that the route can read, so that only the credential decides.
 pub fn body(path: &str) -> Value {
@@ -189,6 +213,9 @@ pub fn body(path: &str) -> Value {
         "pull:fail" => json!({ "token": "t", "message": "m" }),
         "pull:complete" | "pull:extend" | "pull:progress" => json!({ "token": "t" }),
         "keys" => json!({ "name": "made", "role": "viewer" }),
+        "accounts" => json!({ "name": "made", "role": "viewer", "password": "long enough now" }),
+        "{account}:set-password" => json!({ "password": "another one now" }),
+        "{account}:set-role" => json!({ "role": "operator" }),
         "schedules" | "{schedule}" => json!({ "name": "s", "action": "a", "every_seconds": 3600 }),
         "{schedule}:backfill" => {
             json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:01Z" })
@@ -211,6 +238,7 @@ pub(super) struct Things {
     fingerprint: String,
     pub(super) subscription: String,
     pub(super) bulk: String,
+    pub(super) session: String,
 }
 
 impl Things {
@@ -250,6 +278,7 @@ impl Things {
             fingerprint: text(&groups["items"][0]["fingerprint"]),
             subscription: text(&subscription["id"]),
             bulk: text(&bulk["id"]),
+            session: "01980000-0000-7000-8000-000000000000".to_owned(),
         }
     }
 
@@ -261,6 +290,8 @@ impl Things {
             ("{secret}", "TOKEN"),
             ("{handler}", "test.script"),
             ("{key}", "nobodys"),
+            ("{account}", "nobodys"),
+            ("{session}", &self.session),
             ("{slug}", "acme"),
             ("{version}", "1"),
             ("{before}", "1"),
@@ -422,6 +453,7 @@ fn owned(
 #[test]
 fn every_route_is_in_the_table() {
     let open = OPEN.iter().map(|route| (*route).to_owned());
+    let open = open.chain(OWN.map(str::to_owned)).chain([LOGIN.to_owned()]);
     let rows = owned(&OF_PLATFORM).chain(owned(&INTERNAL));
     let rows = rows.chain(below("/v1/tenants/{tenant}")).chain(below("/v1/admin"));
     let listed: BTreeSet<String> = open.chain(rows.map(|(route, _)| route)).collect();
@@ -452,6 +484,25 @@ async fn a_platform_administrator_is_let_in_everywhere() {
         let answer = ask(&app, &method, &things.path(pattern), &body(pattern), &token).await;
         let is_hidden = answer.body()["detail"] == "no such tenant";
         assert!(!matches!(answer.status.as_u16(), 401 | 403 | 500..) && !is_hidden, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_role_a_session_is_its_owners() {
+    let app = TestApp::start().await;
+    for role in ROLES {
+        given_account(&app, "admin", role.word(), role.word()).await;
+        let token = given_session(&app, "admin", role.word(), PASSWORD).await;
+        let bearer = with(&token);
+        let own = app.send(Method::GET, OWN_SESSION, &[("authorization", &bearer)], "").await;
+        assert_eq!(own.body()["account"], role.word(), "{}", own.text);
+        let ended = app.send(Method::DELETE, OWN_SESSION, &[("authorization", &bearer)], "").await;
+        assert_eq!(ended.status, 204, "{role}: {}", ended.text);
+    }
+    for route in OWN {
+        let (method, path) = split(route);
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        assert_eq!(app.answer(request).await.problem(), "401 auth.missing", "{route}");
     }
 }
 

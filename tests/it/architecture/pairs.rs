@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use super::tree;
 
 /// Ports without a contract of their own, and why.
-const WITHOUT_CONTRACT: [(&str, &str); 6] = [
+const WITHOUT_CONTRACT: [(&str, &str); 8] = [
+    ("authorizer", "one method, whose answers are tested beside the adapter and over HTTP"),
     ("clock", "one method that cannot be wrong in two ways; tests hold it"),
     ("dice", "any answer is right; tests fix it"),
     ("handler", "each handler is tested against a real peer of its channel"),
     ("identities", "published standards say what is right; tested with another implementation"),
     ("matcher", "compared with a naive oracle by properties"),
+    ("passwords", "a published standard says what is right; tested beside the adapter"),
     ("schemas", "a published standard says what is right; tested beside the adapter"),
 ];
 

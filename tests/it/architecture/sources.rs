@@ -49,6 +49,19 @@ fn only_the_wiring_names_the_adapters() {
     tree::expect_only(rule, naming.collect(), &[]);
 }
 
+/// Asking the caller's role alone would pass the policy service by.
+#[test]
+fn whoever_asks_for_a_permission_asks_the_app() {
+    let alone = Regex::new(r"(caller|authorization)\s*\.require(_rank)?\(").unwrap();
+    // Said in words of the route, and followed by the same question to the app.
+    let may = ["crates/actions-app/src/app.rs", "crates/actions-api/src/routes/process.rs"];
+    let files = ["crates/actions-app/src", "crates/actions-api/src"].into_iter();
+    let asking = files
+        .flat_map(tree::files)
+        .filter(|path| tree::has_extension(path, "rs") && alone.is_match(&tree::read(path)));
+    tree::expect_only("Permissions are asked for by `App::require`.", asking.collect(), &may);
+}
+
 #[test]
 fn a_lint_is_never_just_switched_off() {
     // Put together here, so that this file does not find itself.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use actions_domain::event::EventType;
 use actions_domain::id::NodeId;
 use actions_domain::json::Json;
+use actions_domain::ports::accounts::Accounts;
 use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
@@ -221,6 +222,7 @@ pub(crate) struct Ports {
     pub history: Arc<dyn History>,
     pub schedules: Arc<dyn Schedules>,
     pub bulks: Arc<dyn Bulks>,
+    pub accounts: Arc<dyn Accounts>,
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
@@ -236,6 +238,7 @@ impl Ports {
             + History
             + Schedules
             + Bulks
+            + Accounts
             + ApiKeys
             + Audit
             + Secrets
@@ -252,6 +255,7 @@ impl Ports {
             history: Arc::clone(&all) as _,
             schedules: Arc::clone(&all) as _,
             bulks: Arc::clone(&all) as _,
+            accounts: Arc::clone(&all) as _,
             api_keys: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
             secrets: Arc::clone(&all) as _,

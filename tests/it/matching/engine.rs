@@ -77,7 +77,7 @@ fn matched(explained: &Explained) -> BTreeSet<ActionId> {
 async fn compare(engine: &TestEngine, happened: &Happened) -> [BTreeSet<ActionId>; 3] {
     let (app, caller) = (&engine.app, caller(engine.tenant));
     let event = new_event(happened);
-    let before = explain_sample(app, &caller, engine.tenant, event.clone()).unwrap();
+    let before = explain_sample(app, &caller, engine.tenant, event.clone()).await.unwrap();
     let accepted = engine.submit(vec![event]).await.unwrap().remove(0);
     engine.settle().await;
     let after = explain_event(app, &caller, engine.tenant, accepted.event).await.unwrap();

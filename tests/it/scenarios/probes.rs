@@ -350,7 +350,8 @@ impl Scene {
     async fn state_of_the_other(&self) -> Vec<Value> {
         let mut state = Vec::new();
         let lists = ["actions", "subscriptions", "schedules", "keys", "secrets", "bulk"];
-        for list in lists.into_iter().chain(["executions", "dead-letters", "audit"]) {
+        let others = ["accounts", "sessions", "executions", "dead-letters", "audit"];
+        for list in lists.into_iter().chain(others) {
             state.extend(self.server.read_all(&format!("{VICTIM}/{list}")).await);
         }
         state
@@ -502,6 +503,16 @@ async fn furnish(server: &Server, base: &str, mark: &str) -> (Vec<Known>, Vec<St
     });
     let created = create("/actions", action.clone()).await;
     let key = create("/keys", json!({ "name": name("key"), "role": "viewer" })).await;
+    let person = json!({
+        "name": name("account"), "role": "viewer", "password": "a password to guess",
+    });
+    let account = create("/accounts", person).await;
+    let login = json!({
+        "tenant": base.rsplit('/').next(),
+        "name": name("account"),
+        "password": "a password to guess",
+    });
+    let session = server.create("/v1/sessions", &login).await;
     let secret = format!("{}_SECRET", mark.to_uppercase());
     let put = server.url(&format!("{base}/secrets/{secret}"));
     let put = Client::new().put(put).bearer_auth(TOKEN).json(&json!({ "value": name("value") }));
@@ -552,6 +563,9 @@ async fn furnish(server: &Server, base: &str, mark: &str) -> (Vec<Known>, Vec<St
         Known::new("secret", &secret),
         Known::new("key", &name("key")),
         Known::new("key", &text(&key["id"])),
+        Known::new("account", &name("account")),
+        Known::new("account", &text(&account["id"])),
+        Known::new("session", &text(&session["id"])),
     ];
     let mut cursors = Vec::new();
     for list in ["actions", "events", "executions", "dead-letters", "audit"] {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions::{Access, Serving, Sites};
+use actions::{Access, Serving, Sites, TrustedProxies};
 use actions_domain::execution::{Outcome, Output};
+use actions_domain::ports::authorizer::Authorizer;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::handler::{
     Call, ConfigReport, Delivery, Descriptor, FieldNote, Handler,
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::engine::TestEngine;
+use super::engine::{MASTER_KEY, TestEngine};
 
 pub const TOKEN: &str = "test-token";
 
@@ -68,6 +69,13 @@ impl TestApp {
         Self::over(engine, access, true, Sites::default()).await
     }
 
+    /// Serves an engine in which somebody is asked after the roles.
+    pub async fn judged_by(authorizer: Arc<dyn Authorizer>) -> Self {
+        let access = Access::Token(TOKEN.to_owned().into());
+        let engine = TestEngine::start_judged_by(MASTER_KEY, Some(authorizer)).await;
+        Self::over(engine, access, true, Sites::default()).await
+    }
+
     async fn over(engine: TestEngine, access: Access, has_api: bool, sites: Sites) -> Self {
         engine.app.handlers.register(Arc::new(Secretive::new()));
         engine.app.catalogue.refresh_all().await.unwrap();
@@ -80,6 +88,7 @@ impl TestApp {
             has_api,
             draining: draining.clone(),
             sites,
+            proxies: TrustedProxies::new(&["10.9.0.0/16".to_owned()]).unwrap(),
         };
         let router = actions::router(engine.app.clone(), serving);
         Self { engine, draining, router }

@@ -16,6 +16,7 @@ use actions_domain::event::{Attributes, EventType};
 use actions_domain::execution::{Execution, Fault, Outcome, Output};
 use actions_domain::id::{ExecutionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::ports::authorizer::Authorizer;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler, Probe};
@@ -32,6 +33,7 @@ use uuid::Uuid;
 
 use super::clock::{CountingDice, HeldClock};
 use super::faults::Faults;
+use super::passwords::PlainPasswords;
 
 /// When every test begins.
 const START: &str = "2026-01-01T00:00:00Z";
@@ -51,6 +53,7 @@ pub struct TestEngine {
     pub tasks: Arc<MemoryPullQueue>,
     /// Of the next process, as the setting takes them. There may be none.
     pub master_keys: String,
+    authorizer: Option<Arc<dyn Authorizer>>,
     memory: Arc<Memory>,
     hints: MemoryHints,
     node: Option<Node>,
@@ -63,13 +66,20 @@ impl TestEngine {
 
     /// Starts an engine with these master keys.
     pub async fn start_with_keys(keys: &str) -> Self {
+        Self::start_judged_by(keys, None).await
+    }
+
+    /// The same, with somebody who is asked after the roles.
+    pub async fn start_judged_by(keys: &str, authorizer: Option<Arc<dyn Authorizer>>) -> Self {
         let clock = HeldClock::at(START);
         let memory = Arc::new(Memory::new(clock.clone(), 4));
         let script = Arc::new(Script::default());
         let faults = Arc::new(Faults::over(memory.clone()));
         let hints = MemoryHints::default();
         let tasks = Arc::new(MemoryPullQueue::new(clock.clone()));
-        let app = app_over(&memory, &faults, &clock, &script, &tasks, &hints, keys).await;
+        let app =
+            app_over(&memory, &faults, &clock, &script, &tasks, &hints, (keys, authorizer.clone()))
+                .await;
         let slug = "acme".parse().unwrap();
         let tenant = memory.create_tenant(Uuid::from_u128(7), &slug, "Acme", None).await.unwrap();
         let mut engine = Self {
@@ -80,6 +90,7 @@ impl TestEngine {
             faults,
             tasks,
             master_keys: keys.to_owned(),
+            authorizer,
             memory,
             hints,
             node: None,
@@ -123,7 +134,7 @@ impl TestEngine {
             &self.script,
             &self.tasks,
             &self.hints,
-            &self.master_keys,
+            (&self.master_keys, self.authorizer.clone()),
         )
         .await;
         app.catalogue.refresh_all().await.unwrap();
@@ -247,7 +258,7 @@ async fn app_over(
     script: &Arc<Script>,
     tasks: &Arc<MemoryPullQueue>,
     hints: &MemoryHints,
-    master_keys: &str,
+    (master_keys, authorizer): (&str, Option<Arc<dyn Authorizer>>),
 ) -> App {
     let dice = Arc::new(SystemDice);
     let keys = match master_keys {
@@ -269,6 +280,9 @@ async fn app_over(
         pull_queue,
         bulks: faults.clone(),
         api_keys: faults.clone(),
+        accounts: memory.clone(),
+        passwords: Arc::new(PlainPasswords::default()),
+        authorizer,
         audit: memory.clone(),
         secrets: memory.clone(),
         usages: memory.clone(),

@@ -234,6 +234,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         tenant_settings: ProcessLayers::default(),
         traces: None,
         master_keys: None,
+        policy_url: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
         node_name: format!("bench-{}", std::process::id()),
         role: Role::All,

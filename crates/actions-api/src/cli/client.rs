@@ -216,7 +216,11 @@ impl Client {
         };
         let mut hints = Vec::from_iter(error.hint.take());
         if error.exit == Exit::Auth && status == 401 {
-            hints.insert(0, "give the token in ACTIONS_TOKEN or with --token-file".to_owned());
+            hints.insert(
+                0,
+                "give the token in ACTIONS_TOKEN or with --token-file, or `actions login`"
+                    .to_owned(),
+            );
         }
         if let Some(pause) = answer.header("retry-after").filter(|_| matches!(status, 429 | 503)) {
             hints.insert(0, format!("try again in {pause} s"));

@@ -93,7 +93,8 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
         Ok(())
     };
     let access = crate::Access::LocalDev;
-    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
+    let before = (config.sites, config.proxies);
+    server::run(engine, &config.engine, before, listener, access, signals, tell).await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

@@ -62,7 +62,8 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
         }
         Ok(())
     };
-    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
+    let before = (config.sites, config.proxies);
+    server::run(engine, &config.engine, before, listener, access, signals, tell).await
 }
 
 /// Without a key everything works but secrets; a key that everybody can read is none.

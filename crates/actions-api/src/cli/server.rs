@@ -12,7 +12,7 @@ use super::shutdown::Signals;
 use crate::config::EngineConfig;
 use crate::connections::{self, Bounds};
 use crate::wiring::{self, Engine, WiringError};
-use crate::{Access, Serving, Sites};
+use crate::{Access, Serving, Sites, TrustedProxies};
 
 /// A turn in the life of a server, told once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Turn {
 pub(super) async fn run(
     engine: Engine,
     config: &EngineConfig,
-    sites: Sites,
+    (sites, proxies): (Sites, TrustedProxies),
     listener: TcpListener,
     access: Access,
     mut signals: Signals,
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let closing = CancellationToken::new();
     let (has_node, has_api) = (config.role.has_node(), config.role.has_api());
     let draining = closing.clone();
-    let serving = Serving { access, metrics, has_node, has_api, draining, sites };
+    let serving = Serving { access, metrics, has_node, has_api, draining, sites, proxies };
     let router = crate::router(engine.app.clone(), serving);
     let node = has_node.then(|| node::start(engine.app.clone(), wiring::node_config(config)));
     let reader = has_node.then(|| engine.read_stream(&config.node_name)).flatten();

@@ -113,6 +113,13 @@ pub(crate) const ENGINE: &[Setting] = &[
         "web sites whose pages may ask, like https://app.example.com, joined by commas; none unless set",
     ),
     Setting::engine(
+        "trusted_proxies",
+        Some(("trusted-proxies", "NETWORKS")),
+        "ACTIONS_TRUSTED_PROXIES",
+        Some(""),
+        "proxies whose X-Forwarded-For or Forwarded is believed, joined by commas; none unless set",
+    ),
+    Setting::engine(
         "bootstrap_token",
         None,
         "ACTIONS_BOOTSTRAP_TOKEN",
@@ -155,6 +162,14 @@ pub(crate) const ENGINE: &[Setting] = &[
         Some("actions_role"),
         "the claim that names the caller's role, or several; by its name or by a JSON pointer",
     ),
+    Setting::engine(
+        "policy_url",
+        None,
+        "ACTIONS_POLICY_URL",
+        None,
+        "a rule of a policy service (Open Policy Agent's data API) that is asked after the roles, like http://127.0.0.1:8181/v1/data/actions/allow",
+    )
+    .secret(),
     Setting::engine(
         "master_key",
         None,

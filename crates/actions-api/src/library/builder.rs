@@ -184,6 +184,7 @@ impl Builder {
             tenant_settings: tenant_settings(self.keep_days),
             traces: None,
             master_keys: self.master_keys,
+            policy_url: None,
             egress_allow: self.egress_allow,
             node_name: self.node_name.unwrap_or_else(own_name),
             role: Role::All,

@@ -1,17 +1,21 @@
 //! What the refusals of commands mean in HTTP.
 
 use actions_app::commands::apply_definitions::ApplyDefinitionsError;
+use actions_app::commands::begin_session::BeginSessionError;
 use actions_app::commands::cancel_execution::CancelExecutionError;
+use actions_app::commands::change_account::{ChangeAccountError, SetOwnPasswordError};
 use actions_app::commands::change_api_key::ChangeApiKeyError;
 use actions_app::commands::change_bulk::ChangeBulkError;
 use actions_app::commands::check_action_health::CheckActionHealthError;
 use actions_app::commands::check_definition::{Finding, FindingKind};
 use actions_app::commands::claim_tasks::ClaimTasksError;
 use actions_app::commands::control_tenant::ControlTenantError;
+use actions_app::commands::create_account::{AccountRoleError, CreateAccountError};
 use actions_app::commands::create_api_key::CreateApiKeyError;
 use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
+use actions_app::commands::end_session::EndSessionError;
 use actions_app::commands::execute_action::ExecuteActionError;
 use actions_app::commands::fire_schedule::FireScheduleError;
 use actions_app::commands::put_secret::{DeleteSecretError, PutSecretError};
@@ -26,19 +30,24 @@ use actions_app::commands::tell_of_task::TellOfTaskError;
 use actions_app::ingress::IngressError;
 use actions_app::queries::QueryError;
 use actions_app::quotas::QuotaError;
+use actions_domain::account::PasswordError;
+use actions_domain::ports::accounts::AccountsError;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::definitions::DefinitionsError;
+use actions_domain::ports::passwords::PasswordsError;
 use actions_domain::ports::secrets::SecretsError;
 use actions_domain::ports::vault::VaultError;
 
+use crate::caller::throttled;
+
 use super::{
-    ACTION_BLOCKED, ACTION_INVALID, API_KEY_ENDED, API_KEY_INVALID, BODY_TOO_LARGE, BULK_ENDED,
-    CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID, CONFIG_INVALID, CONFLICT, DATA_REFUSED,
-    EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError,
-    IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind, OVERLOADED, PARAMETER_INVALID,
-    PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY,
-    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_SUSPENDED,
-    VERSION_STALE,
+    ACCOUNT_INVALID, ACTION_BLOCKED, ACTION_INVALID, API_KEY_ENDED, API_KEY_INVALID, AUTH_INVALID,
+    BODY_TOO_LARGE, BULK_ENDED, CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID, CONFIG_INVALID,
+    CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS,
+    FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind,
+    OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID,
+    SECRET_INVALID, SECRET_NO_KEY, STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID,
+    TENANT_INVALID, TENANT_SUSPENDED, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -331,6 +340,109 @@ impl From<ChangeApiKeyError> for Problem {
             }
             ChangeApiKeyError::Query(error) => error.into(),
             ChangeApiKeyError::ApiKeys(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateAccountError> for Problem {
+    fn from(error: CreateAccountError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CreateAccountError::Forbidden(forbidden) => forbidden.into(),
+            CreateAccountError::Role(error) => error.into(),
+            CreateAccountError::Password(error) => error.into(),
+            CreateAccountError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            CreateAccountError::Passwords(error) => error.into(),
+            CreateAccountError::Accounts(error) => error.into(),
+            CreateAccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountRoleError> for Problem {
+    fn from(error: AccountRoleError) -> Self {
+        Self::at(&ACCOUNT_INVALID, Some("/role"), error.to_string())
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        Self::at(&ACCOUNT_INVALID, Some("/password"), error.to_string())
+    }
+}
+
+impl From<PasswordsError> for Problem {
+    fn from(error: PasswordsError) -> Self {
+        match error {
+            PasswordsError::Busy => {
+                Self::new(&OVERLOADED, error.to_string()).with_retry_after(STORE_PAUSE)
+            }
+            PasswordsError::Failed { .. } => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ChangeAccountError> for Problem {
+    fn from(error: ChangeAccountError) -> Self {
+        match error {
+            ChangeAccountError::Forbidden(forbidden) => forbidden.into(),
+            ChangeAccountError::Role(error) => error.into(),
+            ChangeAccountError::Password(error) => error.into(),
+            ChangeAccountError::Passwords(error) => error.into(),
+            ChangeAccountError::Query(error) => error.into(),
+            ChangeAccountError::Accounts(error) => error.into(),
+        }
+    }
+}
+
+impl From<SetOwnPasswordError> for Problem {
+    fn from(error: SetOwnPasswordError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SetOwnPasswordError::NoSession => Self::not_found("session"),
+            SetOwnPasswordError::Wrong => Self::at(&ACCOUNT_INVALID, Some("/password"), detail),
+            SetOwnPasswordError::Throttled { wait } => throttled(wait),
+            SetOwnPasswordError::Change(ChangeAccountError::Password(error)) => {
+                Self::at(&ACCOUNT_INVALID, Some("/new_password"), error.to_string())
+            }
+            SetOwnPasswordError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<BeginSessionError> for Problem {
+    fn from(error: BeginSessionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            BeginSessionError::Refused => Self::new(&AUTH_INVALID, detail),
+            BeginSessionError::Throttled { wait } => throttled(wait),
+            BeginSessionError::Passwords(error) => error.into(),
+            BeginSessionError::Accounts(error) => error.into(),
+            BeginSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::Forbidden(forbidden) => forbidden.into(),
+            EndSessionError::NotFound => Self::not_found("session"),
+            EndSessionError::Accounts(error) => error.into(),
+            EndSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountsError> for Problem {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::Exists { .. } => Self::new(&EXISTS, error.to_string()),
+            AccountsError::Stale | AccountsError::Taken => {
+                Self::new(&CONFLICT, error.to_string()).with_retry_after(STORE_PAUSE)
+            }
+            AccountsError::NotFound { what } => Self::not_found(what),
+            AccountsError::Store(error) => error.into(),
         }
     }
 }

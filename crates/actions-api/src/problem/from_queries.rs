@@ -7,7 +7,7 @@ use actions_domain::ports::store::StoreError;
 
 use super::{
     AUTH_INVALID, AUTH_ROLE, DATA_REFUSED, FILTER_INVALID, FILTER_UNKNOWN_FIELD, HANDLER_NOT_FOUND,
-    Problem, STORE_PAUSE, STORE_UNAVAILABLE,
+    POLICY_DENIED, POLICY_UNAVAILABLE, Problem, STORE_PAUSE, STORE_UNAVAILABLE,
 };
 
 impl From<Forbidden> for Problem {
@@ -17,6 +17,10 @@ impl From<Forbidden> for Problem {
             Forbidden::OtherTenant => Self::not_found("tenant"),
             Forbidden::Role { .. } | Forbidden::Rank { .. } => {
                 Self::new(&AUTH_ROLE, forbidden.to_string())
+            }
+            Forbidden::Policy { .. } => Self::new(&POLICY_DENIED, forbidden.to_string()),
+            Forbidden::PolicyUnavailable => {
+                Self::new(&POLICY_UNAVAILABLE, forbidden.to_string()).with_retry_after(STORE_PAUSE)
             }
             Forbidden::Ended { .. } => Self::new(&AUTH_INVALID, forbidden.to_string()),
         }

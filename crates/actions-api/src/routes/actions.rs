@@ -175,7 +175,7 @@ async fn list(
     caller: Caller,
     query: ListQuery,
 ) -> Result<Response, Problem> {
-    answer_actions(&api, &caller, query)
+    answer_actions(&api, &caller, query).await
 }
 
 /// Lists actions that are switched on.
@@ -187,10 +187,10 @@ async fn active(
     mut query: ListQuery,
 ) -> Result<Response, Problem> {
     query.filter.and("is_active", "true");
-    answer_actions(&api, &caller, query)
+    answer_actions(&api, &caller, query).await
 }
 
-pub(crate) fn answer_actions(
+pub(crate) async fn answer_actions(
     api: &Api,
     caller: &Caller,
     query: ListQuery,
@@ -201,7 +201,7 @@ pub(crate) fn answer_actions(
         limit: query.limit,
         filter: query.filter.clone(),
     };
-    let page = list_actions(&api.app, &caller.authorization, &list)?;
+    let page = list_actions(&api.app, &caller.authorization, &list).await?;
     let items = page.items.iter().map(|action| ActionView::new(&api.app, action)).collect();
     query.answer(caller.slug(), items, page.next)
 }
@@ -229,7 +229,7 @@ async fn validate(
     caller: Caller,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Response, Problem> {
-    caller.authorization.require(Permission::ReadDefinitions, caller.tenant)?;
+    api.app.require(&caller.authorization, Permission::ReadDefinitions, caller.tenant).await?;
     let spec = body.into_spec()?;
     let mut findings = check_action(&api.app, caller.tenant, &spec);
     let config = [("/config".to_owned(), &spec.config)];
@@ -249,7 +249,7 @@ async fn show(
     caller: Caller,
     Segments(path): Segments<ActionPath>,
 ) -> Result<Response, Problem> {
-    let action = find(&api, &caller, &path.action)?;
+    let action = find(&api, &caller, &path.action).await?;
     Ok(action_answer(&api, &action))
 }
 
@@ -290,7 +290,7 @@ async fn delete(
     precondition: Precondition,
 ) -> Result<StatusCode, Problem> {
     caller.current_definitions(&api).await?;
-    let action = find(&api, &caller, &path.action)?;
+    let action = find(&api, &caller, &path.action).await?;
     let expected = precondition.expected(Some(action.version))?;
     let (tenant, name) = (caller.tenant, action.spec.name.clone());
     let request = DeleteAction { tenant, name, expected };
@@ -359,7 +359,7 @@ async fn executions(
     Segments(path): Segments<ActionPath>,
     mut query: ListQuery,
 ) -> Result<Response, Problem> {
-    let action = find(&api, &caller, &path.action)?;
+    let action = find(&api, &caller, &path.action).await?;
     query.filter.and("action", action.spec.name.as_str());
     answer_list(&api, &caller, query).await
 }
@@ -374,7 +374,7 @@ async fn metrics(
     Segments(path): Segments<ActionPath>,
     Params(params): Params<MetricsParams>,
 ) -> Result<Response, Problem> {
-    let action = find(&api, &caller, &path.action)?;
+    let action = find(&api, &caller, &path.action).await?;
     let window = params.window()?;
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let figures = action_metrics(&api.app, authorization, tenant, &action, window).await?;
@@ -511,10 +511,11 @@ async fn test(
     let bytes = read(request, &api, BODY_BYTES_MAX).await?;
     let text = checked(&bytes)?;
     let body: TestBody = decode_raw(text.as_str())?;
-    let action = find(&api, &caller, &path.action)?;
+    let action = find(&api, &caller, &path.action).await?;
     let sample = sample_of(&api, &caller, body.event.as_str().as_bytes())
         .map_err(|problem| problem.below("/event"))?;
-    let mut explained = explain_sample(&api.app, &caller.authorization, caller.tenant, sample)?;
+    let mut explained =
+        explain_sample(&api.app, &caller.authorization, caller.tenant, sample).await?;
     explained.ways.retain(|way| way.action_id == action.id);
     let first = explained.ways.first();
     let reason = first.map_or_else(
@@ -531,8 +532,8 @@ async fn test(
     }))
 }
 
-fn find(api: &Api, caller: &Caller, name: &str) -> Result<Arc<Action>, Problem> {
-    Ok(find_action(&api.app, &caller.authorization, caller.tenant, name)?)
+async fn find(api: &Api, caller: &Caller, name: &str) -> Result<Arc<Action>, Problem> {
+    Ok(find_action(&api.app, &caller.authorization, caller.tenant, name).await?)
 }
 
 /// A name that no action can have names none.

@@ -232,7 +232,7 @@ pub(crate) fn view(api: &Api, caller: &Caller, controls: &Controls) -> ControlsV
 #[utoipa::path(get, path = "/controls", tag = "controls", operation_id = "get_controls",
     responses((status = 200, body = ControlsView)))]
 async fn show(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    let found = controls(&api.app, &caller.authorization, caller.tenant)?;
+    let found = controls(&api.app, &caller.authorization, caller.tenant).await?;
     Ok(json(&view(&api, &caller, &found)))
 }
 

@@ -98,7 +98,7 @@ impl From<Plan> for PlanView {
 #[utoipa::path(get, path = "/definitions", tag = "definitions",
     operation_id = "export_definitions", responses((status = 200, body = DefinitionsView)))]
 async fn export(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    let set = export_definitions(&api.app, &caller.authorization, caller.tenant)?;
+    let set = export_definitions(&api.app, &caller.authorization, caller.tenant).await?;
     Ok(json(&DefinitionsView { actions: set.actions }))
 }
 

@@ -384,7 +384,7 @@ pub(crate) async fn submit_request(
     let wait = wait_of(params.wait.as_deref())?;
     if wait.is_some() {
         // Before anything is stored: whoever only sends is not shown how it ends.
-        caller.authorization.require(Permission::ReadExecutions, caller.tenant)?;
+        api.app.require(&caller.authorization, Permission::ReadExecutions, caller.tenant).await?;
     }
     let query = request.uri().query().map(str::to_owned);
     let (headers, body) = take_body(api, request).await?;
@@ -451,7 +451,7 @@ async fn explain(
     let (headers, body) = take_body(&api, request).await?;
     let sent = reader(&api, &caller, None).read(&headers, &body)?;
     let sample = only_one(sent)?;
-    let explained = explain_sample(&api.app, &caller.authorization, caller.tenant, sample)?;
+    let explained = explain_sample(&api.app, &caller.authorization, caller.tenant, sample).await?;
     Ok(json(&ExplainedView::new(&explained, true, limit)))
 }
 

@@ -105,7 +105,7 @@ impl HandlerView {
 #[utoipa::path(get, path = "/handlers", tag = "handlers", operation_id = "list_handlers",
     responses((status = 200, body = HandlersView)))]
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    let found = list_handlers(&api.app, &caller.authorization)?;
+    let found = list_handlers(&api.app, &caller.authorization).await?;
     let items = found.iter().map(|handler| HandlerView::brief(handler.descriptor())).collect();
     Ok(json(&HandlersView { items }))
 }
@@ -118,7 +118,7 @@ async fn show(
     caller: Caller,
     Segments(path): Segments<HandlerPath>,
 ) -> Result<Response, Problem> {
-    let handler = find_handler(&api.app, &caller.authorization, &path.handler)?;
+    let handler = find_handler(&api.app, &caller.authorization, &path.handler).await?;
     Ok(json(&HandlerView::full(handler.descriptor())))
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn findings(
     handler: &str,
     config: &Value,
 ) -> Result<FindingsView, Problem> {
-    let handler = find_handler(&api.app, &caller.authorization, handler)?;
+    let handler = find_handler(&api.app, &caller.authorization, handler).await?;
     let mut findings = check_config(&api.app, handler.as_ref(), config);
     let configs = [(String::new(), config)];
     findings.warnings.extend(missing_secrets(&api.app, caller.tenant, configs).await?);

@@ -151,7 +151,7 @@ async fn actions(
     query.filter.rename("type", "action_type");
     // A pattern is looked for among all of an action's, which are listed with spaces.
     query.filter.loosen("pattern");
-    answer_actions(&api, &caller, query)
+    answer_actions(&api, &caller, query).await
 }
 
 /// Says how many actions are healthy.
@@ -208,7 +208,7 @@ async fn execute_bulk(
     request: Request,
 ) -> Result<Response, Problem> {
     // Else each job would be refused by itself, in an answer that says 200.
-    caller.authorization.require(Permission::Execute, caller.tenant)?;
+    api.app.require(&caller.authorization, Permission::Execute, caller.tenant).await?;
     require_json(request.headers())?;
     let headers = request.headers().clone();
     let bytes = read(request, &api, BULK_BYTES_MAX).await?;

@@ -189,6 +189,36 @@ pub(crate) struct LimitsView {
     api_keys_ended: usize,
     /// A revocation holds on every node within this time.
     api_key_trust_seconds: u64,
+    /// Of one tenant.
+    accounts: usize,
+    account_name_bytes: usize,
+    password_chars_min: usize,
+    password_bytes: usize,
+    /// Passwords that a process hashes at once, and that wait for it. More logins are told to come
+    /// again.
+    password_hashes: usize,
+    password_waits: usize,
+    login_bytes: usize,
+    /// Sessions of one account that hold. One more ends the oldest.
+    account_sessions: usize,
+    session_seconds: u64,
+    /// Unused for so long, a session holds no more.
+    session_idle_seconds: u64,
+    /// Wrong tokens and passwords of one address, and passwords of one account from there, that cost
+    /// no time.
+    guesses_free: u32,
+    account_guesses_free: u32,
+    /// Wrong passwords of one account, from wherever, after which each address has one free.
+    account_guesses_hot: u32,
+    guess_wait_seconds: u64,
+    /// Proxies of one request that are looked at.
+    forwarded_hops: usize,
+    /// Of a policy service: how long it may take, how long its yes counts, bytes of its answer, and
+    /// questions that a process asks at once.
+    policy_answer_seconds: u64,
+    policy_trust_seconds: u64,
+    policy_answer_bytes: usize,
+    policy_questions: usize,
     /// Of a token of the identity provider.
     identity_token_bytes: usize,
     /// Unknown API keys that a node asks its store about, at once and then in a second.
@@ -328,6 +358,25 @@ pub(crate) fn limits_view() -> LimitsView {
         api_key_overlap_default_seconds: limits::API_KEY_OVERLAP_DEFAULT.as_secs(),
         api_keys_ended: limits::API_KEYS_ENDED_MAX,
         api_key_trust_seconds: limits::API_KEY_TRUST_MAX.as_secs(),
+        accounts: limits::ACCOUNTS_MAX,
+        account_name_bytes: limits::ACCOUNT_NAME_BYTES_MAX,
+        password_chars_min: limits::PASSWORD_CHARS_MIN,
+        password_bytes: limits::PASSWORD_BYTES_MAX,
+        password_hashes: limits::PASSWORD_HASHES_MAX,
+        password_waits: limits::PASSWORD_WAITS_MAX,
+        login_bytes: limits::LOGIN_BYTES_MAX,
+        account_sessions: limits::ACCOUNT_SESSIONS_MAX,
+        session_seconds: limits::SESSION_LIFETIME.as_secs(),
+        session_idle_seconds: limits::SESSION_IDLE_MAX.as_secs(),
+        guesses_free: limits::GUESSES_FREE,
+        account_guesses_free: limits::ACCOUNT_GUESSES_FREE,
+        account_guesses_hot: limits::ACCOUNT_GUESSES_HOT,
+        guess_wait_seconds: limits::GUESS_WAIT_MAX.as_secs(),
+        forwarded_hops: limits::FORWARDED_HOPS_MAX,
+        policy_answer_seconds: limits::POLICY_ANSWER_MAX.as_secs(),
+        policy_trust_seconds: limits::POLICY_TRUST_MAX.as_secs(),
+        policy_answer_bytes: limits::POLICY_ANSWER_BYTES_MAX,
+        policy_questions: limits::POLICY_QUESTIONS_MAX,
         identity_token_bytes: limits::IDENTITY_TOKEN_BYTES_MAX,
         api_key_asks: limits::API_KEY_ASKS_MAX,
         api_key_asks_per_second: limits::API_KEY_ASKS_PER_SECOND,
@@ -462,6 +511,7 @@ async fn show_metrics(
         let detail = "these figures are of all tenants; use an API key of the tenant admin, a viewer's is enough";
         return Err(Problem::new(&AUTH_ROLE, detail));
     }
+    api.app.require(&caller, Permission::ReadMetrics, TenantId::ADMIN).await?;
     let media = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((media, api.metrics.render()).into_response())
 }

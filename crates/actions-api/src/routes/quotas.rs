@@ -167,7 +167,7 @@ async fn show_action_limits(
     caller: Caller,
     Segments(path): Segments<ActionPath>,
 ) -> Result<Response, Problem> {
-    let found = action_limits(&api.app, &caller.authorization, caller.tenant, &path.action)?;
+    let found = action_limits(&api.app, &caller.authorization, caller.tenant, &path.action).await?;
     Ok(json(&ActionLimitsView { items: found.iter().map(Into::into).collect() }))
 }
 
@@ -175,7 +175,7 @@ async fn show_action_limits(
 #[utoipa::path(get, path = "/tenant-limits", tag = "tenants",
     operation_id = "get_limits_of_all_tenants", responses((status = 200, body = LimitsBody)))]
 async fn show_all(State(api): State<Api>, Operator(caller): Operator) -> Result<Response, Problem> {
-    Ok(json(&LimitsBody::from(limits_of_all_tenants(&api.app, &caller)?)))
+    Ok(json(&LimitsBody::from(limits_of_all_tenants(&api.app, &caller).await?)))
 }
 
 /// Replaces what holds for every tenant that has nothing of its own.

@@ -189,7 +189,7 @@ async fn show(
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let name = named(&path)?;
     let secret = find_secret(&api.app, authorization, tenant, &name).await?;
-    let used_by = users_of_secret(&api.app, authorization, tenant, &name)?;
+    let used_by = users_of_secret(&api.app, authorization, tenant, &name).await?;
     let secret = SecretView::new(secret, api.app.ports.clock.now());
     Ok(json(&SecretWithUsersView { secret, used_by }))
 }

@@ -192,7 +192,7 @@ async fn list(
         limit: query.limit,
         filter: query.filter.clone(),
     };
-    let page = list_subscriptions(&api.app, &caller.authorization, &list)?;
+    let page = list_subscriptions(&api.app, &caller.authorization, &list).await?;
     let items = page.items.iter().map(|found| SubscriptionView::new(&caller, found)).collect();
     query.answer(caller.slug(), items, page.next)
 }
@@ -223,7 +223,7 @@ async fn show(
     Segments(path): Segments<SubscriptionPath>,
 ) -> Result<Response, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
-    let found = find_subscription(&api.app, authorization, tenant, path.subscription)?;
+    let found = find_subscription(&api.app, authorization, tenant, path.subscription).await?;
     Ok((etag(found.version), json(&SubscriptionView::new(&caller, &found))).into_response())
 }
 
@@ -264,7 +264,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     caller.current_definitions(&api).await?;
-    let found = find_subscription(&api.app, authorization, tenant, path.subscription)?;
+    let found = find_subscription(&api.app, authorization, tenant, path.subscription).await?;
     let expected = precondition.expected(Some(found.version))?;
     delete_subscription(&api.app, authorization, tenant, path.subscription, expected).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -162,7 +162,7 @@ pub async fn check_definitions(
     tenant: TenantId,
     set: &DefinitionSet,
 ) -> Result<Findings, ApplyDefinitionsError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let given = set.actions.len()
         + set.actions.iter().map(|entry| entry.subscriptions.len()).sum::<usize>();
     if given > DEFINITIONS_PER_CALL_MAX {
@@ -233,7 +233,7 @@ pub async fn apply_definitions(
     caller: &AuthorizationContext,
     request: ApplyDefinitions,
 ) -> Result<Plan, ApplyDefinitionsError> {
-    caller.require(Permission::WriteDefinitions, request.tenant)?;
+    app.require(caller, Permission::WriteDefinitions, request.tenant).await?;
     let mut plan = compare_definitions(app, caller, &request).await?;
     plan.changes.clear();
     let tenant = request.tenant;
@@ -253,12 +253,12 @@ pub async fn apply_definitions(
 }
 
 /// The tenant's definitions as a set, without secrets: applying it again changes nothing.
-pub fn export_definitions(
+pub async fn export_definitions(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
 ) -> Result<DefinitionSet, ApplyDefinitionsError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let definitions = app.catalogue.find(tenant).ok_or(ApplyDefinitionsError::UnknownTenant)?;
     let mut subscriptions: std::collections::HashMap<_, Vec<SubscriptionSpec>> =
         std::collections::HashMap::new();

@@ -37,7 +37,7 @@ pub async fn cancel_execution(
     caller: &AuthorizationContext,
     request: CancelExecution,
 ) -> Result<(), CancelExecutionError> {
-    caller.require(Permission::CancelExecution, request.tenant)?;
+    app.require(caller, Permission::CancelExecution, request.tenant).await?;
     let CancelExecution { tenant, execution } = request;
     let found = app.ports.history.find_execution(tenant, execution).await?;
     let status = found.ok_or(CancelExecutionError::NotFound)?.status;

@@ -51,7 +51,7 @@ pub async fn rotate_api_key(
 ) -> Result<MintedApiKey, ChangeApiKeyError> {
     let found = find_api_key(app, caller, tenant, name).await?;
     // Whoever gets the token may do what the key may.
-    caller.require_rank(found.role, tenant)?;
+    app.require_rank(caller, found.role, tenant).await?;
     let now = app.ports.clock.now();
     if !found.is_living(now) {
         return Err(ChangeApiKeyError::Ended(found.status(now).word()));
@@ -90,7 +90,7 @@ pub async fn revoke_api_key(
     name: &str,
 ) -> Result<ApiKey, ChangeApiKeyError> {
     let found = find_api_key(app, caller, tenant, name).await?;
-    caller.require_rank(found.role, tenant)?;
+    app.require_rank(caller, found.role, tenant).await?;
     if found.revoked_at.is_some() {
         return Ok(found);
     }
@@ -108,7 +108,8 @@ pub async fn revoke_api_key(
     Ok(key)
 }
 
-fn tell(app: &App) {
+/// Lets every node ask what has changed.
+pub(super) fn tell(app: &App) {
     app.api_keys.doubt();
     app.hints.tell(Hint::ApiKeys);
 }

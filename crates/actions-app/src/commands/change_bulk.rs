@@ -37,10 +37,10 @@ pub async fn change_bulk(
     verb: BulkVerb,
 ) -> Result<Bulk, ChangeBulkError> {
     // Whoever may not see it is told nothing of it.
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let found = app.ports.bulks.find_bulk(tenant, id).await?;
     let found = found.ok_or(ChangeBulkError::NotFound)?;
-    caller.require(permission_for(found.spec.operation), tenant)?;
+    app.require(caller, permission_for(found.spec.operation), tenant).await?;
     let by = caller.actor.clone();
     let (kind, change) = match verb {
         BulkVerb::Pause => (ActKind::BulkPaused, BulkChange::Pause { by }),

@@ -38,7 +38,7 @@ pub async fn check_action_health(
     tenant: TenantId,
     name: &str,
 ) -> Result<Arc<Action>, CheckActionHealthError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let action = app
         .catalogue
         .find(tenant)

@@ -66,7 +66,7 @@ pub async fn claim_tasks(
     caller: &AuthorizationContext,
     request: ClaimTasks,
 ) -> Result<Vec<Claimed>, ClaimTasksError> {
-    caller.require(Permission::WorkOnTasks, request.tenant)?;
+    app.require(caller, Permission::WorkOnTasks, request.tenant).await?;
     check(&request)?;
     let ClaimTasks { tenant, queues, max, worker, lease, wait } = request;
     let nonce = ExecutionId::mint(app.ports.clock.now(), app.ports.dice.bytes()).0;

@@ -64,7 +64,7 @@ pub async fn set_limits(
     limits: TenantLimits,
 ) -> Result<Controls, ControlTenantError> {
     // They are the platform's, and not for the tenant to raise.
-    caller.require(Permission::ManageTenants, tenant)?;
+    app.require(caller, Permission::ManageTenants, tenant).await?;
     check_limits(&limits)?;
     let act = app.act(caller, tenant, ActKind::LimitsChanged, CONTROLS);
     change(app, tenant, &ControlChange::SetLimits(limits), &act).await
@@ -76,7 +76,7 @@ pub async fn limit_all_tenants(
     caller: &AuthorizationContext,
     limits: TenantLimits,
 ) -> Result<Controls, ControlTenantError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     check_limits(&limits)?;
     let act = app.act(caller, TenantId::ADMIN, ActKind::LimitsChanged, ALL_TENANTS);
     change(app, TenantId::ADMIN, &ControlChange::LimitAllTenants(limits), &act).await
@@ -100,7 +100,7 @@ pub async fn set_retention(
     retention: Retention,
 ) -> Result<Controls, ControlTenantError> {
     // What is removed does not come back, so it is not for everybody in the tenant.
-    caller.require(Permission::ManageTenants, tenant)?;
+    app.require(caller, Permission::ManageTenants, tenant).await?;
     let fields = [
         ("keep_days", retention.keep_days, KEEP_DAYS_MIN),
         ("dead_letter_days", retention.dead_letter_days, 1),
@@ -123,7 +123,7 @@ pub async fn pause(
     target: &Target,
     reason: Option<String>,
 ) -> Result<Controls, ControlTenantError> {
-    caller.require(Permission::Pause, tenant)?;
+    app.require(caller, Permission::Pause, tenant).await?;
     if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
         return Err(ControlTenantError::Reason);
     }
@@ -157,7 +157,7 @@ pub async fn resume(
     tenant: TenantId,
     target: &Target,
 ) -> Result<Controls, ControlTenantError> {
-    caller.require(Permission::Pause, tenant)?;
+    app.require(caller, Permission::Pause, tenant).await?;
     let (kind, request) = match target {
         Target::Tenant => (ActKind::TenantResumed, ControlChange::Resume),
         Target::Action(name) => {
@@ -176,7 +176,7 @@ pub async fn suspend(
     tenant: &Tenant,
     reason: Option<String>,
 ) -> Result<Controls, ControlTenantError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     if tenant.id == TenantId::ADMIN {
         return Err(ControlTenantError::Platform);
     }
@@ -195,7 +195,7 @@ pub async fn end_suspension(
     caller: &AuthorizationContext,
     tenant: &Tenant,
 ) -> Result<Controls, ControlTenantError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     let act = on_tenant(app, caller, ActKind::TenantReinstated, tenant);
     change(app, tenant.id, &ControlChange::EndSuspension, &act).await
 }

@@ -73,7 +73,7 @@ pub async fn create_api_key(
     request: CreateApiKey,
 ) -> Result<MintedApiKey, CreateApiKeyError> {
     let CreateApiKey { tenant, name, role, expires_at } = request;
-    caller.require_rank(role, tenant)?;
+    app.require_rank(caller, role, tenant).await?;
     if !Role::OF_API_KEYS.contains(&role) {
         return Err(CreateApiKeyError::Role { role });
     }
@@ -116,13 +116,23 @@ pub async fn create_api_key(
 }
 
 /// Whoever sends a body slowly was let in a while ago. A key that was revoked since makes no other
-/// one, or its owner could not be shut out.
+/// one, or its owner could not be shut out. The same goes for a session that was ended.
 pub(super) async fn still_holds(
     app: &App,
     caller: &AuthorizationContext,
 ) -> Result<(), StillHoldsError> {
-    let Some(id) = caller.api_key else { return Ok(()) };
     let now = app.ports.clock.now();
+    if let Some(session) = caller.session {
+        let found = app.ports.accounts.session(caller.tenant, session).await?;
+        // It was used a moment ago, which may not be written down yet.
+        if found
+            .is_some_and(|found| found.session.ended_at.is_none() && found.session.expires_at > now)
+        {
+            return Ok(());
+        }
+        return Err(Forbidden::Ended { actor: caller.actor.clone() }.into());
+    }
+    let Some(id) = caller.api_key else { return Ok(()) };
     let keys = app.ports.api_keys.api_keys(caller.tenant).await?;
     if keys.iter().any(|key| key.id == id && key.is_living(now)) {
         return Ok(());
@@ -136,7 +146,12 @@ pub(super) fn subject(key: &ApiKey) -> String {
 }
 
 pub(super) fn mint(app: &App) -> Token {
+    Token::mint(&random(app))
+}
+
+/// What nobody can guess.
+pub(super) fn random(app: &App) -> [u8; TOKEN_RANDOM_BYTES] {
     let mut random = [0; TOKEN_RANDOM_BYTES];
     app.ports.dice.fill(&mut random);
-    Token::mint(&random)
+    random
 }

@@ -33,7 +33,7 @@ pub async fn create_tenant(
     caller: &AuthorizationContext,
     request: CreateTenant,
 ) -> Result<Tenant, CreateTenantError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     let name = request.name.unwrap_or_else(|| request.slug.to_string());
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err(CreateTenantError::Name { bytes: name.len() });

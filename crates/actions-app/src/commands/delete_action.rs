@@ -33,7 +33,7 @@ pub async fn delete_action(
     caller: &AuthorizationContext,
     request: DeleteAction,
 ) -> Result<(), DeleteActionError> {
-    caller.require(Permission::WriteDefinitions, request.tenant)?;
+    app.require(caller, Permission::WriteDefinitions, request.tenant).await?;
     let DeleteAction { tenant, name, expected } = request;
     let known = current_definitions(app, tenant).await?;
     let before = known.as_ref().and_then(|known| known.action_named(name.as_str()));

@@ -53,7 +53,7 @@ pub async fn discard_dead_letters(
     caller: &AuthorizationContext,
     request: DiscardDeadLetters,
 ) -> Result<Discarded, DiscardDeadLettersError> {
-    caller.require(Permission::ManageDeadLetters, request.tenant)?;
+    app.require(caller, Permission::ManageDeadLetters, request.tenant).await?;
     let bytes = request.reason.len();
     if request.reason.trim().is_empty() || bytes > ERROR_BYTES_MAX {
         return Err(DiscardDeadLettersError::Reason { bytes });

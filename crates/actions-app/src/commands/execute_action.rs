@@ -99,7 +99,7 @@ pub(crate) async fn execute(
     request: ExecuteAction,
     admission: Admission,
 ) -> Result<AcceptedJob, ExecuteActionError> {
-    caller.require(Permission::Execute, request.tenant)?;
+    app.require(caller, Permission::Execute, request.tenant).await?;
     let bytes = request.input.as_str().len();
     if bytes > EVENT_BYTES_MAX {
         return Err(ExecuteActionError::TooLarge { bytes });

@@ -88,7 +88,7 @@ pub async fn fire_schedule(
     tenant: TenantId,
     name: &str,
 ) -> Result<Fired, FireScheduleError> {
-    caller.require(Permission::Execute, tenant)?;
+    app.require(caller, Permission::Execute, tenant).await?;
     let schedule = find_schedule(app, caller, tenant, name).await?.schedule;
     let act = app.act(caller, tenant, ActKind::ScheduleFired, format!("schedule:{name}"));
     app.ports.audit.record_act(&act).await?;
@@ -105,7 +105,7 @@ pub async fn backfill_schedule(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<Fired>, FireScheduleError> {
-    caller.require(Permission::Execute, tenant)?;
+    app.require(caller, Permission::Execute, tenant).await?;
     if to < from {
         return Err(FireScheduleError::Range);
     }

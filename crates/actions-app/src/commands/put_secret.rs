@@ -76,7 +76,7 @@ pub async fn put_secret(
     caller: &AuthorizationContext,
     request: PutSecret,
 ) -> Result<StoredSecret, PutSecretError> {
-    caller.require(Permission::ManageSecrets, request.tenant)?;
+    app.require(caller, Permission::ManageSecrets, request.tenant).await?;
     request.text.check()?;
     if request.overlap > SECRET_OVERLAP_MAX {
         return Err(PutSecretError::Overlap);
@@ -162,7 +162,7 @@ pub async fn delete_secret(
     tenant: TenantId,
     name: &SecretName,
 ) -> Result<(), DeleteSecretError> {
-    caller.require(Permission::ManageSecrets, tenant)?;
+    app.require(caller, Permission::ManageSecrets, tenant).await?;
     let act = app.act(caller, tenant, ActKind::SecretDeleted, format!("secret:{name}"));
     let deleted = app.ports.secrets.delete_secret(tenant, name, Some(&act)).await;
     app.secrets.doubt();

@@ -17,7 +17,7 @@ pub async fn take_for_replay(
     tenant: TenantId,
     id: EventId,
 ) -> Result<Event, QueryError> {
-    caller.require(Permission::SubmitEvent, tenant)?;
+    app.require(caller, Permission::SubmitEvent, tenant).await?;
     let event = find_event(app, caller, tenant, id).await?;
     let act = app.act(caller, tenant, ActKind::EventReplayed, format!("event:{id}"));
     app.ports.audit.record_act(&act).await?;

@@ -67,7 +67,7 @@ pub async fn requeue_dead_letters(
     caller: &AuthorizationContext,
     request: RequeueDeadLetters,
 ) -> Result<Requeued, RequeueDeadLettersError> {
-    caller.require(Permission::ManageDeadLetters, request.tenant)?;
+    app.require(caller, Permission::ManageDeadLetters, request.tenant).await?;
     let is_single = matches!(&request.selection, Selection::Ids(ids) if ids.len() == 1);
     let max = request.max.min(DEAD_LETTERS_PER_CALL_MAX);
     let mut reader = Reader::new(app, request.tenant, request.selection, max)?;

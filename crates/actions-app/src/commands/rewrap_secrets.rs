@@ -46,7 +46,7 @@ pub async fn rewrap_secrets(
     app: &App,
     caller: &AuthorizationContext,
 ) -> Result<Rewrapped, RewrapSecretsError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     let (current, older) = app.ports.vault.master_keys().split_first().ok_or(VaultError::NoKey)?;
     let act = app.act(caller, TenantId::ADMIN, ActKind::SecretsRewrapped, "secrets");
     app.ports.audit.record_act(&act.to(json!({ "master_key": current.as_str() }))).await?;

@@ -86,7 +86,7 @@ pub async fn save_action(
     caller: &AuthorizationContext,
     request: SaveAction,
 ) -> Result<SavedAction, SaveActionError> {
-    caller.require(Permission::WriteDefinitions, request.tenant)?;
+    app.require(caller, Permission::WriteDefinitions, request.tenant).await?;
     let mut tries = 1;
     loop {
         let saved = save_over(app, caller, &request).await;
@@ -135,7 +135,7 @@ pub async fn switch_action(
     name: &str,
     is_active: bool,
 ) -> Result<SavedAction, SaveActionError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let definitions =
         current_definitions(app, tenant).await?.ok_or(SaveActionError::UnknownTenant)?;
     let before = definitions.action_named(name).ok_or(SaveActionError::NotFound)?;
@@ -154,7 +154,7 @@ pub async fn restore_action(
     name: &ActionName,
     version: i64,
 ) -> Result<SavedAction, SaveActionError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let before = Some(version.saturating_add(1));
     let older = app.ports.definitions.action_versions(tenant, name, before, 1).await?.pop();
     let older = older.filter(|older| older.version == version && !older.deleted);

@@ -51,7 +51,7 @@ pub async fn save_schedule(
     request: SaveSchedule,
 ) -> Result<SavedSchedule, SaveScheduleError> {
     let SaveSchedule { tenant, spec, expected } = request;
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let all = app.ports.schedules.schedules(Some(tenant)).await?;
     let before = all.iter().find(|schedule| schedule.spec.name == spec.name);
     let findings = check(app, tenant, &spec, before).await?;
@@ -74,7 +74,7 @@ pub async fn switch_schedule(
     name: &str,
     is_active: bool,
 ) -> Result<SavedSchedule, SaveScheduleError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let all = app.ports.schedules.schedules(Some(tenant)).await?;
     let before = all.iter().find(|schedule| schedule.spec.name.as_str() == name);
     let before = before.ok_or(SaveScheduleError::NotFound)?;
@@ -91,7 +91,7 @@ pub async fn delete_schedule(
     name: &ScheduleName,
     expected: Expected,
 ) -> Result<(), SaveScheduleError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let all = app.ports.schedules.schedules(Some(tenant)).await?;
     let before = all.iter().find(|schedule| schedule.spec.name == *name);
     let act = act_on(app, caller, tenant, name, (before, None));

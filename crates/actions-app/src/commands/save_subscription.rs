@@ -61,7 +61,7 @@ pub async fn save_subscription(
     caller: &AuthorizationContext,
     request: SaveSubscription,
 ) -> Result<SavedSubscription, SaveSubscriptionError> {
-    caller.require(Permission::WriteDefinitions, request.tenant)?;
+    app.require(caller, Permission::WriteDefinitions, request.tenant).await?;
     let definitions = current_definitions(app, request.tenant)
         .await?
         .ok_or(SaveSubscriptionError::UnknownTenant)?;
@@ -131,7 +131,7 @@ pub async fn switch_subscription(
     id: SubscriptionId,
     is_active: bool,
 ) -> Result<SavedSubscription, SaveSubscriptionError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let definitions =
         current_definitions(app, tenant).await?.ok_or(SaveSubscriptionError::UnknownTenant)?;
     let before = definitions.subscription(id).ok_or(SaveSubscriptionError::NotFound)?;
@@ -158,7 +158,7 @@ pub async fn delete_subscription(
     id: SubscriptionId,
     expected: Expected,
 ) -> Result<(), SaveSubscriptionError> {
-    caller.require(Permission::WriteDefinitions, tenant)?;
+    app.require(caller, Permission::WriteDefinitions, tenant).await?;
     let definitions =
         current_definitions(app, tenant).await?.ok_or(SaveSubscriptionError::UnknownTenant)?;
     let before = definitions.subscription(id);

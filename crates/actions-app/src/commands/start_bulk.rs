@@ -101,7 +101,7 @@ pub async fn start_bulk(
     caller: &AuthorizationContext,
     request: StartBulk,
 ) -> Result<Bulk, StartBulkError> {
-    let filter = check(caller, &request)?;
+    let filter = check(app, caller, &request).await?;
     let open = app.ports.bulks.open_bulks(Some(request.tenant)).await?;
     if open.len() >= BULKS_OPEN_MAX {
         return Err(StartBulkError::TooMany);
@@ -137,7 +137,7 @@ pub async fn preview_bulk(
     caller: &AuthorizationContext,
     request: StartBulk,
 ) -> Result<BulkPreview, StartBulkError> {
-    let filter = check(caller, &request)?;
+    let filter = check(app, caller, &request).await?;
     let mut resolved = resolve(app, caller, &request, filter).await?;
     if matches!(request.selection, BulkSelection::Ids(_)) {
         for id in resolved.targets.iter().take(SAMPLES) {
@@ -148,12 +148,13 @@ pub async fn preview_bulk(
 }
 
 /// Answers the filter, if it is one.
-fn check(
+async fn check(
+    app: &App,
     caller: &AuthorizationContext,
     request: &StartBulk,
 ) -> Result<Option<Filter>, StartBulkError> {
-    caller.require(permission_for(request.operation), request.tenant)?;
-    caller.require(Permission::ReadExecutions, request.tenant)?;
+    app.require(caller, permission_for(request.operation), request.tenant).await?;
+    app.require(caller, Permission::ReadExecutions, request.tenant).await?;
     let numbers = [
         ("max", Some(request.max), BULK_ITEMS_MAX),
         ("canary", request.canary, BULK_ITEMS_MAX),

@@ -156,7 +156,7 @@ pub(crate) async fn submit(
     request: SubmitEvents,
     admission: Admission,
 ) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
-    caller.require(Permission::SubmitEvent, request.tenant)?;
+    app.require(caller, Permission::SubmitEvent, request.tenant).await?;
     let definitions = definitions_of(app, request.tenant).await?;
     let given = request.events.len();
     if given == 0 || given > BATCH_EVENTS_MAX {

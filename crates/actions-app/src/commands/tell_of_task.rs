@@ -63,7 +63,7 @@ pub async fn tell_of_task(
     caller: &AuthorizationContext,
     request: TellOfTask,
 ) -> Result<Duration, TellOfTaskError> {
-    caller.require(Permission::WorkOnTasks, request.tenant)?;
+    app.require(caller, Permission::WorkOnTasks, request.tenant).await?;
     check(&request.word)?;
     // A token of any other form was never given out.
     let token = ClaimToken::parse(&request.token).ok_or(TellOfTaskError::Over)?;

@@ -16,7 +16,7 @@ pub async fn list_api_keys(
     after: Option<ApiKeyId>,
     limit: u32,
 ) -> Result<Page<ApiKey, ApiKeyId>, QueryError> {
-    caller.require(Permission::ManageApiKeys, tenant)?;
+    app.require(caller, Permission::ManageApiKeys, tenant).await?;
     let all = app.ports.api_keys.api_keys(tenant).await?.into_iter();
     let mut rest = all.filter(|key| after.is_none_or(|after| key.id > after));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -33,7 +33,7 @@ pub async fn find_api_key(
     tenant: TenantId,
     name: &str,
 ) -> Result<ApiKey, QueryError> {
-    caller.require(Permission::ManageApiKeys, tenant)?;
+    app.require(caller, Permission::ManageApiKeys, tenant).await?;
     let (id, now) = (name.parse::<ApiKeyId>().ok(), app.ports.clock.now());
     let is_meant = |key: &ApiKey| match id {
         Some(id) => key.id == id,

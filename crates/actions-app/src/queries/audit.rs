@@ -44,7 +44,7 @@ pub async fn list_audit(
     caller: &AuthorizationContext,
     list: AuditList,
 ) -> Result<Page<Entry, i64>, QueryError> {
-    caller.require(Permission::ReadAudit, list.tenant)?;
+    app.require(caller, Permission::ReadAudit, list.tenant).await?;
     let filter = list.filter.compile(&FIELDS, app.ports.clock.now())?;
     let mut scan = Scan::new(list.limit, list.before, filter.is_selective());
     loop {
@@ -81,7 +81,7 @@ pub async fn export_audit(
     tenant: TenantId,
     after: i64,
 ) -> Result<(Head, Vec<Entry>), QueryError> {
-    caller.require(Permission::ReadAudit, tenant)?;
+    app.require(caller, Permission::ReadAudit, tenant).await?;
     // Read first: what is written meanwhile comes after it.
     let head = app.ports.audit.audit_head(tenant).await?;
     let mut entries = Vec::new();
@@ -116,7 +116,7 @@ pub async fn verify_audit(
     from: Head,
     mut noted: Vec<Head>,
 ) -> Result<AuditCheck, QueryError> {
-    caller.require(Permission::ReadAudit, tenant)?;
+    app.require(caller, Permission::ReadAudit, tenant).await?;
     // Read first: what is written meanwhile comes after it.
     noted.push(app.ports.audit.audit_head(tenant).await?);
     let mut verifier = Verifier::new(from, noted);

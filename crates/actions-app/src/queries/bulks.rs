@@ -32,7 +32,7 @@ pub async fn list_bulks(
     before: Option<BulkId>,
     limit: u32,
 ) -> Result<Page<Bulk, BulkId>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let mut items = app.ports.bulks.list_bulks(tenant, before, limit.saturating_add(1)).await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_cut = items.len() > size;
@@ -47,7 +47,7 @@ pub async fn find_bulk(
     tenant: TenantId,
     id: BulkId,
 ) -> Result<Bulk, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let found = app.ports.bulks.find_bulk(tenant, id).await?;
     found.ok_or(QueryError::NotFound { what: "bulk" })
 }

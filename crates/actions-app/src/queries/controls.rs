@@ -10,12 +10,12 @@ use crate::app::App;
 use crate::queries::QueryError;
 
 /// Reads a tenant's limits and pauses.
-pub fn controls(
+pub async fn controls(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
 ) -> Result<Arc<Controls>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let known = app.catalogue.find(tenant);
     known.map(|known| known.controls()).ok_or(QueryError::NotFound { what: "tenant" })
 }

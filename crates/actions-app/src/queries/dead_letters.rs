@@ -44,7 +44,7 @@ pub async fn list_dead_letters(
     caller: &AuthorizationContext,
     list: DeadLetterList,
 ) -> Result<Page<DeadLetter, ExecutionId>, QueryError> {
-    caller.require(Permission::ReadExecutions, list.tenant)?;
+    app.require(caller, Permission::ReadExecutions, list.tenant).await?;
     let plan = Plan::new(app, list.tenant, &list.filter)?;
     scan(app, list.tenant, &plan, list.before, list.limit).await
 }
@@ -57,7 +57,7 @@ pub(crate) async fn list_group(
     fingerprint: &str,
     (before, limit): (Option<ExecutionId>, u32),
 ) -> Result<Page<DeadLetter, ExecutionId>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     scan(app, tenant, &Plan::of_group(fingerprint.to_owned()), before, limit).await
 }
 
@@ -86,7 +86,7 @@ pub async fn find_dead_letter(
     tenant: TenantId,
     id: ExecutionId,
 ) -> Result<DeadLetter, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let found = app.ports.history.find_dead_letter(tenant, id).await?;
     found.ok_or(QueryError::NotFound { what: "dead letter" })
 }
@@ -98,7 +98,7 @@ pub async fn list_groups(
     tenant: TenantId,
     limit: u32,
 ) -> Result<Vec<DeadLetterGroup>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     Ok(app.ports.history.dead_letter_groups(tenant, limit).await?)
 }
 

@@ -107,13 +107,13 @@ pub struct Difference {
 }
 
 /// Finds an action by its name or its founding id.
-pub fn find_action(
+pub async fn find_action(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
     name: &str,
 ) -> Result<Arc<Action>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let definitions = definitions_of(app, tenant)?;
     let by_id = || {
         let id = name.parse::<Uuid>().ok()?;
@@ -123,12 +123,12 @@ pub fn find_action(
 }
 
 /// Lists actions by name.
-pub fn list_actions(
+pub async fn list_actions(
     app: &App,
     caller: &AuthorizationContext,
     list: &ActionList,
 ) -> Result<Page<Arc<Action>, String>, QueryError> {
-    caller.require(Permission::ReadDefinitions, list.tenant)?;
+    app.require(caller, Permission::ReadDefinitions, list.tenant).await?;
     let definitions = definitions_of(app, list.tenant)?;
     let filter = list.filter.compile(&ACTION_FIELDS, app.ports.clock.now())?;
     let mut rest = definitions
@@ -153,7 +153,7 @@ pub async fn list_versions(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Page<Action, i64>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     // One more than the page, which tells that there is another.
     let wanted = limit.saturating_add(1);
     let mut items = app.ports.definitions.action_versions(tenant, name, before, wanted).await?;
@@ -174,7 +174,7 @@ pub async fn find_version(
     name: &ActionName,
     version: i64,
 ) -> Result<Action, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let before = Some(version.saturating_add(1));
     let found = app.ports.definitions.action_versions(tenant, name, before, 1).await?.pop();
     found.filter(|found| found.version == version).ok_or(QueryError::NotFound { what: "version" })
@@ -233,24 +233,24 @@ pub(crate) fn shown_specification(app: &App, spec: &ActionSpec) -> Value {
 }
 
 /// Finds a subscription.
-pub fn find_subscription(
+pub async fn find_subscription(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
     id: SubscriptionId,
 ) -> Result<Arc<Subscription>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let found = definitions_of(app, tenant)?.subscription(id);
     found.ok_or(QueryError::NotFound { what: "subscription" })
 }
 
 /// Lists subscriptions, oldest first.
-pub fn list_subscriptions(
+pub async fn list_subscriptions(
     app: &App,
     caller: &AuthorizationContext,
     list: &SubscriptionList,
 ) -> Result<Page<Arc<Subscription>, SubscriptionId>, QueryError> {
-    caller.require(Permission::ReadDefinitions, list.tenant)?;
+    app.require(caller, Permission::ReadDefinitions, list.tenant).await?;
     let definitions = definitions_of(app, list.tenant)?;
     let filter = list.filter.compile(&SUBSCRIPTION_FIELDS, app.ports.clock.now())?;
     let mut rest = definitions

@@ -41,7 +41,7 @@ pub async fn find_event(
     tenant: TenantId,
     id: EventId,
 ) -> Result<Event, QueryError> {
-    caller.require(Permission::ReadEvents, tenant)?;
+    app.require(caller, Permission::ReadEvents, tenant).await?;
     let found = app.ports.history.find_event(tenant, id).await?;
     found.ok_or(QueryError::NotFound { what: "event" })
 }
@@ -52,7 +52,7 @@ pub async fn list_events(
     caller: &AuthorizationContext,
     list: EventList,
 ) -> Result<Page<ListedEvent, EventId>, QueryError> {
-    caller.require(Permission::ReadEvents, list.tenant)?;
+    app.require(caller, Permission::ReadEvents, list.tenant).await?;
     let mut filter = list.filter.compile(&FIELDS, app.ports.clock.now())?;
     let mut event_type = None;
     if let Some([one]) = filter.clone().take("type").as_deref() {

@@ -55,7 +55,7 @@ pub async fn find_execution(
     tenant: TenantId,
     id: ExecutionId,
 ) -> Result<Execution, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let found = app.ports.history.find_execution(tenant, id).await?;
     let mut execution = found.ok_or(QueryError::NotFound { what: "execution" })?;
     complete(app, &mut execution).await;
@@ -69,7 +69,7 @@ pub async fn report_of(
     caller: &AuthorizationContext,
     execution: &Execution,
 ) -> Result<Option<Report>, QueryError> {
-    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    app.require(caller, Permission::ReadExecutions, execution.tenant).await?;
     if execution.status.is_final() {
         return Ok(None);
     }
@@ -94,7 +94,7 @@ pub async fn batch_of(
     caller: &AuthorizationContext,
     execution: &Execution,
 ) -> Result<Option<Batch>, QueryError> {
-    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    app.require(caller, Permission::ReadExecutions, execution.tenant).await?;
     let Execution { tenant, id, action, defs, .. } = *execution;
     // What repeats a batch is one, whatever its action says since.
     if execution.parent.is_none() {
@@ -118,7 +118,7 @@ pub async fn list_executions(
     caller: &AuthorizationContext,
     list: ExecutionList,
 ) -> Result<Page<Execution, ExecutionId>, QueryError> {
-    caller.require(Permission::ReadExecutions, list.tenant)?;
+    app.require(caller, Permission::ReadExecutions, list.tenant).await?;
     let definitions = definitions_of(app, list.tenant)?;
     let mut filter = list.filter.compile(&FIELDS, app.ports.clock.now())?;
     for word in filter.values("status").filter(|word| !word.contains('*')) {
@@ -172,7 +172,7 @@ pub async fn yields_of_event(
     tenant: TenantId,
     event: EventId,
 ) -> Result<Vec<YieldedExecution>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     Ok(yields_of(app, tenant, event).await?)
 }
 
@@ -183,7 +183,7 @@ pub async fn executions_of_event(
     tenant: TenantId,
     event: EventId,
 ) -> Result<Vec<Execution>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let mut found = app.ports.history.executions_of_event(tenant, event).await?;
     for execution in &mut found {
         complete(app, execution).await;
@@ -197,7 +197,7 @@ pub async fn event_of(
     caller: &AuthorizationContext,
     execution: &Execution,
 ) -> Result<Option<Event>, QueryError> {
-    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    app.require(caller, Permission::ReadExecutions, execution.tenant).await?;
     match execution.event {
         Some(event) => Ok(app.ports.history.find_event(execution.tenant, event).await?),
         None => Ok(None),
@@ -210,7 +210,7 @@ pub async fn action_of(
     caller: &AuthorizationContext,
     execution: &Execution,
 ) -> Result<Option<Arc<Action>>, QueryError> {
-    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    app.require(caller, Permission::ReadExecutions, execution.tenant).await?;
     let Execution { tenant, action, defs, .. } = *execution;
     Ok(app.catalogue.pinned_action(tenant, action, defs).await?)
 }
@@ -224,7 +224,7 @@ pub async fn wait_for(
     executions: &[ExecutionId],
     timeout: Duration,
 ) -> Result<Vec<Execution>, QueryError> {
-    caller.require(Permission::ReadExecutions, tenant)?;
+    app.require(caller, Permission::ReadExecutions, tenant).await?;
     let watch = app.completions.watch(executions);
     let begun_at = app.ports.clock.now();
     let mut known: Vec<Option<Execution>> = vec![None; executions.len()];

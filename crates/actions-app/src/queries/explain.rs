@@ -42,11 +42,11 @@ pub async fn explain_event(
     id: EventId,
 ) -> Result<Explained, QueryError> {
     let event = find_event(app, caller, tenant, id).await?;
-    explain(app, caller, event)
+    explain(app, caller, event).await
 }
 
 /// Explains an event that was not sent.
-pub fn explain_sample(
+pub async fn explain_sample(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
@@ -63,15 +63,15 @@ pub fn explain_sample(
         data: sample.data,
         attributes: sample.attributes,
     };
-    explain(app, caller, event)
+    explain(app, caller, event).await
 }
 
-fn explain(
+async fn explain(
     app: &App,
     caller: &AuthorizationContext,
     event: Event,
 ) -> Result<Explained, QueryError> {
-    caller.require(Permission::ReadDefinitions, event.tenant)?;
+    app.require(caller, Permission::ReadDefinitions, event.tenant).await?;
     let definitions = definitions_of(app, event.tenant)?;
     // Read first, so that the answer is never older.
     let defs = definitions.version();

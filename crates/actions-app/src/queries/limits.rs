@@ -42,7 +42,7 @@ pub async fn tenant_limits(
     caller: &AuthorizationContext,
     tenant: TenantId,
 ) -> Result<Vec<UsedLimit>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let definitions = definitions_of(app, tenant)?;
     let now = app.ports.clock.now();
     let keys = app.ports.api_keys.api_keys(tenant).await?;
@@ -76,13 +76,13 @@ pub async fn tenant_limits(
 
 /// Reads the limits of an action's attempts: its own, and those of its tenant, which hold as well.
 /// The tightest decides at any moment.
-pub fn action_limits(
+pub async fn action_limits(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
     name: &str,
 ) -> Result<Vec<ActionLimit>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let action = definitions_of(app, tenant)?.action_named(name);
     let action = action.ok_or(QueryError::NotFound { what: "action" })?;
     let spec = &action.spec;
@@ -101,11 +101,11 @@ pub fn action_limits(
 }
 
 /// Reads what holds for every tenant that has nothing of its own.
-pub fn limits_of_all_tenants(
+pub async fn limits_of_all_tenants(
     app: &App,
     caller: &AuthorizationContext,
 ) -> Result<TenantLimits, QueryError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     Ok(definitions_of(app, TenantId::ADMIN)?.controls().all_tenants)
 }
 
@@ -116,7 +116,7 @@ pub async fn usage(
     tenant: TenantId,
     days: u32,
 ) -> Result<TenantUsage, QueryError> {
-    caller.require(Permission::ReadMetrics, tenant)?;
+    app.require(caller, Permission::ReadMetrics, tenant).await?;
     let today = Day::of(app.ports.clock.now());
     let since = today.before(days.clamp(1, USAGE_DAYS_MAX) - 1);
     // What this process has not written yet is nobody's secret.

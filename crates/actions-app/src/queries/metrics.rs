@@ -116,7 +116,7 @@ pub async fn action_metrics(
     action: &Action,
     window: Duration,
 ) -> Result<ActionMetrics, QueryError> {
-    caller.require(Permission::ReadMetrics, tenant)?;
+    app.require(caller, Permission::ReadMetrics, tenant).await?;
     let to = app.ports.clock.now();
     let from = before(to, window);
     let history = &app.ports.history;
@@ -147,7 +147,7 @@ pub async fn summary(
     tenant: TenantId,
     window: Duration,
 ) -> Result<Summary, QueryError> {
-    caller.require(Permission::ReadMetrics, tenant)?;
+    app.require(caller, Permission::ReadMetrics, tenant).await?;
     let definitions = definitions_of(app, tenant)?;
     let actions = definitions.actions();
     let to = app.ports.clock.now();
@@ -175,7 +175,7 @@ pub async fn queues(
     tenant: TenantId,
     limit: u32,
 ) -> Result<Queues, QueryError> {
-    caller.require(Permission::ReadMetrics, tenant)?;
+    app.require(caller, Permission::ReadMetrics, tenant).await?;
     let samples = app.ports.history.queue_metrics(tenant, limit).await?;
     let refused = app.ports.history.refused_intake(tenant, limit).await?;
     Ok(Queues { here: app.live.depths().await, samples, refused })

@@ -9,6 +9,6 @@ use crate::queries::QueryError;
 
 /// Lists the nodes that are alive, and those whose partitions nobody has taken yet, by number.
 pub async fn list_nodes(app: &App, caller: &AuthorizationContext) -> Result<Vec<Peer>, QueryError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     Ok(app.ports.leases.nodes().await?)
 }

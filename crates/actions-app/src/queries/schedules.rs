@@ -42,7 +42,7 @@ pub async fn list_schedules(
     after: Option<String>,
     limit: u32,
 ) -> Result<Page<ShownSchedule, String>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let all = app.ports.schedules.schedules(Some(tenant)).await?;
     let name = |schedule: &Schedule| schedule.spec.name.to_string();
     let is_wanted =
@@ -63,7 +63,7 @@ pub async fn find_schedule(
     tenant: TenantId,
     name: &str,
 ) -> Result<ShownSchedule, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let mut all = app.ports.schedules.schedules(Some(tenant)).await?.into_iter();
     let found = all.find(|schedule| schedule.spec.name.as_str() == name);
     let found = found.ok_or(QueryError::NotFound { what: "schedule" })?;

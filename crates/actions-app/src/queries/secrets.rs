@@ -31,7 +31,7 @@ pub async fn list_secrets(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Page<Secret, String>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let all = app.ports.secrets.secrets(tenant).await?.into_iter();
     let mut rest = all.filter(|secret| after.is_none_or(|after| secret.name.as_str() > after));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -48,19 +48,19 @@ pub async fn find_secret(
     tenant: TenantId,
     name: &SecretName,
 ) -> Result<Secret, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let found = app.ports.secrets.find_secrets(tenant, std::slice::from_ref(name)).await?.pop();
     Ok(found.ok_or(QueryError::NotFound { what: "secret" })?.secret)
 }
 
 /// The actions whose configs name a secret, by name.
-pub fn users_of_secret(
+pub async fn users_of_secret(
     app: &App,
     caller: &AuthorizationContext,
     tenant: TenantId,
     name: &SecretName,
 ) -> Result<Vec<String>, QueryError> {
-    caller.require(Permission::ReadDefinitions, tenant)?;
+    app.require(caller, Permission::ReadDefinitions, tenant).await?;
     let mut actions = definitions_of(app, tenant)?.actions();
     actions.retain(|action| {
         let named = references(&action.spec.config).into_iter();
@@ -74,7 +74,7 @@ pub async fn list_master_keys(
     app: &App,
     caller: &AuthorizationContext,
 ) -> Result<Vec<MasterKeyUse>, QueryError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     Ok(master_keys(app).await?)
 }
 

@@ -26,7 +26,7 @@ pub async fn list_tenants(
 }
 
 async fn all(app: &App, caller: &AuthorizationContext) -> Result<Vec<Tenant>, QueryError> {
-    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    app.require(caller, Permission::ManageTenants, TenantId::ADMIN).await?;
     let mut tenants = app.ports.definitions.tenants().await?;
     tenants.sort_by_key(|tenant| tenant.id);
     Ok(tenants)

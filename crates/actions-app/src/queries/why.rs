@@ -43,7 +43,7 @@ pub async fn why(
     caller: &AuthorizationContext,
     execution: &Execution,
 ) -> Result<Why, QueryError> {
-    caller.require(Permission::ReadExecutions, execution.tenant)?;
+    app.require(caller, Permission::ReadExecutions, execution.tenant).await?;
     if execution.status.is_final() {
         return Ok(ended(execution));
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use crate::Timestamp;
 use crate::api_key::{ApiKey, Lookup, StoredToken};
 use crate::audit::Act;
-use crate::id::{ApiKeyId, TenantId};
+use crate::id::{ApiKeyId, SessionId, TenantId};
 use crate::ports::store::StoreError;
 use crate::settings::Exceeded;
 
@@ -38,6 +38,8 @@ pub struct ApiKeyChanges {
     pub version: i64,
     /// The keys whose last change is newer than the version that was asked about.
     pub keys: Vec<ApiKeyId>,
+    /// The sessions that were ended since.
+    pub sessions: Vec<SessionId>,
 }
 
 #[async_trait]
@@ -87,6 +89,7 @@ pub trait ApiKeys: Send + Sync {
     /// Notes when keys were used. An older time than is there changes nothing.
     async fn note_api_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError>;
 
-    /// What was revoked or rotated since a version. `None` asks for the version alone.
+    /// What was revoked or rotated since a version, and which sessions were ended (see
+    /// [`super::accounts::Accounts`]). `None` asks for the version alone.
     async fn api_key_changes(&self, since: Option<i64>) -> Result<ApiKeyChanges, StoreError>;
 }

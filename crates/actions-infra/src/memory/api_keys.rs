@@ -147,8 +147,10 @@ impl ApiKeys for Memory {
         let tables = self.tables();
         let version = tables.api_key_version;
         let rows = tables.api_keys.values();
-        let changed = rows.filter(|row| since.is_some_and(|since| row.version > since));
-        Ok(ApiKeyChanges { version, keys: changed.map(|row| row.key.id).collect() })
+        let is_newer = |version: i64| since.is_some_and(|since| version > since);
+        let keys = rows.filter(|row| is_newer(row.version)).map(|row| row.key.id).collect();
+        let sessions = tables.sessions.iter().filter(|(_, row)| is_newer(row.version));
+        Ok(ApiKeyChanges { version, keys, sessions: sessions.map(|(id, _)| *id).collect() })
     }
 }
 

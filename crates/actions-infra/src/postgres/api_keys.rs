@@ -5,7 +5,7 @@ use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, ApiKeyName, Digest, Lookup, StoredToken};
 use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
-use actions_domain::id::{ApiKeyId, TenantId};
+use actions_domain::id::{ApiKeyId, SessionId, TenantId};
 use actions_domain::limits::{API_KEY_TOKENS_MAX, API_KEYS_ENDED_MAX};
 use actions_domain::ports::api_keys::{ApiKeyChanges, ApiKeys, ApiKeysError};
 use actions_domain::ports::definitions::DefinitionsError;
@@ -179,7 +179,7 @@ impl ApiKeys for Postgres {
             .await
             .map_err(read_error)?;
         let Some(since) = since.filter(|since| *since < version) else {
-            return Ok(ApiKeyChanges { version, keys: Vec::new() });
+            return Ok(ApiKeyChanges { version, keys: Vec::new(), sessions: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
         let keys: Vec<Uuid> =
@@ -188,7 +188,14 @@ impl ApiKeys for Postgres {
                 .fetch_all(&self.door)
                 .await
                 .map_err(read_error)?;
-        Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })
+        let sessions: Vec<Uuid> =
+            sqlx::query_scalar("select id from engine.session where version > $1")
+                .bind(since)
+                .fetch_all(&self.door)
+                .await
+                .map_err(read_error)?;
+        let keys = keys.into_iter().map(ApiKeyId).collect();
+        Ok(ApiKeyChanges { version, keys, sessions: sessions.into_iter().map(SessionId).collect() })
     }
 }
 
@@ -219,7 +226,7 @@ async fn find(
     Ok(row.into_key()?)
 }
 
-async fn next_version(tx: &mut PgConnection) -> Result<i64, StoreError> {
+pub(super) async fn next_version(tx: &mut PgConnection) -> Result<i64, StoreError> {
     sqlx::query_scalar(include_str!("api_keys/next_version.sql"))
         .fetch_one(tx)
         .await

@@ -4,7 +4,7 @@ use actions_domain::Timestamp;
 use actions_domain::api_key::{ApiKey, ApiKeyName, Digest, Lookup, StoredToken};
 use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
-use actions_domain::id::{ApiKeyId, TenantId};
+use actions_domain::id::{ApiKeyId, SessionId, TenantId};
 use actions_domain::limits::{API_KEY_TOKENS_MAX, API_KEYS_ENDED_MAX};
 use actions_domain::ports::api_keys::{ApiKeyChanges, ApiKeys, ApiKeysError};
 use actions_domain::ports::store::StoreError;
@@ -189,7 +189,7 @@ impl ApiKeys for SqliteStore {
             .await
             .map_err(store_error)?;
         let Some(since) = since.filter(|since| *since < version) else {
-            return Ok(ApiKeyChanges { version, keys: Vec::new() });
+            return Ok(ApiKeyChanges { version, keys: Vec::new(), sessions: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
         let keys: Vec<Uuid> = sqlx::query_scalar("select id from engine_api_key where version > ?")
@@ -197,7 +197,14 @@ impl ApiKeys for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })
+        let sessions: Vec<Uuid> =
+            sqlx::query_scalar("select id from engine_session where version > ?")
+                .bind(since)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(store_error)?;
+        let keys = keys.into_iter().map(ApiKeyId).collect();
+        Ok(ApiKeyChanges { version, keys, sessions: sessions.into_iter().map(SessionId).collect() })
     }
 }
 
@@ -216,7 +223,7 @@ async fn find(
     Ok(api_key(&row)?)
 }
 
-async fn next_version(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
+pub(super) async fn next_version(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
     sqlx::query_scalar("update engine_api_key_version set version = version + 1 returning version")
         .fetch_one(tx)
         .await
@@ -260,6 +267,6 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
     })
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
     get::<Option<i64>>(row, column)?.map(timestamp).transpose()
 }

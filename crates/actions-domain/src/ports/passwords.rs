@@ -1,0 +1,28 @@
+//! Hashes of passwords. They are slow and take memory on purpose, so only so many are made at once.
+
+use async_trait::async_trait;
+
+use crate::account::{Password, PasswordHash};
+
+/// Why a password was not hashed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordsError {
+    #[error("too many passwords wait to be checked")]
+    Busy,
+    /// What is stored cannot be read, or the system has no memory.
+    #[error("the password cannot be checked: {reason}")]
+    Failed { reason: String },
+}
+
+#[async_trait]
+pub trait Passwords: Send + Sync {
+    /// Makes what is kept of a new password.
+    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordsError>;
+
+    /// Whether it is the password of this hash. `None` is nobody's: that takes the same time.
+    async fn is_right(
+        &self,
+        password: &Password,
+        hash: Option<&PasswordHash>,
+    ) -> Result<bool, PasswordsError>;
+}

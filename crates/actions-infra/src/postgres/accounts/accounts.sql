@@ -1,0 +1,5 @@
+select tenant, id, name, role, created_by, created_at, password_set_at, disabled_at,
+    last_login_at, revision
+from engine.account
+where tenant = $1
+order by name

@@ -1,0 +1,7 @@
+select session.id as session_id, session.created_at as session_created_at, session.expires_at,
+    session.last_used_at, session.ended_at, session.lookup, session.digest,
+    account.tenant, account.id, account.name, account.role, account.created_by, account.created_at,
+    account.password_set_at, account.disabled_at, account.last_login_at, account.revision
+from engine_session as session
+join engine_account as account on account.id = session.account
+where session.tenant = ? and session.id = ?
