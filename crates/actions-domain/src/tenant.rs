@@ -13,6 +13,9 @@ use crate::id::{ActionId, TenantId};
 use crate::limits::SLUG_BYTES_MAX;
 use crate::throttle::{Limits, Rate};
 
+/// The end of a tenant, and the proof of it.
+pub mod deletion;
+
 /// Someone whose events, actions and executions are kept apart from everyone else's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tenant {

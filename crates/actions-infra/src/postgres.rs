@@ -31,6 +31,7 @@ mod audit;
 mod batch;
 mod bulks;
 mod definitions;
+mod deletions;
 mod emit;
 mod error;
 mod hints;
@@ -84,7 +85,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 22] = [
+const MIGRATIONS: [(&str, &str); 23] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -125,6 +126,7 @@ const MIGRATIONS: [(&str, &str); 22] = [
     ),
     ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
+    ("delete tenants", include_str!("../../../schema/postgres/0025_delete_tenants.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
@@ -349,6 +351,7 @@ impl Postgres {
         let tasks = sqlx::query(DROP_TASKS).execute(&self.pool).await;
         outcomes.push(tasks.map(drop).map_err(error::read_error));
         outcomes.push(self.expire_by_tenant().await);
+        outcomes.push(self.erase_late_rows().await);
         outcomes.into_iter().collect()
     }
 

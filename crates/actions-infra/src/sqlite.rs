@@ -25,6 +25,7 @@ mod audit;
 mod bulk;
 mod bulks;
 mod definitions;
+mod deletions;
 mod emit;
 mod error;
 mod history;

@@ -1,14 +1,17 @@
 //! `actions tenant`.
 
+use std::time::Duration;
+
 use actions_domain::limits::PAGE_MAX;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use super::client::Call;
+use super::client::{Call, Client};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Column, column, wide};
+use super::progress::Progress;
 
 mod export;
 
@@ -46,6 +49,10 @@ pub(super) enum Tenant {
     Reinstate(One),
     /// Print everything that a tenant has, one thing to a line
     Export(One),
+    /// Delete a suspended tenant for good, and wait until nothing of it is left
+    Delete(Delete),
+    /// Print how far the deletion of a tenant is, and its certificate
+    Deletion(One),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +79,36 @@ pub(super) struct Pause {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The slug once more, where nobody can be asked
+    #[arg(long, value_name = "SLUG")]
+    confirm: Option<String>,
+    /// Do not wait
+    #[arg(long)]
+    no_wait: bool,
+}
+
+const DELETION: [Column; 9] = [
+    column("slug", "/slug"),
+    column("state", "/state"),
+    column("requested", "/requested_at"),
+    column("by", "/requested_by"),
+    column("reason", "/reason"),
+    column("finished", "/certificate/finished_at"),
+    column("digest", "/certificate/digest"),
+    column("intact", "/certificate/intact"),
+    column("audit head", "/audit_head"),
+];
+
+/// How often it is asked how far a deletion is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What is not given stays as it is; `none` takes a limit away.
 #[derive(Debug, Args)]
@@ -195,6 +232,51 @@ fn print_limits(cx: &Context, controls: &Value) -> Result<(), CliError> {
     cx.output.one(&LIMITS, "/limits", controls)
 }
 
+/// Deletes a tenant, and waits for its certificate.
+async fn delete(cx: &Context, client: &Client, args: Delete) -> Result<(), CliError> {
+    let slug = args.slug.as_str();
+    if args.confirm.is_none() {
+        let what = format!("delete the tenant {slug} and all that it has, for good");
+        cx.confirm.ask(&what, &[])?;
+    }
+    let confirm = args.confirm.as_deref().unwrap_or(slug);
+    let path = ["v1", "admin", "tenants", slug];
+    let call = Call::new(reqwest::Method::DELETE, &path).query("confirm", confirm);
+    let call = call.query_if("reason", args.reason.as_deref());
+    let mut deletion = client.send(call).await?.json()?;
+    if args.no_wait {
+        let text = format!("tenant {slug} is being deleted");
+        return cx.output.text_or_data(&text, "/state", &deletion);
+    }
+    let path = ["v1", "admin", "tenants", slug, "deletion"];
+    let (clock, mut said) = (crate::wiring::clock(), 0);
+    let _progress = Progress::step(cx, format!("what {slug} had is being removed"));
+    while deletion.get("certificate").is_none_or(Value::is_null) {
+        clock.sleep(LOOK_EVERY).await;
+        deletion = client.send(Call::get(&path)).await?.json()?;
+        let rows = rows(&deletion);
+        if rows > said {
+            said = rows;
+            cx.output.note(&format!("{rows} rows removed"));
+        }
+    }
+    print_deletion(cx, &deletion)
+}
+
+/// How many rows were removed, of all tables.
+fn rows(deletion: &Value) -> u64 {
+    let removed = deletion.get("removed").and_then(Value::as_object);
+    removed.into_iter().flatten().filter_map(|(_, rows)| rows.as_u64()).sum()
+}
+
+fn print_deletion(cx: &Context, deletion: &Value) -> Result<(), CliError> {
+    cx.output.one(&DELETION, "/state", deletion)?;
+    if !cx.output.wants_data() {
+        cx.output.note(&format!("{} rows removed", rows(deletion)));
+    }
+    Ok(())
+}
+
 pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError> {
     let client = cx.client()?;
     match command {
@@ -251,6 +333,11 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
             let changed = client.send(Call::post(&path, &json!({}))).await?.json()?;
             let text = format!("tenant {} goes on", args.slug);
             cx.output.text_or_data(&text, "/slug", &changed)?;
+        }
+        Tenant::Delete(args) => delete(cx, &client, args).await?,
+        Tenant::Deletion(args) => {
+            let path = ["v1", "admin", "tenants", &args.slug, "deletion"];
+            print_deletion(cx, &client.send(Call::get(&path)).await?.json()?)?;
         }
         Tenant::Export(args) => {
             let lines = export::export(cx, &client, &args.slug).await?;

@@ -29,7 +29,19 @@ impl Limits {
             return Vec::new();
         }
         let mut inputs = Vec::new();
-        for known in catalogue.list() {
+        let tenants = catalogue.list();
+        self.versions.retain(|tenant, _| {
+            let is_there = tenants.iter().any(|known| known.tenant.id == *tenant);
+            if !is_there {
+                inputs.push(Input::Forget(*tenant));
+                let told = self.told.remove(tenant).unwrap_or_default();
+                let none = Throttle::default();
+                inputs.extend(told.into_keys().map(|scope| Input::Limits { scope, limits: none }));
+                self.weights.remove(tenant);
+            }
+            is_there
+        });
+        for known in tenants {
             let version = known.version();
             if self.versions.insert(known.tenant.id, version) != Some(version) {
                 self.tell(&known, &mut inputs);

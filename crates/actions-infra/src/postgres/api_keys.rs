@@ -181,7 +181,7 @@ impl ApiKeys for Postgres {
         };
         // More may have been changed meanwhile: that is told twice, never left out.
         let keys: Vec<Uuid> =
-            sqlx::query_scalar("select id from engine.api_key where version > $1")
+            sqlx::query_scalar(include_str!("api_keys/changed.sql"))
                 .bind(since)
                 .fetch_all(&self.door)
                 .await
@@ -195,6 +195,7 @@ impl Postgres {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => ApiKeysError::Store(error),
             DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => ApiKeysError::NotFound { what: "tenant" },
         })

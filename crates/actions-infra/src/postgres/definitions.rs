@@ -44,6 +44,16 @@ impl Definitions for Postgres {
                 .await;
         match created {
             Ok(record) => {
+                // After the insert, which waits for whoever takes this slug away.
+                let text = "select exists (select from engine.tenant_deletion where slug = $1)";
+                let was_used: bool = sqlx::query_scalar(text)
+                    .bind(slug.as_str())
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(read_error)?;
+                if was_used {
+                    return Err(DefinitionsError::Retired { slug: slug.to_string() });
+                }
                 append(&mut tx, act).await.map_err(write_error)?;
                 tx.commit().await.map_err(write_error)?;
                 Ok(record.into_tenant()?)

@@ -184,6 +184,7 @@ impl Postgres {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => SecretsError::Store(error),
             DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => SecretsError::NotFound { what: "tenant" },
         })
