@@ -71,7 +71,7 @@ fn first(pattern: &str, things: &Things) -> Option<String> {
         "POST /bulk/{bulk}:resume" => {
             return Some(format!("/v1/tenants/acme/bulk/{}:pause", things.bulk));
         }
-        "POST /v1/admin/tenants/{slug}:resume" => {
+        "POST /v1/admin/tenants/{slug}:resume" | "DELETE /v1/admin/tenants/{slug}" => {
             return Some("/v1/admin/tenants/acme:suspend".to_owned());
         }
         _ => return None,
@@ -154,6 +154,8 @@ async fn whatever_changes_something_leaves_an_entry() {
         let path = things.path(path).replace("{tenant}", "acme");
         let path =
             if path.starts_with("/v1/internal") { format!("{path}?tenant=acme") } else { path };
+        let path =
+            if pattern == "DELETE /v1/admin/tenants/{slug}" { format!("{path}?confirm=acme") } else { path };
         let answer = if method == Method::DELETE {
             app.send(method.clone(), &path, &[("if-match", "*")], "").await
         } else {

@@ -32,7 +32,7 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 9] = [
+const OF_PLATFORM: [(&str, &[Permission]); 11] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
@@ -42,6 +42,8 @@ const OF_PLATFORM: [(&str, &[Permission]); 9] = [
     ("POST /v1/admin/master-keys:rewrap", &[ManageTenants]),
     ("POST /v1/admin/tenants/{slug}:suspend", &[ManageTenants]),
     ("POST /v1/admin/tenants/{slug}:resume", &[ManageTenants]),
+    ("GET /v1/admin/tenants/{slug}/deletion", &[ManageTenants]),
+    ("DELETE /v1/admin/tenants/{slug}", &[ManageTenants]),
 ];
 
 const INTERNAL: [(&str, &[Permission]); 10] = [
