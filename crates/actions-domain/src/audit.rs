@@ -46,6 +46,7 @@ act_kinds! {
     TenantCreated = "tenant.created",
     LimitsChanged = "limits.changed",
     RetentionChanged = "retention.changed",
+    EgressChanged = "egress.changed",
     TenantSuspended = "tenant.suspended",
     TenantReinstated = "tenant.reinstated",
     TenantDeletionBegun = "tenant.deletion_begun",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +16,10 @@ use crate::throttle::{Limits, Rate};
 
 /// The end of a tenant, and the proof of it.
 pub mod deletion;
+/// Where a tenant's handlers may connect to.
+pub mod reach;
+
+use reach::Reach;
 
 /// Someone whose events, actions and executions are kept apart from everyone else's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +42,9 @@ pub struct Controls {
     pub limits: TenantLimits,
     #[serde(default, skip_serializing_if = "Retention::is_default")]
     pub retention: Retention,
+    /// Where its handlers may connect to.
+    #[serde(default, skip_serializing_if = "has_default_reach")]
+    pub reach: Arc<Reach>,
     /// Nothing of the tenant starts; what comes in waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -45,6 +53,10 @@ pub struct Controls {
     pub suspension: Option<Pause>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paused_actions: BTreeMap<ActionId, Pause>,
+}
+
+fn has_default_reach(reach: &Arc<Reach>) -> bool {
+    reach.is_default()
 }
 
 /// What a tenant may use of the installation.
@@ -102,6 +114,7 @@ pub struct Pause {
 pub enum ControlChange {
     SetLimits(TenantLimits),
     SetRetention(Retention),
+    SetReach(Reach),
     Pause(Pause),
     Resume,
     Suspend(Pause),
@@ -118,6 +131,7 @@ impl Controls {
         match change {
             ControlChange::SetLimits(limits) => next.limits = *limits,
             ControlChange::SetRetention(retention) => next.retention = *retention,
+            ControlChange::SetReach(reach) => next.reach = Arc::new(reach.clone()),
             ControlChange::Pause(pause) => {
                 next.pause.get_or_insert_with(|| pause.clone());
             }
@@ -146,6 +160,7 @@ impl Controls {
         let shown = match change {
             ControlChange::SetLimits(_) => serde_json::to_value(self.limits),
             ControlChange::SetRetention(_) => serde_json::to_value(self.retention),
+            ControlChange::SetReach(_) => serde_json::to_value(self.reach.as_ref()),
             ControlChange::Pause(_) | ControlChange::Resume => serde_json::to_value(&self.pause),
             ControlChange::Suspend(_) | ControlChange::EndSuspension => {
                 serde_json::to_value(&self.suspension)

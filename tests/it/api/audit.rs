@@ -111,6 +111,7 @@ fn sent(pattern: &str, things: &Things) -> Value {
         "POST /definitions:apply" => json!({ "actions": [action] }),
         "PUT /controls/limits" => json!({ "weight": 3 }),
         "PUT /controls/retention" => json!({ "keep_days": 3 }),
+        "PUT /controls/egress" => json!({ "deny": ["example.com"] }),
         "POST /bulk" => json!({ "op": "cancel", "ids": [things.execution] }),
         "POST /dead-letters:discard" => json!({ "ids": [things.dead], "reason": "none" }),
         "POST /dead-letters:requeue" => json!({ "ids": [things.dead] }),

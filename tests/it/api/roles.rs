@@ -94,6 +94,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /controls", &[ReadDefinitions]),
     ("PUT /controls/limits", &[ManageTenants]),
     ("PUT /controls/retention", &[ManageTenants]),
+    ("PUT /controls/egress", &[ManageTenants]),
     ("POST /controls:pause", &[Pause]),
     ("POST /controls:resume", &[Pause]),
     ("GET /dead-letters", &[ReadExecutions]),

@@ -39,6 +39,8 @@ pub(super) enum Tenant {
     Limits(Limits),
     /// Print or change how long a tenant's history stays
     Retention(Retention),
+    /// Print or change where a tenant's handlers may connect to
+    Egress(Egress),
     /// Let nothing more of a tenant start for a while; what comes in waits
     Pause(Pause),
     /// Let a paused tenant go on
@@ -142,6 +144,22 @@ pub(super) struct Retention {
     dead_letter_days: Option<Limit>,
 }
 
+/// What is not given stays as it is; `none` empties a list.
+#[derive(Debug, Args)]
+pub(super) struct Egress {
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// Networks that are open although they are not public, joined by commas; none closes them
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    allow: Option<Vec<String>>,
+    /// Hosts and networks beside which nothing is called, joined by commas; none takes that away
+    #[arg(long, value_name = "PLACES", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// Hosts and networks that are never called, joined by commas; none takes that away
+    #[arg(long, value_name = "PLACES", value_delimiter = ',')]
+    deny: Option<Vec<String>>,
+}
+
 /// A limit as it is given. `None`: there is to be none.
 #[derive(Debug, Clone, Copy)]
 struct Limit(Option<u32>);
@@ -171,6 +189,12 @@ const RETENTION: [Column; 2] = [
     column("dead letter days", "/retention/dead_letter_days"),
 ];
 
+const EGRESS: [Column; 3] = [
+    column("allow", "/egress/allow"),
+    column("only", "/egress/only"),
+    column("deny", "/egress/deny"),
+];
+
 /// The path of a tenant's controls, whatever tenant the command line is set to.
 fn controls<'a>(slug: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     [&["v1", "tenants", slug], rest].concat()
@@ -195,6 +219,31 @@ async fn retention(cx: &Context, args: Retention) -> Result<(), CliError> {
         return cx.output.print("history stays as long as in the installation");
     }
     cx.output.one(&RETENTION, "/retention", &known)
+}
+
+async fn egress(cx: &Context, args: Egress) -> Result<(), CliError> {
+    let given = [("allow", args.allow), ("only", args.only), ("deny", args.deny)];
+    let client = cx.client()?;
+    let mut known = client.send(Call::get(&controls(&args.slug, &["controls"]))).await?.json()?;
+    if given.iter().any(|(_, places)| places.is_some()) {
+        let mut wanted = known.get("egress").and_then(Value::as_object).cloned().unwrap_or_default();
+        for (list, places) in given {
+            match places {
+                None => {}
+                Some(places) if places == ["none"] => drop(wanted.remove(list)),
+                Some(places) => drop(wanted.insert(list.to_owned(), json!(places))),
+            }
+        }
+        let path = controls(&args.slug, &["controls", "egress"]);
+        let call = Call::new(reqwest::Method::PUT, &path);
+        let call = call.body("application/json", Value::Object(wanted).to_string());
+        known = client.send(call).await?.json()?;
+    }
+    let is_set = known.get("egress").and_then(Value::as_object).is_some_and(|set| !set.is_empty());
+    if !is_set && !cx.output.wants_data() {
+        return cx.output.print("its handlers may connect to where the installation lets everybody");
+    }
+    cx.output.one(&EGRESS, "/egress", &known)
 }
 
 /// Changes what is given of one part of a tenant's controls, and answers them.
@@ -307,6 +356,7 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
         }
         Tenant::Limits(args) => limits(cx, args).await?,
         Tenant::Retention(args) => retention(cx, args).await?,
+        Tenant::Egress(args) => egress(cx, args).await?,
         Tenant::Pause(args) => {
             let path = controls(&args.slug, &["controls:pause"]);
             let call = Call::post(&path, &json!({ "reason": args.reason }));

@@ -240,6 +240,7 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
         }
         Err(
             error @ (DefinitionsError::NotFound { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::Stale { .. }
             | DefinitionsError::Store(_)),
         ) => Err(error.into()),
