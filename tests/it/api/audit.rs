@@ -55,7 +55,12 @@ async fn newest(app: &TestApp) -> Value {
 }
 
 async fn count(app: &TestApp) -> usize {
-    all(app, "/v1/tenants/acme").await.len() + all(app, "/v1/admin").await.len()
+    let platform = all(app, "/v1/admin").await.len();
+    // One of the routes deletes the tenant.
+    if app.get("audit").await.status == 404 {
+        return platform;
+    }
+    all(app, "/v1/tenants/acme").await.len() + platform
 }
 
 /// What has to be done before a route so that it changes something.

@@ -353,7 +353,8 @@ async fn a_tenant_is_gone_at_once(stores: &Stores) {
     let batch = Commit { submissions: vec![submission(acme.id, vec![ingest])], ..Commit::default() };
     let refused = node.commit(batch).await;
     assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
-    let uuid = given::uuid();
+    let (uuid, mut spec) = (given::uuid(), spec);
+    spec.description = Some("late".to_owned());
     let late = ports.definitions.save_action(acme.id, uuid, &spec, Expected::Anything, None).await;
     assert!(matches!(late, Err(DefinitionsError::NotFound { .. })), "{late:?}");
     let again = begin(ports, "acme").await;

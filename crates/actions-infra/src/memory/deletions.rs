@@ -146,7 +146,7 @@ impl Tables {
         };
         let is = |id: TenantId| id == tenant;
         let entries = audit.get(&tenant).map_or(0, Vec::len);
-        let members = members.values().flatten().map(|row| is(row.tenant));
+        let mut members = members.values().flatten().map(|row| is(row.tenant));
         let counts = [
             ("event", count(&mut events.values().map(|event| is(event.tenant)))),
             ("execution", count(&mut places.keys().map(|id| self.is_of(*id, tenant)))),
@@ -154,7 +154,7 @@ impl Tables {
             ("control", count(&mut cancels.values().map(|id| is(*id)))),
             ("claim", count(&mut claims.keys().map(|(id, _)| is(*id)))),
             ("batch", count(&mut batches.keys().map(|(id, _)| is(*id)))),
-            ("member", count(&mut { members })),
+            ("member", count(&mut members)),
             ("dedupe", count(&mut dedupe.keys().map(|(id, _)| is(*id)))),
             ("intake", count(&mut intake.values().map(|row| is(row.tenant)))),
             ("intake_refused", count(&mut refused_intake.iter().map(|row| is(row.row.tenant)))),
