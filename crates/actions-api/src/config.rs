@@ -335,7 +335,9 @@ impl Reader<'_> {
         // Port 0 is another one each time.
         if admin_listen.is_some() && admin_listen == listen && listen.is_some_and(|l| l.port() != 0)
         {
-            self.problem("ACTIONS_ADMIN_LISTEN must be another address than ACTIONS_LISTEN".to_owned());
+            self.problem(
+                "ACTIONS_ADMIN_LISTEN must be another address than ACTIONS_LISTEN".to_owned(),
+            );
         }
         let tls = self.tls();
         let engine = self.engine(database, listen, environment);

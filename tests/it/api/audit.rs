@@ -160,8 +160,11 @@ async fn whatever_changes_something_leaves_an_entry() {
         let path = things.path(path).replace("{tenant}", "acme");
         let path =
             if path.starts_with("/v1/internal") { format!("{path}?tenant=acme") } else { path };
-        let path =
-            if pattern == "DELETE /v1/admin/tenants/{slug}" { format!("{path}?confirm=acme") } else { path };
+        let path = if pattern == "DELETE /v1/admin/tenants/{slug}" {
+            format!("{path}?confirm=acme")
+        } else {
+            path
+        };
         let answer = if method == Method::DELETE {
             app.send(method.clone(), &path, &[("if-match", "*")], "").await
         } else {

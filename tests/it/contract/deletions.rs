@@ -112,8 +112,7 @@ fn event_of(tenant: &Tenant, action: &Action, terms: Terms) -> Ingest {
     let data = format!(r#"{{"mark": "{MARK}{}"}}"#, tenant.slug);
     let data = Json::parse(&data).unwrap();
     let event = Event { tenant: tenant.id, data, ..given::event() };
-    let work =
-        Work { action: action.id, terms: terms.unless_empty(), ..given::work(Some(&event)) };
+    let work = Work { action: action.id, terms: terms.unless_empty(), ..given::work(Some(&event)) };
     let dedupe = Some(given::dedupe(&event.id.to_string(), event.id.0));
     Ingest { dedupe, ..given::ingest_of(event, vec![(PART, work)]) }
 }
@@ -158,14 +157,8 @@ async fn fill(stores: &Stores, node: &Node, tenant: &Tenant) {
     let subscription = SubscriptionId(given::uuid());
     let spec = given::subscription_spec("orders.*");
     let definitions = &ports.definitions;
-    let saved = definitions.save_subscription(
-        id,
-        subscription,
-        action.id,
-        &spec,
-        Expected::Absent,
-        None,
-    );
+    let saved =
+        definitions.save_subscription(id, subscription, action.id, &spec, Expected::Absent, None);
     saved.await.unwrap();
     let schedule = super::schedules::spec("nightly");
     ports.schedules.save_schedule(id, &schedule, Expected::Absent, now(), None).await.unwrap();
@@ -339,7 +332,8 @@ async fn a_tenant_is_gone_at_once(stores: &Stores) {
     let ports = &node.ports;
     let acme = create(ports, "acme").await;
     let spec = given::action_spec("ship");
-    let saved = ports.definitions.save_action(acme.id, given::uuid(), &spec, Expected::Absent, None);
+    let saved =
+        ports.definitions.save_action(acme.id, given::uuid(), &spec, Expected::Absent, None);
     let action = saved.await.unwrap();
     let (_, token) = give_key(ports, acme.id).await;
     suspend(ports, acme.id).await;
@@ -350,7 +344,8 @@ async fn a_tenant_is_gone_at_once(stores: &Stores) {
     let found = ports.api_keys.find_token(&token.lookup()).await.unwrap();
     assert!(found.is_none_or(|(key, _)| key.revoked_at.is_some()));
     let ingest = event_of(&acme, &action, Terms::default());
-    let batch = Commit { submissions: vec![submission(acme.id, vec![ingest])], ..Commit::default() };
+    let batch =
+        Commit { submissions: vec![submission(acme.id, vec![ingest])], ..Commit::default() };
     let refused = node.commit(batch).await;
     assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
     let (uuid, mut spec) = (given::uuid(), spec);
@@ -417,19 +412,10 @@ async fn what_was_running_is_left_out_when_it_ends(stores: &Stores) {
     erase(ports, acme.id).await;
 
     // A node that has not heard of it commits what it has, of another tenant too.
-    let report = Report {
-        attempt: 1,
-        told_at: now(),
-        progress: None,
-        note: None,
-        checkpoint: None,
-    };
-    let told =
-        ReportOf { execution: items[1].work.id, tenant: acme.id, part: PART, report };
-    let finishes = vec![
-        given::death(node.end(&items[0]), "print"),
-        node.end(&items[3]),
-    ];
+    let report =
+        Report { attempt: 1, told_at: now(), progress: None, note: None, checkpoint: None };
+    let told = ReportOf { execution: items[1].work.id, tenant: acme.id, part: PART, report };
+    let finishes = vec![given::death(node.end(&items[0]), "print"), node.end(&items[3])];
     let retries = vec![given::retry(&items[1], node.id, Duration::ZERO)];
     let marks = vec![items[2].clone()];
     let batch = Commit { finishes, retries, marks, reports: vec![told], ..node.batch() };
@@ -465,7 +451,8 @@ async fn numbers_of_a_log_are_not_given_twice(stores: &Stores) {
     let mine = node.enqueue(PART, 2).await;
     let acme = create(ports, "acme").await;
     let spec = given::action_spec("ship");
-    let saved = ports.definitions.save_action(acme.id, given::uuid(), &spec, Expected::Absent, None);
+    let saved =
+        ports.definitions.save_action(acme.id, given::uuid(), &spec, Expected::Absent, None);
     let action = saved.await.unwrap();
     // The newest entries are the tenant's.
     for _ in 0..3 {

@@ -78,8 +78,11 @@ async fn what_is_opened_for_one_tenant_is_not_open_for_another() {
     assert_eq!(call(&handlers, &open, &url).await, Ok(()));
     // Nothing opens what hands out credentials.
     let all = reach(&["0.0.0.0/0", "::/0"], &["0.0.0.0/0"], &[]);
-    for metadata in ["http://169.254.169.254/", "http://[::ffff:169.254.169.254]/", "http://metadata.google.internal/"]
-    {
+    for metadata in [
+        "http://169.254.169.254/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://metadata.google.internal/",
+    ] {
         assert_eq!(call(&handlers, &all, metadata).await, refused("metadata"), "{metadata}");
     }
 }
@@ -129,7 +132,8 @@ async fn a_save_is_refused_as_the_call_would_be() {
 #[tokio::test]
 async fn mail_passes_the_same_lists() {
     let handlers = handlers(&["127.0.0.0/8"]);
-    let handler = handlers.find_within(&id("email.smtp"), &reach(&[], &[], &["127.0.0.1"])).unwrap();
+    let handler =
+        handlers.find_within(&id("email.smtp"), &reach(&[], &[], &["127.0.0.1"])).unwrap();
     let config = json!({
         "smtp_host": "127.0.0.1", "smtp_port": 2525, "from_email": "a@example.com",
         "to": ["b@example.com"], "subject": "s", "body": "b", "encryption": "none",

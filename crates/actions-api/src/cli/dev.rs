@@ -93,7 +93,8 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
         Ok(())
     };
     let access = crate::Access::LocalDev;
-    server::run(engine, &config.engine, config.sites, Doors::one(listener), access, signals, tell).await
+    server::run(engine, &config.engine, config.sites, Doors::one(listener), access, signals, tell)
+        .await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

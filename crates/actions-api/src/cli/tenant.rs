@@ -226,7 +226,8 @@ async fn egress(cx: &Context, args: Egress) -> Result<(), CliError> {
     let client = cx.client()?;
     let mut known = client.send(Call::get(&controls(&args.slug, &["controls"]))).await?.json()?;
     if given.iter().any(|(_, places)| places.is_some()) {
-        let mut wanted = known.get("egress").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut wanted =
+            known.get("egress").and_then(Value::as_object).cloned().unwrap_or_default();
         for (list, places) in given {
             match places {
                 None => {}
@@ -241,7 +242,9 @@ async fn egress(cx: &Context, args: Egress) -> Result<(), CliError> {
     }
     let is_set = known.get("egress").and_then(Value::as_object).is_some_and(|set| !set.is_empty());
     if !is_set && !cx.output.wants_data() {
-        return cx.output.print("its handlers may connect to where the installation lets everybody");
+        return cx
+            .output
+            .print("its handlers may connect to where the installation lets everybody");
     }
     cx.output.one(&EGRESS, "/egress", &known)
 }

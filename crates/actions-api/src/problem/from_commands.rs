@@ -10,8 +10,8 @@ use actions_app::commands::claim_tasks::ClaimTasksError;
 use actions_app::commands::control_tenant::ControlTenantError;
 use actions_app::commands::create_api_key::CreateApiKeyError;
 use actions_app::commands::create_tenant::CreateTenantError;
-use actions_app::commands::delete_tenant::DeleteTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
+use actions_app::commands::delete_tenant::DeleteTenantError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
 use actions_app::commands::execute_action::ExecuteActionError;
 use actions_app::commands::fire_schedule::FireScheduleError;
@@ -38,8 +38,7 @@ use super::{
     IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind, OVERLOADED, PARAMETER_INVALID,
     PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY,
     STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_NOT_SUSPENDED,
-    TENANT_SUSPENDED,
-    VERSION_STALE,
+    TENANT_SUSPENDED, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {

@@ -28,6 +28,8 @@ pub fn find_handler(
     id: &str,
 ) -> Result<Arc<dyn Handler>, QueryError> {
     caller.require(Permission::ReadDefinitions, caller.tenant)?;
-    let found = HandlerId::parse(id).ok().and_then(|id| app.handlers.find_within(&id, &reach_of(app, tenant)));
+    let found = HandlerId::parse(id)
+        .ok()
+        .and_then(|id| app.handlers.find_within(&id, &reach_of(app, tenant)));
     found.ok_or(QueryError::NotFound { what: "handler" })
 }

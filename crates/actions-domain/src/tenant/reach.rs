@@ -197,9 +197,8 @@ impl FromStr for Network {
 
     fn from_str(raw: &str) -> Result<Self, Self::Err> {
         let wrong = || ReachError::Network { raw: raw.chars().take(64).collect() };
-        let (address, bits) = raw.split_once('/').map_or((raw, None), |(address, bits)| {
-            (address, Some(bits))
-        });
+        let (address, bits) =
+            raw.split_once('/').map_or((raw, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
@@ -317,7 +316,9 @@ mod tests {
         assert!(network("0.0.0.0/0").contains(ip("255.1.2.3")));
         assert!(network("::/0").contains(ip("ffff::1")));
         assert!(!network("0.0.0.0/0").contains(ip("::1")), "the other family is another network");
-        for wrong in ["", "10", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "::/129", "a/8", "10.0.0.0/"] {
+        for wrong in
+            ["", "10", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "::/129", "a/8", "10.0.0.0/"]
+        {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }
@@ -334,14 +335,17 @@ mod tests {
             assert!(!place(pattern).is_named(no), "{pattern} {no}");
         }
         let long = "a".repeat(64);
-        for wrong in ["", "*", "*.", "a b", "http://a", "a:80", "a..b", "ä.de", "1.2.3", "x.1", &long] {
+        for wrong in
+            ["", "*", "*.", "a b", "http://a", "a:80", "a..b", "ä.de", "1.2.3", "x.1", &long]
+        {
             assert!(wrong.parse::<Place>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn what_is_denied_stays_so_and_a_list_shuts_out_the_rest() {
-        let both = reach(&[], &["*.example.com", "93.184.0.0/16"], &["bad.example.com", "93.184.1.0/24"]);
+        let both =
+            reach(&[], &["*.example.com", "93.184.0.0/16"], &["bad.example.com", "93.184.1.0/24"]);
         assert_eq!(both.check_name("good.example.com"), Ok(()));
         assert_eq!(both.check_name("bad.example.com"), Err(Unreachable::Denied));
         assert_eq!(both.check_name("other.org"), Ok(()), "its address may be listed");
@@ -370,6 +374,9 @@ mod tests {
         let many = vec!["a.example".to_owned(); REACH_PLACES_MAX + 1];
         assert_eq!(Reach::parse(&[], &[], &many).unwrap_err().0, "/deny");
         let read: Reach = serde_json::from_str(r#"{"only": ["*.a.example", "10.1.2.3"]}"#).unwrap();
-        assert_eq!(serde_json::to_string(&read).unwrap(), r#"{"only":["*.a.example","10.1.2.3/32"]}"#);
+        assert_eq!(
+            serde_json::to_string(&read).unwrap(),
+            r#"{"only":["*.a.example","10.1.2.3/32"]}"#
+        );
     }
 }

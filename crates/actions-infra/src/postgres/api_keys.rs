@@ -180,12 +180,11 @@ impl ApiKeys for Postgres {
             return Ok(ApiKeyChanges { version, keys: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
-        let keys: Vec<Uuid> =
-            sqlx::query_scalar(include_str!("api_keys/changed.sql"))
-                .bind(since)
-                .fetch_all(&self.door)
-                .await
-                .map_err(read_error)?;
+        let keys: Vec<Uuid> = sqlx::query_scalar(include_str!("api_keys/changed.sql"))
+            .bind(since)
+            .fetch_all(&self.door)
+            .await
+            .map_err(read_error)?;
         Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })
     }
 }

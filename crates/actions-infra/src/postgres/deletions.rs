@@ -139,7 +139,8 @@ impl Postgres {
     async fn settle(&self, tenant: TenantId, row: &DeletionRow) -> Result<Erased, StoreError> {
         if !row.has_noted_writers {
             // Each in a transaction of its own: who begins after the first one knows.
-            for step in ["select engine.prepare_erasure_v1($1)", "select engine.note_writers_v1($1)"]
+            for step in
+                ["select engine.prepare_erasure_v1($1)", "select engine.note_writers_v1($1)"]
             {
                 sqlx::query(step).bind(tenant.0).execute(&self.pool).await.map_err(write_error)?;
             }
@@ -259,8 +260,14 @@ async fn erase_definitions(
         ("subscription".to_owned(), u64::try_from(subscriptions.len()).unwrap_or(u64::MAX)),
     ];
     for (table, text) in [
-        ("share", "delete from engine.share where (kind, id::int8) in (select * from unnest($1::int2[], $2::int8[]))"),
-        ("rate", "delete from engine.rate where (kind, id) in (select * from unnest($1::int2[], $2::int8[]))"),
+        (
+            "share",
+            "delete from engine.share where (kind, id::int8) in (select * from unnest($1::int2[], $2::int8[]))",
+        ),
+        (
+            "rate",
+            "delete from engine.rate where (kind, id) in (select * from unnest($1::int2[], $2::int8[]))",
+        ),
     ] {
         let gone = sqlx::query(text).bind(&kinds).bind(&ids).execute(&mut *tx).await;
         removed.push((table.to_owned(), gone.map_err(write_error)?.rows_affected()));

@@ -344,10 +344,7 @@ async fn erase(
 }
 
 /// Removes what is kept of the limits of a tenant's definitions, which are found by these.
-async fn erase_limits(
-    conn: &mut SqliteConnection,
-    tenant: TenantId,
-) -> Result<Rows, StoreError> {
+async fn erase_limits(conn: &mut SqliteConnection, tenant: TenantId) -> Result<Rows, StoreError> {
     let actions: Vec<i32> = sqlx::query_scalar("select id from engine_action where tenant = ?")
         .bind(tenant.0)
         .fetch_all(&mut *conn)
