@@ -126,6 +126,7 @@ async fn a_server_with_a_certificate_speaks_tls_and_nothing_else() {
 
 #[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart() {
+    crate::support::install_crypto();
     let served = Served::with_tls(ONE);
     let url = format!("https://{}/healthz", served.listen);
     // A connection that goes on with what it began with.
