@@ -23,7 +23,7 @@ mod nodes;
 mod openapi;
 mod process;
 mod pull;
-mod roles;
+pub mod roles;
 mod schedules;
 mod secrets;
 mod sites;

@@ -140,6 +140,9 @@ const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
 /// away as well, where there are any.
 const DROP_TASKS: &str = "delete from engine.pull
     where put_at < now() - interval '1 hour' and wanted_until < now() - interval '1 hour'";
+/// Versions of secrets beyond their end, by an hour, so that clocks may differ.
+const DROP_SECRETS: &str =
+    "delete from engine.secret_version where ends_at < now() - interval '1 hour'";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -348,8 +351,10 @@ impl Postgres {
         if let Some(days) = self.options.keep_days {
             outcomes.push(self.drop_old_history(days).await);
         }
-        let tasks = sqlx::query(DROP_TASKS).execute(&self.pool).await;
-        outcomes.push(tasks.map(drop).map_err(error::read_error));
+        for text in [DROP_TASKS, DROP_SECRETS] {
+            let dropped = sqlx::query(text).execute(&self.pool).await;
+            outcomes.push(dropped.map(drop).map_err(error::read_error));
+        }
         outcomes.push(self.expire_by_tenant().await);
         outcomes.push(self.erase_late_rows().await);
         outcomes.into_iter().collect()

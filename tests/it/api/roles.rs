@@ -170,7 +170,7 @@ const ROLES: [Role; 7] = [
 ];
 
 /// A body that the route can read, so that only the credential decides.
-pub(super) fn body(path: &str) -> Value {
+pub fn body(path: &str) -> Value {
     let action = json!({ "name": "a", "action_type": "custom", "handler": "test.script" });
     let set =
         json!({ "actions": [{ "name": "b", "action_type": "custom", "handler": "test.script" }] });
@@ -305,7 +305,7 @@ async fn tokens(app: &TestApp, tenant: &str, role: Role) -> Tokens {
 }
 
 /// Every operation that the API describes, as `METHOD /path`.
-pub(super) fn described() -> BTreeSet<String> {
+pub fn described() -> BTreeSet<String> {
     let document: Value = serde_json::from_str(&actions::openapi_json()).unwrap();
     let paths = document["paths"].as_object().unwrap().clone();
     let operations = paths.iter().flat_map(|(path, operations)| {
@@ -315,7 +315,7 @@ pub(super) fn described() -> BTreeSet<String> {
     operations.collect()
 }
 
-pub(super) fn split(route: &str) -> (Method, &str) {
+pub fn split(route: &str) -> (Method, &str) {
     let (method, path) = route.split_once(' ').unwrap();
     (method.parse().unwrap(), path)
 }
