@@ -17,7 +17,6 @@ use actions_domain::tenant::deletion::{DeletionRequest, Rows, TenantDeletion};
 use actions_domain::tenant::{Controls, TenantSlug};
 use actions_domain::throttle::Scope;
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
@@ -108,7 +107,7 @@ impl Deletions for SqliteStore {
         let mut left = Rows::new();
         for table in tables(&mut tx).await? {
             let text = format!("select count(*) from {} where {} = ?", table.name, table.column);
-            let rows: i64 = sqlx::query_scalar(AssertSqlSafe(text))
+            let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
                 .bind(tenant.0)
                 .fetch_one(&mut *tx)
                 .await
@@ -327,7 +326,7 @@ async fn erase(
         if room == 0 {
             break;
         }
-        let gone = sqlx::query(AssertSqlSafe(text))
+        let gone = sqlx::query(sqlx::AssertSqlSafe(text))
             .bind(tenant.0)
             .bind(i64::try_from(room).unwrap_or(i64::MAX))
             .persistent(false)
