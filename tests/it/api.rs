@@ -23,6 +23,7 @@ mod nodes;
 mod openapi;
 mod process;
 mod pull;
+mod quotas;
 pub mod roles;
 mod schedules;
 mod secrets;

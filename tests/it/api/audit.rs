@@ -114,7 +114,7 @@ fn sent(pattern: &str, things: &Things) -> Value {
         }
         "PUT /actions/{action}" => action,
         "POST /definitions:apply" => json!({ "actions": [action] }),
-        "PUT /controls/limits" => json!({ "weight": 3 }),
+        "PUT /controls/limits" | "PUT /v1/admin/tenant-limits" => json!({ "weight": 3 }),
         "PUT /controls/retention" => json!({ "keep_days": 3 }),
         "PUT /controls/egress" => json!({ "deny": ["example.com"] }),
         "POST /bulk" => json!({ "op": "cancel", "ids": [things.execution] }),

@@ -57,7 +57,7 @@ const CHANGES: [(&str, &str, &str); 10] = [
 ];
 
 /// How a statement begins that adds something beside what is there.
-const ADDITIONS: [&str; 7] = [
+const ADDITIONS: [&str; 9] = [
     "create schema ",
     "create table ",
     "create unlogged table ",
@@ -65,6 +65,8 @@ const ADDITIONS: [&str; 7] = [
     "create function ",
     "create view ",
     "insert into engine.",
+    "grant select ",
+    "grant usage on schema ",
 ];
 
 /// What a statement does that the version before would notice. `None`: nothing.

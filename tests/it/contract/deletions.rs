@@ -26,6 +26,7 @@ use actions_domain::tenant::deletion::{DeletionRequest, Rows, TenantDeletion};
 use actions_domain::tenant::{ControlChange, Pause, Tenant, TenantSlug};
 use actions_domain::terms::{Claim, Conflict, Terms};
 use actions_domain::throttle::{Draw, Rate, Scope, ShareAsk};
+use actions_domain::usage::{Day, DayUsage, Usage};
 use actions_domain::work::{
     Cancel, Commit, Ingest, IntakeRefusal, Item, Part, Seq, Submission, Work,
 };
@@ -200,6 +201,10 @@ async fn fill(stores: &Stores, node: &Node, tenant: &Tenant) {
         active_workers: 8,
     };
     ports.history.record_queue_metrics(&[metric]).await.unwrap();
+    let usage = Usage { events: 1, ..Usage::default() };
+    let day = DayUsage { tenant: id, day: Day(20_000), usage };
+    ports.usages.add_usage(&[day]).await.unwrap();
+    ports.usages.count_waiting(&[id]).await.unwrap();
     for scope in [Scope::Tenant(id), Scope::Action(action.id)] {
         let ask = ShareAsk { scope, max: 9, keep: 0, want: 1, hold: 0 };
         ports.permits.exchange(node.id, &[ask]).await.unwrap();

@@ -20,6 +20,7 @@ use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
+use actions_domain::ports::usages::Usages;
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
     Commit, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt, Submitted,
@@ -251,6 +252,7 @@ pub(crate) struct Ports {
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
     pub deletions: Arc<dyn Deletions>,
+    pub usages: Arc<dyn Usages>,
 }
 
 impl Ports {
@@ -266,6 +268,7 @@ impl Ports {
             + Audit
             + Secrets
             + Deletions
+            + Usages
             + 'static,
     >(
         all: Arc<T>,
@@ -281,7 +284,8 @@ impl Ports {
             api_keys: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
             secrets: Arc::clone(&all) as _,
-            deletions: all as _,
+            deletions: Arc::clone(&all) as _,
+            usages: all as _,
         }
     }
 }

@@ -272,6 +272,7 @@ async fn app_over(
         audit: memory.clone(),
         secrets: memory.clone(),
         deletions: memory.clone(),
+        usages: memory.clone(),
         vault: Arc::new(Envelopes::new(Arc::new(keys), dice)),
         definitions: memory.clone(),
         history: memory.clone(),

@@ -140,6 +140,8 @@ impl Tables {
             secrets_version: _,
             queue_metrics,
             deletions: _,
+            usage,
+            backlog,
         } = self;
         let count = |is_theirs: &mut dyn Iterator<Item = bool>| {
             u64::try_from(is_theirs.filter(|is_theirs| *is_theirs).count()).unwrap_or(u64::MAX)
@@ -167,6 +169,8 @@ impl Tables {
             ("api_key", count(&mut api_keys.values().map(|row| is(row.tenant())))),
             ("audit", u64::try_from(entries).unwrap_or(u64::MAX)),
             ("secret", count(&mut secrets.keys().map(|(id, _)| is(*id)))),
+            ("usage_day", count(&mut usage.keys().map(|(id, _)| is(*id)))),
+            ("backlog", u64::from(backlog.contains_key(&tenant))),
             ("queue_metric", count(&mut queue_metrics.iter().map(|metric| is(metric.tenant)))),
         ];
         counts.into_iter().map(|(table, rows)| (table.to_owned(), rows)).collect()
@@ -216,6 +220,8 @@ impl Tables {
         self.audit.remove(&tenant);
         self.secrets.retain(|(id, _), _| *id != tenant);
         self.queue_metrics.retain(|metric| metric.tenant != tenant);
+        self.usage.retain(|(id, _), _| *id != tenant);
+        self.backlog.remove(&tenant);
         rows
     }
 

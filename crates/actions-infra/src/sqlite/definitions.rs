@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::deletions;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros, to_text};
@@ -129,6 +130,7 @@ impl Definitions for SqliteStore {
         };
         write_action(&mut tx, &action).await?;
         append(&mut tx, act).await?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(action)
     }
@@ -255,6 +257,7 @@ impl Definitions for SqliteStore {
         };
         write_subscription(&mut tx, &subscription).await?;
         append(&mut tx, act).await?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(subscription)
     }
