@@ -184,7 +184,17 @@ impl Act {
             ingress: "engine",
             request_id: String::new(),
         };
-        Self { tenant, at, actor, kind, subject, before: None, after: None, reason: None }
+        Self {
+            tenant,
+            at,
+            actor,
+            kind,
+            subject,
+            before: None,
+            after: None,
+            reason: None,
+            bound: None,
+        }
     }
 
     /// Says what has become of a bulk. `None`: nothing, or it was refused.

@@ -207,7 +207,7 @@ impl Tables {
         let actions: HashMap<ActionId, bool> =
             self.actions.iter().map(|(id, versions)| (*id, is_of(versions, tenant))).collect();
         let is_gone = |scope: &Scope| match scope {
-            Scope::Tenant(id) | Scope::Subscription(id, _) => *id == tenant,
+            Scope::Tenant(id) | Scope::Events(id) | Scope::Subscription(id, _) => *id == tenant,
             Scope::Action(action) => actions.get(action).is_some_and(|is_theirs| *is_theirs),
         };
         self.shares.retain(|scope, _| !is_gone(scope));

@@ -253,7 +253,8 @@ async fn erase_definitions(
     let of_actions = actions.iter().map(|id| Scope::Action(ActionId(*id)));
     let of_subscriptions =
         subscriptions.iter().map(|id| Scope::Subscription(tenant, SubscriptionId(*id)));
-    let scopes = of_actions.chain(of_subscriptions).chain([Scope::Tenant(tenant)]);
+    let scopes =
+        of_actions.chain(of_subscriptions).chain([Scope::Tenant(tenant), Scope::Events(tenant)]);
     let (kinds, ids): (Vec<i16>, Vec<i64>) = scopes.map(Scope::numbers).unzip();
     let mut removed = vec![
         ("action".to_owned(), u64::try_from(actions.len()).unwrap_or(u64::MAX)),

@@ -359,7 +359,9 @@ async fn erase_limits(conn: &mut SqliteConnection, tenant: TenantId) -> Result<R
     let of_subscriptions =
         subscriptions.into_iter().map(|id| Scope::Subscription(tenant, SubscriptionId(id)));
     let mut removed = BTreeMap::new();
-    for scope in of_actions.chain(of_subscriptions).chain([Scope::Tenant(tenant)]) {
+    for scope in
+        of_actions.chain(of_subscriptions).chain([Scope::Tenant(tenant), Scope::Events(tenant)])
+    {
         let (kind, id) = scope.numbers();
         for (table, text) in [
             ("share", "delete from engine_share where kind = ? and id = ?"),
