@@ -12,6 +12,7 @@ use actions_domain::limits::CONCURRENCY_MAX;
 use zeroize::Zeroizing;
 
 use crate::sites::Sites;
+use crate::tls::TlsFiles;
 
 mod environment;
 mod sources;
@@ -253,6 +254,10 @@ pub(crate) struct EngineConfig {
 pub(crate) struct Config {
     pub(crate) engine: EngineConfig,
     pub(crate) listen: SocketAddr,
+    /// Where operators alone are answered. `None`: where everybody is.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// `None`: HTTP without TLS.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) bootstrap_token: Option<Secret>,
     pub(crate) sites: Sites,
     pub(crate) oidc: Option<OidcConfig>,
@@ -330,6 +335,15 @@ impl Reader<'_> {
     /// Reads everything before it gives up, so that all mistakes are told at once.
     fn config(&mut self, database: Option<Database>, environment: &Environment) -> Option<Config> {
         let listen = self.parse("listen", listen);
+        let admin_listen = self.optional("admin_listen", self::listen);
+        // Port 0 is another one each time.
+        if admin_listen.is_some() && admin_listen == listen && listen.is_some_and(|l| l.port() != 0)
+        {
+            self.problem(
+                "ACTIONS_ADMIN_LISTEN must be another address than ACTIONS_LISTEN".to_owned(),
+            );
+        }
+        let tls = self.tls();
         let engine = self.engine(database, listen, environment);
         let bootstrap_token = self.optional("bootstrap_token", token);
         let hosts = self.parse("hosts", hosts);
@@ -340,6 +354,8 @@ impl Reader<'_> {
         Some(Config {
             engine: engine?,
             listen: listen?,
+            admin_listen,
+            tls,
             bootstrap_token,
             sites: Sites::new(&hosts?, &origins?).ok()?,
             oidc,
@@ -412,6 +428,25 @@ impl Reader<'_> {
             drain_timeout: drain_timeout?,
             window_bytes: window_bytes?,
         })
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let file = |raw: &str| match raw {
+            "" => Err("expected the path of a file".to_owned()),
+            path => Ok(PathBuf::from(path)),
+        };
+        match (self.optional("tls_cert", file), self.optional("tls_key", file)) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.problem("ACTIONS_TLS_CERT needs ACTIONS_TLS_KEY, its private key".to_owned());
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("ACTIONS_TLS_KEY needs ACTIONS_TLS_CERT, its certificate".to_owned());
+                None
+            }
+        }
     }
 
     fn oidc(&mut self) -> Option<OidcConfig> {

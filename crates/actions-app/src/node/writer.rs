@@ -199,6 +199,10 @@ impl Writer {
     /// One write of the batch is bad for its data. Halves the batch until that one is alone,
     /// and writes it without the data.
     async fn isolate(&self, mut writes: Vec<Write>, reason: &str) -> Result<(), Lost> {
+        // It may be what the engine has to say of a tenant that is gone since.
+        if let Err(error) = self.app.catalogue.refresh_all().await {
+            warn!(%error, "the tenants cannot be read");
+        }
         if writes.len() > 1 {
             let rest = writes.split_off(writes.len() / 2);
             self.flush(writes).await?;

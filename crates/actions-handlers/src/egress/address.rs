@@ -111,6 +111,14 @@ fn judge_v6(ip: Ipv6Addr) -> Verdict {
     }
 }
 
+/// An address without the wrapping of IPv4 in IPv6.
+pub fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => unwrapped(v6).map_or(ip, IpAddr::V4),
+    }
+}
+
 /// The IPv4 address that an IPv6 address carries.
 fn unwrapped(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = || {
