@@ -174,6 +174,7 @@ impl Scene {
     async fn nothing_is_told(self) {
         let before = self.state_of_the_other().await;
         let mut tally = Tally { probes: 0, wrong: Vec::new() };
+        self.read_own_lists(&mut tally).await;
         self.probe_paths(&mut tally).await;
         self.probe_foreign_paths(&mut tally).await;
         self.probe_lists(&mut tally).await;
@@ -188,6 +189,15 @@ impl Scene {
         assert!(probes >= PROBES, "only {probes} probes");
         assert_eq!(self.state_of_the_other().await, before, "something of the other has changed");
         eprintln!("{probes} probes");
+    }
+
+    /// One's own lists, while nothing of the other has been named yet.
+    async fn read_own_lists(&self, tally: &mut Tally) {
+        for route in operations().iter().filter(|route| is_list(route)) {
+            let path = format!("{OWN}{}?limit=1000", filled(split(route).1));
+            let (_, text) = self.ask(&Method::GET, &path, None).await;
+            tally.look_for_marks(&path, "", &text, &self.known);
+        }
     }
 
     /// Ids of the other in every place of every path of one's own tenant.
@@ -239,8 +249,6 @@ impl Scene {
         let mut chance = Chance::new(7);
         for route in &lists {
             let path = format!("{OWN}{}", filled(split(route).1));
-            let (_, text) = self.ask(&Method::GET, &format!("{path}?limit=1000"), None).await;
-            tally.look_for_marks(&path, &path, &text, &self.known);
             for cursor in &self.cursors {
                 for _ in 0..3 {
                     let at = chance.below(cursor.len());
