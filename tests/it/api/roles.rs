@@ -32,7 +32,7 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 11] = [
+const OF_PLATFORM: [(&str, &[Permission]); 13] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
