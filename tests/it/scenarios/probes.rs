@@ -111,6 +111,9 @@ struct Said {
     text: String,
 }
 
+/// A path, and the body that names something.
+type Asked<'a> = (&'a str, &'a dyn Fn(&str) -> Value);
+
 struct Tally {
     probes: usize,
     wrong: Vec<String>,
@@ -303,7 +306,7 @@ impl Scene {
                 let url = format!("http://127.0.0.1:8080/{{{{ secrets.{word} }}}}");
                 json!({ "handler": "webhook.http", "config": { "webhook_url": url } })
             };
-            let asks: [(&str, &dyn Fn(&str) -> Value); 12] = [
+            let asks: [Asked<'_>; 12] = [
                 ("/subscriptions", &|word| json!({ "action": word, "event_pattern": "x.y" })),
                 (
                     "/schedules",
@@ -410,7 +413,9 @@ impl Said {
         }
         let mut problem: Value = serde_json::from_str(text).unwrap_or_default();
         for member in ["request_id", "trace_id", "instance"] {
-            problem.as_object_mut().map(|problem| problem.remove(member));
+            if let Some(problem) = problem.as_object_mut() {
+                problem.remove(member);
+            }
         }
         let text = problem.to_string();
         let text =
