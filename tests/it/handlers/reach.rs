@@ -136,7 +136,7 @@ async fn mail_passes_the_same_lists() {
         handlers.find_within(&id("email.smtp"), &reach(&[], &[], &["127.0.0.1"])).unwrap();
     let config = json!({
         "smtp_host": "127.0.0.1", "smtp_port": 2525, "from_email": "a@example.com",
-        "to": ["b@example.com"], "subject": "s", "body": "b", "use_tls": false,
+        "to": "b@example.com", "subject": "s", "body": "b", "use_tls": false,
     });
     let report = handler.check_config(&config);
     assert!(
