@@ -9,10 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::time::Instant;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::api::roles::{body, described, split};
 use crate::support::cluster::eventually;
