@@ -291,17 +291,26 @@ begin
 end
 $$;
 
--- From the next flush on, what is of tenants that are gone is left out; and people's schema goes.
--- Answers nothing before all flushes have ended that could not know.
-create function engine.prepare_erasure_v1(given_tenant int4) returns void
+-- From the next flush on, what is of tenants that are gone is left out. Answers nothing before all
+-- flushes have ended that could not know.
+create function engine.prepare_erasure_v1() returns void
+    language plpgsql
+    set lock_timeout = '2s'
+as $$
+begin
+    perform from engine.lease order by part for no key update;
+    update engine.lease set tenant_gone = true where not tenant_gone;
+end
+$$;
+
+-- Takes people's schema away. Whoever reads one of its views is waited for, for a moment.
+create function engine.drop_schema_v1(given_tenant int4) returns void
     language plpgsql
     set lock_timeout = '2s'
 as $$
 declare
     slug text;
 begin
-    perform from engine.lease order by part for no key update;
-    update engine.lease set tenant_gone = true where not tenant_gone;
     select tenant_deletion.slug from engine.tenant_deletion where id = given_tenant into slug;
     execute format('drop schema if exists %I cascade', 'tenant_' || slug);
 end

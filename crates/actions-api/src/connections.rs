@@ -89,6 +89,7 @@ pub(crate) async fn serve_over(
                         let greeted = tokio::select! {
                             greeted = acceptor.accept(stream) => greeted.ok(),
                             () = clock.sleep(HANDSHAKE_MAX.min(quiet_max)) => None,
+                            () = closing.cancelled() => None,
                         };
                         if let Some(stream) = greeted {
                             converse(stream, router, clock, quiet_max, closing).await;

@@ -71,7 +71,7 @@ impl Egress {
         Ok(Self { inner: Arc::new(Inner { policy, resolver, clients }) })
     }
 
-    /// The gate as one tenant has it. It shares no connection with others: one that is open was
+    /// The gate as one tenant has it. It shares no connection with other lists: one that is open was
     /// checked by somebody else's rules.
     ///
     /// # Errors

@@ -55,7 +55,9 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     // Before anything else is touched: a certificate that cannot be used is mended first.
     let tls = config.tls.map(Tls::load).transpose();
     let tls = tls.map_err(|error| CliError::usage(server::chain(&error)))?.map(Arc::new);
-    warn_of_plain_http(config.listen, tls.is_some());
+    for address in [Some(config.listen), config.admin_listen].into_iter().flatten() {
+        warn_of_plain_http(address, tls.is_some());
+    }
     let public = server::listen(config.listen).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(server::listen(address).await?),

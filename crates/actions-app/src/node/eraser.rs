@@ -47,11 +47,15 @@ impl Eraser {
         if !self.app.live.parts().contains(&Part(0)) {
             return Ok(LOOK_EVERY);
         }
-        let mut pause = LOOK_EVERY;
+        let (mut pause, mut failed) = (LOOK_EVERY, None);
         for deletion in self.app.ports.deletions.open_deletions().await? {
-            pause = pause.min(self.go_on(&deletion).await?);
+            match self.go_on(&deletion).await {
+                Ok(wanted) => pause = pause.min(wanted),
+                // The others do not wait for this one.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(pause)
+        failed.map_or(Ok(pause), Err)
     }
 
     async fn go_on(&self, deletion: &TenantDeletion) -> Result<Duration, StoreError> {

@@ -200,8 +200,12 @@ impl Writer {
     /// and writes it without the data.
     async fn isolate(&self, mut writes: Vec<Write>, reason: &str) -> Result<(), Lost> {
         // It may be what the engine has to say of a tenant that is gone since.
+        let says_more = !self.engine_events(&writes).is_empty();
         if let Err(error) = self.app.catalogue.refresh_all().await {
             warn!(%error, "the tenants cannot be read");
+        }
+        if says_more && writes.len() == 1 && self.engine_events(&writes).is_empty() {
+            return self.flush(writes).await;
         }
         if writes.len() > 1 {
             let rest = writes.split_off(writes.len() / 2);

@@ -139,12 +139,23 @@ impl Postgres {
     async fn settle(&self, tenant: TenantId, row: &DeletionRow) -> Result<Erased, StoreError> {
         if !row.has_noted_writers {
             // Each in a transaction of its own: who begins after the first one knows.
-            for step in
-                ["select engine.prepare_erasure_v1($1)", "select engine.note_writers_v1($1)"]
-            {
-                sqlx::query(step).bind(tenant.0).execute(&self.pool).await.map_err(write_error)?;
-            }
+            sqlx::query("select engine.prepare_erasure_v1()")
+                .execute(&self.pool)
+                .await
+                .map_err(write_error)?;
+            sqlx::query("select engine.note_writers_v1($1)")
+                .bind(tenant.0)
+                .execute(&self.pool)
+                .await
+                .map_err(write_error)?;
         }
+        // Apart, because somebody may be reading people's views for long, and flushes wait for what
+        // the first step holds.
+        sqlx::query("select engine.drop_schema_v1($1)")
+            .bind(tenant.0)
+            .execute(&self.pool)
+            .await
+            .map_err(write_error)?;
         let have_ended: bool = sqlx::query_scalar("select engine.have_writers_ended_v1($1, $2)")
             .bind(tenant.0)
             .bind(row.deletion()?.requested_at)
@@ -247,9 +258,6 @@ async fn erase_definitions(
             .fetch_all(&mut *tx)
             .await
             .map_err(write_error)?;
-    if actions.is_empty() && subscriptions.is_empty() {
-        return Ok(Vec::new());
-    }
     let of_actions = actions.iter().map(|id| Scope::Action(ActionId(*id)));
     let of_subscriptions =
         subscriptions.iter().map(|id| Scope::Subscription(tenant, SubscriptionId(*id)));
