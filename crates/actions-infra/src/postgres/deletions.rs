@@ -281,6 +281,7 @@ async fn erase_definitions(
         let gone = sqlx::query(text).bind(&kinds).bind(&ids).execute(&mut *tx).await;
         removed.push((table.to_owned(), gone.map_err(write_error)?.rows_affected()));
     }
+    removed.retain(|(_, rows)| *rows > 0);
     Ok(removed)
 }
 
