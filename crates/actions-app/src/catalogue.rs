@@ -89,8 +89,8 @@ impl Catalogue {
         // One that is created while the list is on its way is not missing from it.
         let known_before: Vec<TenantId> = self.read().keys().copied().collect();
         let tenants = self.definitions.tenants().await?;
-        let is_gone = |id: &TenantId| tenants.iter().all(|tenant| tenant.id != *id);
-        for gone in known_before.into_iter().filter(is_gone) {
+        let there: HashSet<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
+        for gone in known_before.into_iter().filter(|id| !there.contains(id)) {
             self.forget(gone);
         }
         let mut failed = None;

@@ -1,6 +1,6 @@
 //! Tells the scheduler the limits, weights and pauses of tenants, actions and subscriptions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actions_domain::action::Action;
 use actions_domain::dispatch::Input;
@@ -36,8 +36,9 @@ impl Limits {
         let platform = platform.unwrap_or_default();
         let is_for_all = std::mem::replace(&mut self.all_tenants, platform) != platform;
         let tenants = catalogue.list();
+        let there: HashSet<TenantId> = tenants.iter().map(|known| known.tenant.id).collect();
         self.versions.retain(|tenant, _| {
-            let is_there = tenants.iter().any(|known| known.tenant.id == *tenant);
+            let is_there = there.contains(tenant);
             if !is_there {
                 inputs.push(Input::Forget(*tenant));
                 let told = self.told.remove(tenant).unwrap_or_default();

@@ -199,18 +199,19 @@ impl Writer {
     /// One write of the batch is bad for its data. Halves the batch until that one is alone,
     /// and writes it without the data.
     async fn isolate(&self, mut writes: Vec<Write>, reason: &str) -> Result<(), Lost> {
-        // It may be what the engine has to say of a tenant that is gone since.
-        let says_more = !self.engine_events(&writes).is_empty();
-        if let Err(error) = self.app.catalogue.refresh_all().await {
-            warn!(%error, "the tenants cannot be read");
-        }
-        if says_more && writes.len() == 1 && self.engine_events(&writes).is_empty() {
-            return self.flush(writes).await;
-        }
         if writes.len() > 1 {
             let rest = writes.split_off(writes.len() / 2);
             self.flush(writes).await?;
             return self.flush(rest).await;
+        }
+        // It may be what the engine has to say of a tenant that is gone since.
+        if !self.engine_events(&writes).is_empty() {
+            if let Err(error) = self.app.catalogue.refresh_all().await {
+                warn!(%error, "the tenants cannot be read");
+            }
+            if self.engine_events(&writes).is_empty() {
+                return self.flush(writes).await;
+            }
         }
         let last = writes.pop();
         if let Some(Write::Report { report, .. }) = &last {
