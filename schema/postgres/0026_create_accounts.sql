@@ -37,3 +37,33 @@ create index session_changed on engine.session (version) where version > 0;
 -- Nobody who asks for a tenant reads them so far; the rule holds for whoever will.
 select engine.guard_v1('account');
 select engine.guard_v1('session');
+
+-- As with the keys of a tenant that goes.
+alter table engine.tenant_deletion add column sessions uuid[] not null default '{}';
+
+-- As before, and its people are logged out.
+create or replace function engine.begin_deletion_v1(given_tenant int4, given_record text)
+    returns void
+    language plpgsql
+as $$
+declare
+    next_version int8;
+begin
+    update engine.api_key_version set version = version + 1 returning version into next_version;
+    insert into engine.tenant_deletion (id, key_version, keys, sessions, slug, record)
+    select
+        tenant.id, next_version,
+        array(select api_key.id from engine.api_key where api_key.tenant = tenant.id),
+        array(select session.id from engine.session where session.tenant = tenant.id),
+        tenant.slug, given_record
+    from engine.tenant
+    where tenant.id = given_tenant;
+    update engine.api_key
+    set revoked_at = clock_timestamp(), version = next_version
+    where tenant = given_tenant and revoked_at is null;
+    update engine.session
+    set ended_at = clock_timestamp(), version = next_version
+    where tenant = given_tenant and ended_at is null;
+    delete from engine.tenant where id = given_tenant;
+end
+$$;

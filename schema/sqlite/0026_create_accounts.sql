@@ -33,3 +33,6 @@ create table engine_session (
 create unique index engine_session_lookup on engine_session (lookup);
 create index engine_session_tenant on engine_session (tenant, account, created_at);
 create index engine_session_changed on engine_session (version) where version > 0;
+
+-- As with the keys of a tenant that goes.
+alter table engine_tenant_deletion add column sessions blob not null default x'';

@@ -12,6 +12,7 @@ use actions_domain::ports::authorizer::{Authorizer, Question, Verdict};
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
+use actions_domain::ports::deletions::Deletions;
 use actions_domain::ports::dice::Dice;
 use actions_domain::ports::hints::Hints;
 use actions_domain::ports::history::History;
@@ -66,6 +67,7 @@ pub struct Ports {
     pub authorizer: Option<Arc<dyn Authorizer>>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
+    pub deletions: Arc<dyn Deletions>,
     pub vault: Arc<dyn Vault>,
     pub usages: Arc<dyn Usages>,
 }
@@ -89,6 +91,8 @@ pub struct App {
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
+    /// The same of tenants that are deleted.
+    pub deletions_begun: Arc<Notify>,
     /// Who is let in by an API key or a session.
     pub api_keys: Arc<ApiKeyRing>,
     /// Who guesses at tokens and passwords.
@@ -135,7 +139,8 @@ impl App {
         let guesses = Arc::new(GuessCounter::new(ports.clock.clone(), ports.audit.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
         let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
-        let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
+        let (schedules_changed, bulks_changed, deletions_begun) =
+            (Arc::default(), Arc::default(), Arc::default());
         Ok(Self {
             ports,
             handlers,
@@ -146,6 +151,7 @@ impl App {
             live,
             schedules_changed,
             bulks_changed,
+            deletions_begun,
             api_keys,
             guesses,
             secrets,

@@ -35,6 +35,7 @@ mod batch;
 mod bounds;
 mod bulks;
 mod definitions;
+mod deletions;
 mod emit;
 mod error;
 mod hints;
@@ -91,7 +92,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 25] = [
+const MIGRATIONS: [(&str, &str); 26] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -134,6 +135,7 @@ const MIGRATIONS: [(&str, &str); 25] = [
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
     ("guard tenants", include_str!("../../../schema/postgres/0023_guard_tenants.sql")),
     ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
+    ("delete tenants", include_str!("../../../schema/postgres/0025_delete_tenants.sql")),
     ("create accounts", include_str!("../../../schema/postgres/0026_create_accounts.sql")),
 ];
 
@@ -417,6 +419,7 @@ impl Postgres {
             outcomes.push(dropped.map(drop).map_err(error::read_error));
         }
         outcomes.push(self.expire_by_tenant().await);
+        outcomes.push(self.erase_late_rows().await);
         outcomes.into_iter().collect()
     }
 

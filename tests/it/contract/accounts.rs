@@ -90,6 +90,14 @@ async fn begin(ports: &Ports, account: &Account, now: Timestamp) -> (StoredSessi
     (stored, token)
 }
 
+/// Somebody of this tenant, logged in.
+pub(super) async fn log_in(ports: &Ports, tenant: TenantId, name: &str) -> (SessionId, Token) {
+    let account = Account { tenant, ..account(name) };
+    ports.accounts.create_account(&account, &hash(name), None).await.unwrap();
+    let (stored, token) = begin(ports, &account, at(0)).await;
+    (stored.session.id, token)
+}
+
 async fn changes(ports: &Ports, since: Option<i64>) -> ApiKeyChanges {
     ports.api_keys.api_key_changes(since).await.unwrap()
 }

@@ -285,6 +285,7 @@ async fn app_over(
         authorizer,
         audit: memory.clone(),
         secrets: memory.clone(),
+        deletions: memory.clone(),
         usages: memory.clone(),
         vault: Arc::new(Envelopes::new(Arc::new(keys), dice)),
         definitions: memory.clone(),

@@ -13,7 +13,7 @@ use clap::Args;
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs::{self, Stream};
-use super::server::Turn;
+use super::server::{Doors, Turn};
 use super::shutdown::Signals;
 use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
 use crate::config::{Config, Database, DatabaseDefault, Resolved};
@@ -94,7 +94,8 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
     };
     let access = crate::Access::LocalDev;
     let before = (config.sites, config.proxies);
-    server::run(engine, &config.engine, before, listener, access, signals, tell).await
+    let doors = Doors::one(listener);
+    server::run(engine, &config.engine, before, doors, access, signals, tell).await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

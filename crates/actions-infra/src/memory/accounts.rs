@@ -26,6 +26,18 @@ pub(super) struct SessionRow {
     pub(super) version: i64,
 }
 
+impl AccountRow {
+    pub(super) fn tenant(&self) -> TenantId {
+        self.account.tenant
+    }
+}
+
+impl SessionRow {
+    pub(super) fn session(&self) -> &Session {
+        &self.stored.session
+    }
+}
+
 #[async_trait]
 impl Accounts for Memory {
     async fn create_account(
@@ -213,7 +225,7 @@ impl Tables {
     }
 
     /// Nobody may do less where none is ended.
-    fn end_sessions(&mut self, now: Timestamp, which: impl Fn(&Session) -> bool) {
+    pub(super) fn end_sessions(&mut self, now: Timestamp, which: impl Fn(&Session) -> bool) {
         let version = self.api_key_version + 1;
         for row in self.sessions.values_mut() {
             let session = &mut row.stored.session;

@@ -147,10 +147,26 @@ impl ApiKeys for Memory {
         let tables = self.tables();
         let version = tables.api_key_version;
         let rows = tables.api_keys.values();
-        let is_newer = |version: i64| since.is_some_and(|since| version > since);
-        let keys = rows.filter(|row| is_newer(row.version)).map(|row| row.key.id).collect();
-        let sessions = tables.sessions.iter().filter(|(_, row)| is_newer(row.version));
-        Ok(ApiKeyChanges { version, keys, sessions: sessions.map(|(id, _)| *id).collect() })
+        let is_news = |version: i64| since.is_some_and(|since| version > since);
+        let changed = rows.filter(|row| is_news(row.version)).map(|row| row.key.id);
+        let gone = tables.keys_of_gone.iter().filter(|(version, _)| is_news(*version));
+        let gone = gone.flat_map(|(_, keys)| keys).copied();
+        let keys = changed.chain(gone).collect();
+        let ended = tables.sessions.iter().filter(|(_, row)| is_news(row.version));
+        let gone = tables.sessions_of_gone.iter().filter(|(version, _)| is_news(*version));
+        let gone = gone.flat_map(|(_, sessions)| sessions).copied();
+        let sessions = ended.map(|(id, _)| *id).chain(gone).collect();
+        Ok(ApiKeyChanges { version, keys, sessions })
+    }
+}
+
+impl ApiKeyRow {
+    pub(super) fn tenant(&self) -> TenantId {
+        self.key.tenant
+    }
+
+    pub(super) fn revoke(&mut self, now: Timestamp) {
+        self.key.revoked_at.get_or_insert(now);
     }
 }
 

@@ -256,9 +256,8 @@ impl Postgres {
     async fn lock_home(&self, tenant: TenantId) -> Result<Transaction, AccountsError> {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => AccountsError::Store(error),
-            DefinitionsError::Exists { .. }
-            | DefinitionsError::NotFound { .. }
-            | DefinitionsError::Stale { .. } => AccountsError::NotFound { what: "tenant" },
+            // It answers nothing else of a tenant that it only locks.
+            _ => AccountsError::NotFound { what: "tenant" },
         })
     }
 }

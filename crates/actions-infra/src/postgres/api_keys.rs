@@ -182,29 +182,25 @@ impl ApiKeys for Postgres {
             return Ok(ApiKeyChanges { version, keys: Vec::new(), sessions: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
-        let keys: Vec<Uuid> =
-            sqlx::query_scalar("select id from engine.api_key where version > $1")
-                .bind(since)
-                .fetch_all(&self.door)
-                .await
-                .map_err(read_error)?;
-        let sessions: Vec<Uuid> =
-            sqlx::query_scalar("select id from engine.session where version > $1")
-                .bind(since)
-                .fetch_all(&self.door)
-                .await
-                .map_err(read_error)?;
+        let keys = self.changed(include_str!("api_keys/changed.sql"), since).await?;
+        let sessions = self.changed(include_str!("api_keys/ended_sessions.sql"), since).await?;
         let keys = keys.into_iter().map(ApiKeyId).collect();
         Ok(ApiKeyChanges { version, keys, sessions: sessions.into_iter().map(SessionId).collect() })
     }
 }
 
 impl Postgres {
+    /// Ids that a statement finds to have changed since a version.
+    async fn changed(&self, text: &'static str, since: i64) -> Result<Vec<Uuid>, StoreError> {
+        sqlx::query_scalar(text).bind(since).fetch_all(&self.door).await.map_err(read_error)
+    }
+
     async fn lock_owner(&self, tenant: TenantId) -> Result<Transaction, ApiKeysError> {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => ApiKeysError::Store(error),
             DefinitionsError::TooMany(exceeded) => ApiKeysError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => ApiKeysError::NotFound { what: "tenant" },
         })

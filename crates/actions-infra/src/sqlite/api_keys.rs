@@ -192,19 +192,42 @@ impl ApiKeys for SqliteStore {
             return Ok(ApiKeyChanges { version, keys: Vec::new(), sessions: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
-        let keys: Vec<Uuid> = sqlx::query_scalar("select id from engine_api_key where version > ?")
+        let (own, of_gone) = (
+            "select id from engine_api_key where version > ?",
+            "select keys from engine_tenant_deletion where key_version > ?",
+        );
+        let keys = self.changed(own, of_gone, since).await?.map(ApiKeyId).collect();
+        let (own, of_gone) = (
+            "select id from engine_session where version > ?",
+            "select sessions from engine_tenant_deletion where key_version > ?",
+        );
+        let sessions = self.changed(own, of_gone, since).await?.map(SessionId).collect();
+        Ok(ApiKeyChanges { version, keys, sessions })
+    }
+}
+
+impl SqliteStore {
+    /// Ids of rows that changed, with those of tenants that are gone: their rows may be gone too.
+    async fn changed(
+        &self,
+        own: &'static str,
+        of_gone: &'static str,
+        since: i64,
+    ) -> Result<impl Iterator<Item = Uuid>, StoreError> {
+        let own: Vec<Uuid> = sqlx::query_scalar(own)
             .bind(since)
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        let sessions: Vec<Uuid> =
-            sqlx::query_scalar("select id from engine_session where version > ?")
-                .bind(since)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(store_error)?;
-        let keys = keys.into_iter().map(ApiKeyId).collect();
-        Ok(ApiKeyChanges { version, keys, sessions: sessions.into_iter().map(SessionId).collect() })
+        let of_gone: Vec<Vec<u8>> = sqlx::query_scalar(of_gone)
+            .bind(since)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(store_error)?;
+        let of_gone = of_gone.concat();
+        let of_gone: Vec<Uuid> =
+            of_gone.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect();
+        Ok(own.into_iter().chain(of_gone))
     }
 }
 
