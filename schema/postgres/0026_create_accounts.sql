@@ -34,9 +34,16 @@ create unique index session_lookup on engine.session (lookup);
 create index session_tenant on engine.session (tenant, account, created_at);
 create index session_changed on engine.session (version) where version > 0;
 
--- Nobody who asks for a tenant reads them so far; the rule holds for whoever will.
+-- What a tenant's callers see of them: neither the hashes of passwords nor the digests of tokens.
 select engine.guard_v1('account');
 select engine.guard_v1('session');
+grant select (
+    created_at, password_set_at, disabled_at, last_login_at, revision, tenant, id, name, role,
+    created_by
+) on engine.account to actions_tenant;
+grant select (
+    created_at, expires_at, last_used_at, ended_at, version, tenant, id, account, lookup
+) on engine.session to actions_tenant;
 
 -- As with the keys of a tenant that goes.
 alter table engine.tenant_deletion add column sessions uuid[] not null default '{}';
@@ -61,6 +68,10 @@ begin
     update engine.api_key
     set revoked_at = clock_timestamp(), version = next_version
     where tenant = given_tenant and revoked_at is null;
+    perform from engine.session
+    where tenant = given_tenant and ended_at is null
+    order by id
+    for no key update;
     update engine.session
     set ended_at = clock_timestamp(), version = next_version
     where tenant = given_tenant and ended_at is null;

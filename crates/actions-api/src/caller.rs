@@ -1,5 +1,6 @@
 //! Who asks: a credential and a path become an [`AuthorizationContext`]. No route builds one.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::TenantId;
 use actions_domain::ports::identities::{Identities, IdentityError};
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +33,8 @@ use crate::sites::Sites;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// When to come back while the identity provider's keys cannot be read.
 const IDENTITIES_PAUSE: Duration = Duration::from_secs(30);
+/// How often somebody who waits is looked at again. With what nodes ask about keys, two seconds.
+const PROVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is let in.
 #[derive(Debug, Clone)]
@@ -91,6 +94,46 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
+/// What a caller proved itself with, for a request that may wait: whoever is shut out while it waits
+/// is told nothing any more.
+pub(crate) struct Proof(Parts);
+
+impl<S: Sync> FromRequestParts<S> for Proof {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.clone()))
+    }
+}
+
+impl Proof {
+    /// Of a request whose body is still to be read.
+    pub(crate) fn of(request: &Request) -> Self {
+        let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = request.uri().clone();
+        parts.headers = request.headers().clone();
+        parts.extensions = request.extensions().clone();
+        Self(parts)
+    }
+
+    /// What comes of the wait, or what the caller would be told if it came only now.
+    pub(crate) async fn holds_during<T>(
+        mut self,
+        api: &Api,
+        wait: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                waited = &mut wait => return waited,
+                () = api.app.ports.clock.sleep(PROVE_EVERY) => {}
+            }
+            Caller::from_request_parts(&mut self.0, api).await?;
+        }
+    }
+}
+
 /// In a suspended tenant only the platform changes something. Everybody may look, and workers may
 /// end what they have.
 fn check_not_suspended(
@@ -122,7 +165,7 @@ impl FromRequestParts<Api> for Operator {
     }
 }
 
-async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
+async fn authorize(parts: &mut Parts, api: &Api) -> Result<AuthorizationContext, Problem> {
     if matches!(api.access, Access::LocalDev) {
         check_host(&parts.uri, &parts.headers, &api.sites)?;
     }
@@ -136,10 +179,27 @@ async fn authorize(parts: &Parts, api: &Api) -> Result<AuthorizationContext, Pro
     if api.app.ports.authorizer.is_none() {
         return Ok(authorization);
     }
-    let pattern = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-    let route = pattern.unwrap_or_default().replace("/~", ":");
-    let path = context.map(|context| context.path.clone()).unwrap_or_default();
-    Ok(authorization.at(format!("{} {route}", parts.method), path))
+    let pattern = parts.extensions.get::<MatchedPath>().map(|found| found.as_str().to_owned());
+    let pattern = pattern.unwrap_or_default();
+    let path = meant_path(parts, &pattern).await;
+    let route = format!("{} {}", parts.method, pattern.replace("/~", ":"));
+    Ok(authorization.at(route, path))
+}
+
+/// The path with its parameters as handlers read them: one that is spelled in another way means the
+/// same, to a rule as well.
+async fn meant_path(parts: &mut Parts, pattern: &str) -> String {
+    // Without any they are not there.
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok();
+    let value = |name: &str| {
+        let found = params.as_ref()?.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| value.replace('/', "%2F"))
+    };
+    let plain = |segment: &str| {
+        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        name.and_then(value).unwrap_or_else(|| segment.to_owned())
+    };
+    pattern.split('/').map(plain).collect::<Vec<_>>().join("/").replace("/~", ":")
 }
 
 /// Who is who, by the first credential that is there: a token, then a cookie.
@@ -185,7 +245,12 @@ async fn of_cookie(
     peer: Option<IpAddr>,
     request_id: String,
 ) -> Result<AuthorizationContext, Problem> {
-    let found = of_session(api, token.as_bytes(), peer, request_id).await?;
+    let found = of_session(api, token.as_bytes(), peer, request_id).await;
+    // No script can take the cookie away, and what it names holds no more.
+    let found = found.map_err(|problem| match problem.is(&AUTH_INVALID) {
+        true => problem.with_headers(HeaderMap::from_iter([cookie::set("", 0)])),
+        false => problem,
+    })?;
     match cookie::forgery(&parts.method, &parts.uri, &parts.headers, token) {
         None => Ok(found),
         Some(why) => Err(Problem::new(&AUTH_CSRF, why)),
@@ -341,7 +406,7 @@ fn is_same(sent: &[u8], expected: &SecretString) -> bool {
     !expected.is_empty() && bool::from(sent.ct_eq(expected))
 }
 
-fn check_host(uri: &Uri, headers: &HeaderMap, sites: &Sites) -> Result<(), Problem> {
+pub(crate) fn check_host(uri: &Uri, headers: &HeaderMap, sites: &Sites) -> Result<(), Problem> {
     let refused = |what: &str| {
         let detail = format!("{what}; without a token, use http://localhost or http://127.0.0.1");
         Problem::new(&HOST_FORBIDDEN, detail)

@@ -6,13 +6,23 @@
 
 use actions_domain::account::csrf_token;
 use actions_domain::api_key::Token;
-use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use subtle::ConstantTimeEq;
 
 /// The prefix makes browsers refuse it from other hosts, for other paths and without TLS.
 pub(crate) const COOKIE: &str = "__Host-actions_session";
 pub(crate) const CSRF: HeaderName = HeaderName::from_static("x-actions-csrf");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The header that gives a browser the cookie, for so long; with 0 seconds, that takes it away.
+pub(crate) fn set(token: &str, seconds: u64) -> (HeaderName, HeaderValue) {
+    let text =
+        format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
+    // Tokens are letters and digits.
+    let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    (header::SET_COOKIE, value)
+}
 
 /// The token in the cookie, if there is one. Of several with the name none is believed.
 pub(crate) fn session_token(headers: &HeaderMap) -> Option<&str> {

@@ -219,6 +219,10 @@ impl Problem {
         Self { retry_after: Some(pause), ..self }
     }
 
+    pub(crate) fn is(&self, kind: &Kind) -> bool {
+        self.kind == kind
+    }
+
     /// The same problem, which whoever guesses gets.
     #[must_use]
     pub(crate) fn guessed(self) -> Self {

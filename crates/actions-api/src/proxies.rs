@@ -38,7 +38,7 @@ impl TrustedProxies {
         if !self.trusts(peer) {
             return peer;
         }
-        let listed = list(headers, &X_FORWARDED_FOR, |part| address(part));
+        let listed = list(headers, &X_FORWARDED_FOR, address);
         let forwarded = list(headers, &header::FORWARDED, forwarded_for);
         match (listed, forwarded) {
             (Some(listed), None) => self.walk(peer, &listed),

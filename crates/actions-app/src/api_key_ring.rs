@@ -53,7 +53,7 @@ pub enum Refusal {
     Ended,
     #[error("too many unknown tokens are being asked about")]
     Busy,
-    /// It is not known here, and whoever sent it may not ask the store about more.
+    /// It is not known here, and whoever sent it has guessed too often for the store to be asked now.
     #[error("whoever sent it has guessed too often")]
     Barred,
     #[error("the API keys cannot be read")]
@@ -123,6 +123,15 @@ struct Known {
     read_at: Timestamp,
 }
 
+impl State {
+    fn keep(&mut self, spot: Spot, known: Known) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(spot, known);
+    }
+}
+
 /// How many questions are left.
 struct Asks {
     left: f64,
@@ -130,12 +139,14 @@ struct Asks {
 }
 
 impl Asks {
-    fn take(&mut self, now: Timestamp) -> bool {
+    /// Those who have guessed too often leave half of them to others.
+    fn take(&mut self, now: Timestamp, is_guess: bool) -> bool {
         let passed = self.at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
         let more = passed.as_secs_f64() * f64::from(API_KEY_ASKS_PER_SECOND);
         self.left = (self.left + more).min(f64::from(API_KEY_ASKS_MAX));
         self.at = Some(now);
-        let is_left = self.left >= 1.0;
+        let kept = if is_guess { f64::from(API_KEY_ASKS_MAX) / 2.0 } else { 0.0 };
+        let is_left = self.left >= 1.0 + kept;
         if is_left {
             self.left -= 1.0;
         }
@@ -256,6 +267,23 @@ impl ApiKeyRing {
         }
     }
 
+    /// What was heard of changes up to now, to be handed to [`Self::adopt`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// Takes a session that has just begun here, so that its first use asks nobody. It was begun
+    /// after `generation`: what was heard since may have been its end.
+    pub(crate) fn adopt(&self, generation: u64, found: SignedIn, token: StoredToken) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if state.generation == generation {
+            let spot = (Kind::Session, token.lookup);
+            let holder = Holder::Session(Arc::new(found));
+            state.keep(spot, Known { holder, token, read_at: now });
+        }
+    }
+
     /// Finds whose token it is. Nothing is said of whether it holds.
     async fn find(
         self: &Arc<Self>,
@@ -269,13 +297,11 @@ impl ApiKeyRing {
             match self.look(&spot) {
                 Found::Known(known) => break Some(known),
                 Found::Unknown => break None,
-                // What was known a while ago is no guess.
-                Found::Nothing if !may_ask && !self.lock().known.contains_key(&spot) => {
-                    return Err(Refusal::Barred);
-                }
                 Found::Nothing => {}
             }
-            if let Some(answer) = self.ask_about(&spot).await? {
+            // What was known a while ago is no guess.
+            let is_guess = !may_ask && !self.lock().known.contains_key(&spot);
+            if let Some(answer) = self.ask_about(&spot, is_guess).await? {
                 break answer;
             }
         };
@@ -401,7 +427,11 @@ impl ApiKeyRing {
     }
 
     /// Asks the store about one token. `None`: somebody else has asked meanwhile.
-    async fn ask_about(&self, spot: &Spot) -> Result<Option<Option<Known>>, Refusal> {
+    async fn ask_about(
+        &self,
+        spot: &Spot,
+        is_guess: bool,
+    ) -> Result<Option<Option<Known>>, Refusal> {
         let (kind, lookup) = spot;
         let failures = self.lock().failed_asks;
         let _guard = self.asking.lock().await;
@@ -413,8 +443,8 @@ impl ApiKeyRing {
         let now = self.clock.now();
         let generation = {
             let mut state = self.lock();
-            if !state.asks.take(now) {
-                return Err(Refusal::Busy);
+            if !state.asks.take(now, is_guess) {
+                return Err(if is_guess { Refusal::Barred } else { Refusal::Busy });
             }
             state.generation
         };
@@ -450,10 +480,7 @@ impl ApiKeyRing {
         let known = Known { holder, token, read_at: now };
         // What was read before a change that others have heard of meanwhile is used once.
         if state.generation == generation {
-            if state.known.len() >= KNOWN_MAX {
-                state.known.clear();
-            }
-            state.known.insert(*spot, known.clone());
+            state.keep(*spot, known.clone());
         }
         Ok(Some(Some(known)))
     }

@@ -39,6 +39,7 @@ use crate::handlers::Handlers;
 use crate::hints::Teller;
 use crate::ingress::Ingress;
 use crate::node::live::Live;
+use crate::questions::Questions;
 use crate::quotas::usage_book::UsageBook;
 use crate::quotas::{Keeper, ProcessLayers, Quotas};
 use crate::secret_ring::SecretRing;
@@ -83,6 +84,8 @@ pub struct App {
     pub ingress: Ingress,
     /// The way to tell other processes where to look.
     pub hints: Teller,
+    /// Who asks other processes what an execution waits for.
+    pub questions: Arc<Questions>,
     /// Who waits for which execution.
     pub completions: Arc<Completions>,
     /// What runs on this node right now.
@@ -147,6 +150,7 @@ impl App {
             catalogue,
             ingress,
             hints,
+            questions: Arc::default(),
             completions,
             live,
             schedules_changed,

@@ -17,6 +17,7 @@ use actions_domain::guesses::{Guesses, Peer, Target};
 use actions_domain::id::TenantId;
 use actions_domain::ports::audit::Audit;
 use actions_domain::ports::clock::Clock;
+use actions_domain::ports::passwords::Who;
 use metrics::counter;
 use serde_json::json;
 use tracing::warn;
@@ -47,8 +48,8 @@ struct Refused {
 }
 
 /// Where a request comes from. `None`: nobody said so.
-pub fn peer_of(address: Option<IpAddr>) -> Peer {
-    address.map_or(Peer::UNKNOWN, Peer::of)
+pub fn peer_of(address: Option<IpAddr>) -> Option<Peer> {
+    address.map(Peer::of)
 }
 
 impl GuessCounter {
@@ -68,17 +69,19 @@ impl GuessCounter {
         self.lock().guesses.fail(Peer::of(address), self.clock.now());
     }
 
-    pub(crate) fn try_login(&self, target: Target, peer: Peer) -> Result<(), Duration> {
+    /// Those who cannot be told apart wait for nobody but the places where passwords are hashed.
+    pub(crate) fn try_login(&self, target: Target, peer: Option<Peer>) -> Result<Who, Duration> {
         let tried = self.lock().guesses.try_login(target, peer, self.clock.now());
-        tried.inspect_err(|_| count("throttled"))
+        let is_familiar = tried.inspect_err(|_| count("throttled"))?;
+        Ok(if is_familiar { Who::Known } else { Who::Stranger })
     }
 
-    pub(crate) fn succeed(&self, target: Target, peer: Peer) {
+    pub(crate) fn succeed(&self, target: Target, peer: Option<Peer>) {
         self.lock().guesses.succeed(target, peer, self.clock.now());
     }
 
     /// Nobody has looked at the password.
-    pub(crate) fn undo(&self, target: Target, peer: Peer) {
+    pub(crate) fn undo(&self, target: Target, peer: Option<Peer>) {
         self.lock().guesses.undo(target, peer);
     }
 

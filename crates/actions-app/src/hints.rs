@@ -1,7 +1,7 @@
 //! Tells other processes where to look. Nothing depends on it: a hint that is lost costs them
 //! the time until their next poll.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Teller {
             let mut health = Health::new(what, PAUSE_MIN, PAUSE_MAX);
             while let Some(first) = waiting.recv().await {
                 // What has gathered while others were told goes along, once each.
-                let mut gathered = BTreeSet::from([first]);
+                let mut gathered = HashSet::from([first]);
                 gathered.extend(std::iter::from_fn(|| waiting.try_recv().ok()));
                 let gathered: Vec<Hint> = gathered.into_iter().collect();
                 let told = hints.tell(&gathered).await;

@@ -19,6 +19,7 @@ pub mod ingress;
 pub mod node;
 mod patience;
 pub mod queries;
+pub mod questions;
 pub mod quotas;
 pub mod secret_ring;
 pub mod secrets;

@@ -12,7 +12,7 @@ use actions_domain::Timestamp;
 use actions_domain::authorization::{AuthorizationContext, Principal};
 use actions_domain::id::TenantId;
 use actions_domain::settings::{
-    Bound, Effective, Exceeded, Layer, Setting, Values, effective, event_rate,
+    Bound, Effective, Exceeded, Layer, Setting, Thing, Values, effective, event_rate,
 };
 use actions_domain::tenant::Controls;
 use actions_domain::throttle::Limits;
@@ -151,13 +151,13 @@ impl Quotas {
     pub(crate) fn room_for_one(
         &self,
         tenant: TenantId,
-        setting: Setting,
+        thing: Thing,
         count: usize,
     ) -> Result<Option<Bound>, Exceeded> {
-        let bound = self.value(tenant, setting).map(|most| Bound { setting, most });
+        let bound = self.value(tenant, thing.setting()).map(|most| Bound { thing, most });
         match bound.filter(|bound| count as u64 >= bound.most) {
             Some(bound) => {
-                refused(setting);
+                refused(thing.setting());
                 Err(Exceeded(bound))
             }
             None => Ok(bound),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::authorization::AuthorizationContext;
+use actions_domain::authorization::Forbidden;
 use actions_domain::event::Attributes;
 use actions_domain::id::EventId;
 use actions_domain::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
@@ -434,6 +435,8 @@ fn count_after(batch: &[Entry], count: usize) -> usize {
 fn is_final(error: &SubmitEventsError) -> bool {
     match error {
         SubmitEventsError::Busy
+        // Nobody has said no.
+        | SubmitEventsError::Forbidden(Forbidden::PolicyUnavailable)
         | SubmitEventsError::Store(_)
         | SubmitEventsError::Ingress(
             IngressError::Unavailable | IngressError::Unknown | IngressError::Full,

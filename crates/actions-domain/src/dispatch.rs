@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::execution::{AttemptOutcome, Cause, Fault};
@@ -218,8 +219,9 @@ pub struct Depths {
     pub tenants: Vec<(TenantId, usize, usize)>,
 }
 
-/// Why an execution that this node holds is not running, for a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why an execution that this node holds is not running, for a person. Nodes tell one another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Waiting {
     ForTime(Timestamp),
     /// Behind this holder of its key.

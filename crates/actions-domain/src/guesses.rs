@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::limits::{
-    ACCOUNT_GUESSES_FREE, ACCOUNT_GUESSES_HOT, GUESS_WAIT_MAX, GUESSERS_MAX, GUESSES_FREE,
+    ACCOUNT_GUESSES_FREE, ACCOUNT_GUESSES_HOT, ACCOUNT_LOGINS_FREE, GUESS_WAIT_MAX, GUESSERS_MAX,
+    GUESSES_FREE,
 };
 
 /// Where requests come from: an address, or the network of 64 bits that one customer has of IPv6.
@@ -20,9 +21,6 @@ use crate::limits::{
 pub struct Peer(IpAddr);
 
 impl Peer {
-    /// Those of whom nobody knows where they are, as one.
-    pub const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(IpAddr::V4(address)),
@@ -55,13 +53,15 @@ enum Place {
     Peer(Peer),
     Target(Target),
     Both(Target, Peer),
+    /// Logins that were right.
+    Logins(Target),
 }
 
 impl Place {
     /// After so long one failure is forgotten.
     const fn forgives_after(self) -> Duration {
         match self {
-            Self::Peer(_) => Duration::from_secs(60),
+            Self::Peer(_) | Self::Logins(_) => Duration::from_secs(60),
             // About as many in an hour as make an account hot.
             Self::Target(_) => Duration::from_secs(36),
             Self::Both(..) => Duration::from_secs(600),
@@ -99,16 +99,28 @@ impl Guesses {
     }
 
     /// Lets somebody try a password. Until it is known to be right it counts as a failure, so that
-    /// many at once are not all looked at.
+    /// many at once are not all looked at. Answers whether it was right from there before. Of those
+    /// without a `peer` nobody waits for others' failures, because they cannot be told apart.
     ///
     /// # Errors
     /// How long to wait.
     pub fn try_login(
         &mut self,
         target: Target,
-        peer: Peer,
+        peer: Option<Peer>,
         now: Timestamp,
-    ) -> Result<(), Duration> {
+    ) -> Result<bool, Duration> {
+        // Each costs a hash, a row and an entry of the audit, also where it is right.
+        let often = self.wait_at(Place::Logins(target), ACCOUNT_LOGINS_FREE, now);
+        let Some(peer) = peer else {
+            return match often {
+                Some(wait) => Err(wait),
+                None => {
+                    self.add(Place::Target(target), now);
+                    Ok(false)
+                }
+            };
+        };
         let both = Place::Both(target, peer);
         let is_familiar = self.entries.get(&both).is_some_and(|entry| entry.is_familiar);
         let is_hot = self.failures(Place::Target(target), now) >= ACCOUNT_GUESSES_HOT;
@@ -116,18 +128,20 @@ impl Guesses {
         let own = self.wait_at(both, free, now);
         // Others behind the same address do not hold up whoever was right from there before.
         let all = if is_familiar { None } else { self.wait(peer, now) };
-        if let Some(wait) = own.max(all) {
+        if let Some(wait) = own.max(all).max(often) {
             return Err(wait);
         }
-        for place in [Place::Peer(peer), Place::Target(target), both] {
+        for place in places(target, Some(peer)) {
             self.add(place, now);
         }
-        Ok(())
+        Ok(is_familiar)
     }
 
     /// The password was right.
-    pub fn succeed(&mut self, target: Target, peer: Peer, now: Timestamp) {
+    pub fn succeed(&mut self, target: Target, peer: Option<Peer>, now: Timestamp) {
         self.undo(target, peer);
+        self.add(Place::Logins(target), now);
+        let Some(peer) = peer else { return };
         let both = Place::Both(target, peer);
         self.touch(both, now, |entry| {
             entry.failures = 0;
@@ -136,8 +150,8 @@ impl Guesses {
     }
 
     /// Nobody has looked at the password.
-    pub fn undo(&mut self, target: Target, peer: Peer) {
-        for place in [Place::Peer(peer), Place::Target(target), Place::Both(target, peer)] {
+    pub fn undo(&mut self, target: Target, peer: Option<Peer>) {
+        for place in places(target, peer) {
             if let Some(entry) = self.entries.get_mut(&place) {
                 entry.failures = entry.failures.saturating_sub(1);
             }
@@ -161,8 +175,8 @@ impl Guesses {
         let entry = self.entries.get(&place)?;
         let beyond = left(place, entry, now).checked_sub(free)?;
         let pause = Duration::from_secs(1 << beyond.min(16)).min(GUESS_WAIT_MAX);
-        // A clock that was set back tells nothing, so nobody waits longer for it.
-        let passed = (now - entry.last).to_std().unwrap_or_default();
+        // A clock that was set back tells nothing, so nobody waits for it.
+        let passed = (now - entry.last).to_std().ok()?;
         pause.checked_sub(passed).filter(|wait| !wait.is_zero())
     }
 
@@ -187,6 +201,12 @@ impl Guesses {
             self.entries.remove(&oldest);
         }
     }
+}
+
+/// Where a try with a password counts.
+fn places(target: Target, peer: Option<Peer>) -> impl Iterator<Item = Place> {
+    let of_peer = peer.map(|peer| [Place::Peer(peer), Place::Both(target, peer)]);
+    of_peer.into_iter().flatten().chain([Place::Target(target)])
 }
 
 /// The failures that are not forgotten yet.

@@ -220,7 +220,8 @@ pub const ACCOUNT_NAME_BYTES_MAX: usize = NAME_BYTES_MAX;
 pub const PASSWORD_CHARS_MIN: usize = 12;
 /// The longest one. Hashing takes the same time for all of them.
 pub const PASSWORD_BYTES_MAX: usize = 256;
-/// Passwords that a process hashes at once: each takes 19 MiB, of a process that has 200.
+/// Passwords that a process hashes at once: each takes 19 MiB, of a process that has 200. Those who
+/// were right from their address before, or are logged in, have as many places of their own.
 pub const PASSWORD_HASHES_MAX: usize = 2;
 /// Passwords that wait to be hashed. Each takes some 50 ms.
 pub const PASSWORD_WAITS_MAX: usize = 20;
@@ -232,10 +233,14 @@ pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Sessions of one account that hold at once. One more ends the oldest.
 pub const ACCOUNT_SESSIONS_MAX: usize = 20;
-/// How long a session that holds no more is kept, so that every node hears of its end.
-pub const SESSION_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a session that holds no more is kept, so that every node hears of its end: nodes remember
+/// a session for half as long.
+pub const SESSION_KEPT: Duration = Duration::from_secs(10 * 60);
 /// Failures of one address that cost it nothing: at tokens and passwords of all accounts together.
 pub const GUESSES_FREE: u32 = 20;
+/// Right logins to one account that cost nothing; one is forgotten each minute. Each leaves a session
+/// and an entry in the audit.
+pub const ACCOUNT_LOGINS_FREE: u32 = 60;
 /// Failures at one account from one address that cost it nothing.
 pub const ACCOUNT_GUESSES_FREE: u32 = 5;
 /// Failures at one account, from wherever they come, within an hour or so, after which each address
@@ -251,7 +256,7 @@ pub const FORWARDED_HOPS_MAX: usize = 32;
 pub const POLICY_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a yes of the policy service counts.
 pub const POLICY_TRUST_MAX: Duration = Duration::from_secs(5);
-/// Answers of the policy service that are remembered, and questions that wait for one.
+/// Answers of the policy service that are remembered, and questions that it is asked at once.
 pub const POLICY_ANSWERS_MAX: usize = 10_000;
 pub const POLICY_QUESTIONS_MAX: usize = 64;
 /// Bytes of an answer of the policy service.

@@ -208,16 +208,40 @@ pub fn effective(
     holds
 }
 
+/// What a tenant has a number of, which is counted when one more is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thing {
+    Action,
+    Subscription,
+    Schedule,
+    Secret,
+    /// One that holds.
+    ApiKey,
+}
+
+impl Thing {
+    /// What says how many there may be.
+    pub const fn setting(self) -> Setting {
+        match self {
+            Self::Action => Setting::Actions,
+            Self::Subscription => Setting::Subscriptions,
+            Self::Schedule => Setting::Schedules,
+            Self::Secret => Setting::Secrets,
+            Self::ApiKey => Setting::ApiKeys,
+        }
+    }
+}
+
 /// As many things as a tenant may have of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    pub setting: Setting,
+    pub thing: Thing,
     pub most: u64,
 }
 
 /// The tenant would have more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the tenant may have {} {}; delete some", .0.most, .0.setting)]
+#[error("the tenant may have {} {}; delete some", .0.most, .0.thing.setting())]
 pub struct Exceeded(pub Bound);
 
 /// Events of one second as a rate of the ledger, which counts by the minute.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actions_domain::account::{Password, PasswordHash};
 use actions_domain::limits::{PASSWORD_HASHES_MAX, PASSWORD_WAITS_MAX};
 use actions_domain::ports::dice::Dice;
-use actions_domain::ports::passwords::{Passwords, PasswordsError};
+use actions_domain::ports::passwords::{Passwords, PasswordsError, Who};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
 use base64::Engine;
@@ -42,7 +42,13 @@ impl Default for Cost {
 pub struct Argon2Passwords {
     cost: Cost,
     dice: Arc<dyn Dice>,
-    room: Arc<Semaphore>,
+    known: Room,
+    strangers: Room,
+}
+
+/// Places where passwords are hashed, and those who wait for one.
+struct Room {
+    places: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
@@ -64,8 +70,11 @@ struct Stored {
 
 impl Argon2Passwords {
     pub fn new(cost: Cost, dice: Arc<dyn Dice>) -> Self {
-        let room = Arc::new(Semaphore::new(PASSWORD_HASHES_MAX));
-        Self { cost, dice, room, waiting: AtomicUsize::new(0) }
+        let room = || Room {
+            places: Arc::new(Semaphore::new(PASSWORD_HASHES_MAX)),
+            waiting: AtomicUsize::new(0),
+        };
+        Self { cost, dice, known: room(), strangers: room() }
     }
 
     async fn derive(
@@ -73,18 +82,23 @@ impl Argon2Passwords {
         password: &Password,
         cost: Cost,
         salt: Vec<u8>,
+        who: Who,
     ) -> Result<[u8; HASH_BYTES], PasswordsError> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= PASSWORD_WAITS_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let room = match who {
+            Who::Known => &self.known,
+            Who::Stranger => &self.strangers,
+        };
+        if room.waiting.fetch_add(1, Ordering::Relaxed) >= PASSWORD_WAITS_MAX {
+            room.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(PasswordsError::Busy);
         }
-        let waiting = Waiting(&self.waiting);
-        let room = self.room.clone().acquire_owned().await.map_err(failed)?;
+        let waiting = Waiting(&room.waiting);
+        let place = room.places.clone().acquire_owned().await.map_err(failed)?;
         drop(waiting);
         let text = Zeroizing::new(password.expose().as_bytes().to_vec());
         let work = tokio::task::spawn_blocking(move || {
             // Who asked may have gone; the memory is taken for as long as this runs.
-            let _room = room;
+            let _place = place;
             derive(&text, cost, &salt)
         });
         work.await.map_err(failed)?
@@ -129,7 +143,7 @@ impl Passwords for Argon2Passwords {
         self.dice.fill(&mut salt);
         let Cost { memory_kib, passes } = self.cost;
         let encoded = STANDARD_NO_PAD.encode(&salt);
-        let hash = self.derive(password, self.cost, salt).await?;
+        let hash = self.derive(password, self.cost, salt, Who::Known).await?;
         let hash = STANDARD_NO_PAD.encode(hash);
         let text = format!("$argon2id$v=19$m={memory_kib},t={passes},p=1${encoded}${hash}");
         Ok(PasswordHash::from_record(text))
@@ -139,14 +153,15 @@ impl Passwords for Argon2Passwords {
         &self,
         password: &Password,
         hash: Option<&PasswordHash>,
+        who: Who,
     ) -> Result<bool, PasswordsError> {
         let Some(hash) = hash else {
-            self.derive(password, self.cost, vec![0; SALT_BYTES]).await?;
+            self.derive(password, self.cost, vec![0; SALT_BYTES], who).await?;
             return Ok(false);
         };
         let stored = Stored::parse(hash.as_str());
         let stored = stored.ok_or_else(|| failed("what is kept of it cannot be read"))?;
-        let found = self.derive(password, stored.cost, stored.salt).await?;
+        let found = self.derive(password, stored.cost, stored.salt, who).await?;
         Ok(bool::from(found.as_slice().ct_eq(stored.hash.as_slice())))
     }
 }

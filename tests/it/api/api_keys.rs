@@ -8,9 +8,11 @@ use actions_app::commands::change_api_key::{ChangeApiKeyError, rotate_api_key};
 use actions_app::commands::create_api_key::{CreateApiKey, CreateApiKeyError, create_api_key};
 use actions_domain::api_key::{ApiKeyName, TOKEN_REGEX, Token};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use regex::Regex;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::support::app::{Answer, TestApp};
 use crate::support::faults::Fails;
@@ -398,6 +400,26 @@ async fn what_one_node_revokes_another_one_refuses_within_two_seconds() {
     // No node runs in the other process, so it hears no hints.
     app.advance(2 * SECOND).await;
     assert!(other.api_keys.verify(&token).await.is_err());
+}
+
+#[tokio::test]
+async fn a_worker_that_is_shut_out_while_it_waits_is_refused_within_two_seconds() {
+    let app = TestApp::start().await;
+    let token = given_key(&app, "acme", json!({ "name": "resizer", "role": "worker" })).await;
+    let body = json!({ "queues": ["images"], "worker": "resizer", "wait": 60 });
+    let waiting = Request::post("/v1/internal/pull:claim?tenant=acme")
+        .header("authorization", with(&token))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let waiting = tokio::spawn(app.router().oneshot(waiting));
+    app.advance(10 * SECOND).await;
+    assert!(!waiting.is_finished(), "there is nothing to do yet");
+
+    app.send(Method::DELETE, &format!("{KEYS}/resizer"), &[], "").await;
+    app.advance(2 * SECOND).await;
+    assert!(waiting.is_finished());
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 401);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use actions_app::queries::executions::find_execution;
+use actions_domain::authorization::AuthorizationContext;
 use axum::http::Method;
 use serde_json::json;
 
@@ -78,6 +80,14 @@ async fn a_paused_tenant_starts_nothing() {
         why(&app, &waiting).await,
         @"resume: the tenant is paused; what came in waits until it is resumed (pause)"
     );
+    // Whoever is asked, and whichever node has it.
+    let other = app.engine.other_process().await;
+    let caller = AuthorizationContext::of_bootstrap_token("request");
+    let id = waiting.parse().unwrap();
+    let execution = find_execution(&other, &caller, app.engine.tenant, id).await.unwrap();
+    let told = actions_app::queries::why::why(&other, &caller, &execution).await.unwrap();
+    assert_eq!((told.waits_for, told.setting.as_deref()), ("resume", Some("pause")));
+
     app.post("controls:resume", json!({})).await;
     app.engine.advance(Duration::from_secs(1)).await;
     assert_eq!(app.engine.script.calls().len(), 1);
@@ -101,7 +111,7 @@ async fn a_tenants_limits_hold_for_what_waits_already() {
     assert_eq!(app.engine.script.calls().len(), 1);
     insta::assert_snapshot!(
         why(&app, &second).await,
-        @"concurrency: the tenant may run 1 at once, over all nodes, and has no more room here (max_concurrent_executions of the tenant)"
+        @"concurrency: the tenant may run 1 at once, over all nodes, and has no more room where it is (max_concurrent_executions of the tenant)"
     );
     set_limits(&app, json!({})).await;
     app.engine.advance(Duration::from_secs(1)).await;

@@ -88,10 +88,15 @@ async fn it_is_asked_after_the_role_and_told_who_wants_what_and_where() {
             request_id: "r-1".to_owned(),
         }
     );
+    // However it is spelled, it is the same to a rule as to the handler.
+    app.send(Method::GET, &format!("{ACTIONS}/%61"), &headers, "").await;
+    assert_eq!(judge.take()[0].path, Some(format!("{ACTIONS}/a")));
     let verb = format!("{ACTIONS}/a:test");
     let event = json!({ "event": { "type": "a.b" } });
     app.json(Method::POST, &verb, &headers, event).await;
-    let route = judge.take()[0].route.clone();
+    let asked = judge.take().remove(0);
+    assert_eq!(asked.path, Some(verb));
+    let route = asked.route;
     assert_eq!(route.as_deref(), Some("POST /v1/tenants/{tenant}/actions/{action}:test"));
     // What the role forbids, nobody else is asked about.
     let refused = app.send(Method::GET, "/v1/tenants/acme/keys", &headers, "").await;

@@ -106,6 +106,8 @@ async fn a_suspended_tenant_accepts_nothing_and_starts_nothing() {
     app.advance(std::time::Duration::from_secs(120)).await;
     let path = format!("executions/{}", waiting["id"].as_str().unwrap());
     assert_eq!(app.get(&path).await.body()["attempt_count"], 0, "it waits");
+    let why = app.get(&format!("{path}/why")).await.body();
+    assert_eq!((&why["waits_for"], &why["setting"]), (&json!("resume"), &json!("suspension")));
     assert_eq!(app.engine.script.calls().len(), 0);
 
     assert_eq!(suspend(&app, "resume").await["suspension"], Value::Null);

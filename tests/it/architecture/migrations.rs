@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Steps that change something that is there, and why the version before can live with it.
-const CHANGES: [(&str, &str, &str); 10] = [
+const CHANGES: [(&str, &str, &str); 11] = [
     (
         "0008_keep_needed_events",
         "create or replace function engine.drop_old_history_v1",
@@ -53,6 +53,11 @@ const CHANGES: [(&str, &str, &str); 10] = [
         "0025_delete_tenants",
         "create or replace function engine.report_v1(",
         "same arguments, answer and locks; it leaves out what is of tenants that are gone",
+    ),
+    (
+        "0026_create_accounts",
+        "create or replace function engine.begin_deletion_v1",
+        "same arguments and answer; it ends the sessions of the tenant as well",
     ),
 ];
 

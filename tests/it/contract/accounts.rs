@@ -91,11 +91,20 @@ async fn begin(ports: &Ports, account: &Account, now: Timestamp) -> (StoredSessi
 }
 
 /// Somebody of this tenant, logged in.
-pub(super) async fn log_in(ports: &Ports, tenant: TenantId, name: &str) -> (SessionId, Token) {
+pub(super) async fn log_in(
+    ports: &Ports,
+    tenant: TenantId,
+    name: &str,
+) -> (Account, StoredSession) {
     let account = Account { tenant, ..account(name) };
     ports.accounts.create_account(&account, &hash(name), None).await.unwrap();
-    let (stored, token) = begin(ports, &account, at(0)).await;
-    (stored.session.id, token)
+    let (stored, _) = begin(ports, &account, at(0)).await;
+    (account, stored)
+}
+
+/// One more session that an account may begin.
+pub(super) fn next_session(account: &Account) -> StoredSession {
+    session(account, &token(), at(1))
 }
 
 async fn changes(ports: &Ports, since: Option<i64>) -> ApiKeyChanges {
@@ -221,7 +230,10 @@ async fn a_session_is_found_by_its_token_and_ends_once(stores: &Stores) {
     let found = other.accounts.find_session(&token.lookup()).await.unwrap();
     assert_eq!(found, Some((account.clone(), own.clone())));
     let signed_in = SignedIn { account: account.clone(), session: own.session.clone() };
-    assert_eq!(other.accounts.sessions(ADMIN, at(6)).await.unwrap(), [signed_in.clone()]);
+    assert_eq!(
+        other.accounts.sessions(ADMIN, at(6)).await.unwrap(),
+        std::slice::from_ref(&signed_in)
+    );
     let by_id = other.accounts.session(ADMIN, own.session.id).await.unwrap();
     assert_eq!(by_id, Some(signed_in));
     assert_eq!(
@@ -323,7 +335,7 @@ async fn accounts_of_other_tenants_are_not_touched(stores: &Stores) {
     let own = Account { tenant: acme, ..account("ada") };
     let created = ports.accounts.create_account(&own, &hash("own"), None).await;
     created.expect("names are the tenant's own");
-    assert_eq!(ports.accounts.accounts(acme).await.unwrap(), [own.clone()]);
+    assert_eq!(ports.accounts.accounts(acme).await.unwrap(), std::slice::from_ref(&own));
     let (session, _) = begin(&ports, &theirs, at(0)).await;
     assert_eq!(ports.accounts.sessions(acme, at(1)).await.unwrap(), []);
     let id = session.session.id;

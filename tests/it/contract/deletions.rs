@@ -15,6 +15,7 @@ use actions_domain::execution::report::{Report, ReportOf};
 use actions_domain::gathering::Gathering;
 use actions_domain::id::{ApiKeyId, BulkId, SecretId, SubscriptionId, TenantId};
 use actions_domain::json::Json;
+use actions_domain::ports::accounts::AccountsError;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::deletions::{BeginDeletionError, Erased};
 use actions_domain::ports::history::QueueMetric;
@@ -31,7 +32,7 @@ use actions_domain::work::{
     Cancel, Commit, Ingest, IntakeRefusal, Item, Part, Seq, Submission, Work,
 };
 
-use super::accounts::log_in;
+use super::accounts::{log_in, next_session};
 use super::given::{self, PART};
 use super::stores::{Node, Ports, Stores};
 use crate::support::process::pause;
@@ -343,7 +344,7 @@ async fn a_tenant_is_gone_at_once(stores: &Stores) {
         ports.definitions.save_action(acme.id, given::uuid(), &spec, Expected::Absent, None);
     let action = saved.await.unwrap();
     let (_, token) = give_key(ports, acme.id).await;
-    let (_, session) = log_in(ports, acme.id, "ada").await;
+    let (ada, session) = log_in(ports, acme.id, "ada").await;
     suspend(ports, acme.id).await;
     begin(ports, "acme").await;
 
@@ -351,7 +352,9 @@ async fn a_tenant_is_gone_at_once(stores: &Stores) {
     assert!(tenants.iter().all(|tenant| tenant.id != acme.id));
     let found = ports.api_keys.find_token(&token.lookup()).await.unwrap();
     assert!(found.is_none_or(|(key, _)| key.revoked_at.is_some()));
-    let found = ports.accounts.find_session(&session.lookup()).await.unwrap();
+    let late = ports.accounts.create_session(&ada, &next_session(&ada), None).await;
+    assert!(matches!(late, Err(AccountsError::NotFound { .. })), "{late:?}");
+    let found = ports.accounts.find_session(&session.session.lookup).await.unwrap();
     assert!(found.is_none_or(|(_, stored)| stored.session.ended_at.is_some()));
     let ingest = event_of(&acme, &action, Terms::default());
     let batch =
@@ -505,14 +508,14 @@ async fn nodes_are_told_of_the_keys_and_sessions_that_went(stores: &Stores) {
     let ports = stores.open().await;
     let acme = create(&ports, "acme").await;
     let (key, _) = give_key(&ports, acme.id).await;
-    let (session, _) = log_in(&ports, acme.id, "ada").await;
+    let (_, session) = log_in(&ports, acme.id, "ada").await;
     let before = ports.api_keys.api_key_changes(None).await.unwrap().version;
     suspend(&ports, acme.id).await;
     delete(&ports, "acme").await;
     // Their rows are gone by now, and a node may ask only now.
     let changes = ports.api_keys.api_key_changes(Some(before)).await.unwrap();
     assert!(changes.version > before);
-    assert_eq!((changes.keys, changes.sessions), (vec![key.id], vec![session]));
+    assert_eq!((changes.keys, changes.sessions), (vec![key.id], vec![session.session.id]));
 }
 
 /// What SQLite has freed is still in its file, unless it was overwritten.

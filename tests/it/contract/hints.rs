@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actions_domain::id::TenantId;
+use actions_domain::dispatch::Waiting;
+use actions_domain::id::{ExecutionId, SubscriptionId, TenantId};
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::hints::{Hint, Hints, read_hints};
+use actions_domain::throttle::Scope;
 use actions_domain::work::Part;
 use actions_infra::memory::MemoryHints;
 use actions_infra::postgres::{Postgres, PostgresHints, PostgresOptions};
 use actions_infra::redis::{Redis, RedisHints};
 use actions_infra::system::SystemClock;
+use chrono::DateTime;
+use uuid::Uuid;
 
 use crate::support::postgres::fresh_database;
 use crate::support::redis as server;
@@ -63,6 +67,12 @@ contract! {
     more_hints_than_one_message_holds_arrive,
 }
 
+const SCOPE: Scope = Scope::Subscription(TenantId(7), SubscriptionId(Uuid::max()));
+
+fn execution() -> ExecutionId {
+    ExecutionId(Uuid::from_u128(42))
+}
+
 /// Tells again and again, as long as the other one has not heard all of them: what nobody
 /// listened to yet is lost.
 async fn tell_until_heard([one, other]: Ends, hints: &[Hint]) {
@@ -98,6 +108,15 @@ async fn hints_of_every_kind_are_understood(ends: Ends) {
         Hint::Definitions(TenantId(i32::MAX), i64::MAX),
         Hint::Cancels,
         Hint::ApiKeys,
+        Hint::Why(execution()),
+        Hint::Because(execution(), Waiting::ForSlot),
+        Hint::Because(execution(), Waiting::ForConcurrency { scope: SCOPE, max: 3 }),
+        // A key may have spaces, and hints are told apart by them.
+        Hint::Because(
+            execution(),
+            Waiting::ForKeyConcurrency { key: "order:a b\u{a0}\"c".into(), running: 1, max: 2 },
+        ),
+        Hint::Because(execution(), Waiting::ForTime(DateTime::from_timestamp_nanos(1_700))),
     ];
     tell_until_heard(ends, &all).await;
 }
@@ -110,6 +129,7 @@ async fn more_hints_than_one_message_holds_arrive(ends: Ends) {
 
 #[test]
 fn words_that_are_no_hints_are_left_out() {
-    let text = "w1 w x l70000 d1 d1: d:1 dx:1 cc  c é w-1";
+    let text = "w1 w x l70000 d1 d1: d:1 dx:1 cc  c é w-1 y y1 b b1:{} \
+        b00000000-0000-0000-0000-00000000002a:{\"for_tea\":1}";
     assert_eq!(read_hints(text), [Hint::Work(Part(1)), Hint::Cancels]);
 }

@@ -13,7 +13,7 @@ use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::secrets::{NextVersion, SecretsError};
 use actions_domain::schedule::ScheduleName;
 use actions_domain::secret::{MasterKeyId, Sealed, SecretName, SecretPlace};
-use actions_domain::settings::{Bound, Setting};
+use actions_domain::settings::{Bound, Thing};
 use actions_domain::tenant::TenantSlug;
 use actions_domain::usage::{Day, DayUsage, Level, Usage};
 use actions_domain::work::{Commit, Submission, Work};
@@ -129,10 +129,10 @@ fn now() -> Timestamp {
 }
 
 /// Somebody makes something, if there are no more than two of it then.
-fn making(kind: ActKind, setting: Setting) -> Act {
+fn making(kind: ActKind, thing: Thing) -> Act {
     let caller = AuthorizationContext::of_bootstrap_token("request".to_owned());
     let act = Act::new(&caller, ADMIN, now(), kind, "it");
-    act.within(Some(Bound { setting, most: 2 }))
+    act.within(Some(Bound { thing, most: 2 }))
 }
 
 /// The acts that the audit has: what was refused left none.
@@ -148,7 +148,7 @@ async fn make_action(ports: &Ports, name: &str, act: &Act) -> Result<(), Definit
 
 async fn no_more_actions_are_made_than_the_act_allows(stores: &Stores) {
     let ports = stores.open().await;
-    let act = making(ActKind::ActionCreated, Setting::Actions);
+    let act = making(ActKind::ActionCreated, Thing::Action);
     make_action(&ports, "a", &act).await.unwrap();
     make_action(&ports, "b", &act).await.unwrap();
     let third = make_action(&ports, "c", &act).await;
@@ -164,7 +164,7 @@ async fn no_more_subscriptions_are_made_than_the_act_allows(stores: &Stores) {
     let (definitions, spec) = (&ports.definitions, given::action_spec("a"));
     let action =
         definitions.save_action(ADMIN, given::uuid(), &spec, Expected::Absent, None).await.unwrap();
-    let act = making(ActKind::SubscriptionCreated, Setting::Subscriptions);
+    let act = making(ActKind::SubscriptionCreated, Thing::Subscription);
     let pattern = given::subscription_spec("a.b");
     let make = async || {
         let id = SubscriptionId(given::uuid());
@@ -182,7 +182,7 @@ async fn no_more_subscriptions_are_made_than_the_act_allows(stores: &Stores) {
 
 async fn no_more_schedules_are_made_than_the_act_allows(stores: &Stores) {
     let ports = stores.open().await;
-    let act = making(ActKind::ScheduleCreated, Setting::Schedules);
+    let act = making(ActKind::ScheduleCreated, Thing::Schedule);
     let make = async |name: &str| {
         let spec = super::schedules::spec(name);
         ports.schedules.save_schedule(ADMIN, &spec, Expected::Absent, now(), Some(&act)).await
@@ -199,7 +199,7 @@ async fn no_more_schedules_are_made_than_the_act_allows(stores: &Stores) {
 
 async fn no_more_secrets_are_made_than_the_act_allows(stores: &Stores) {
     let ports = stores.open().await;
-    let act = making(ActKind::SecretCreated, Setting::Secrets);
+    let act = making(ActKind::SecretCreated, Thing::Secret);
     let make = async |name: &str| {
         let name = SecretName::parse(name).unwrap();
         let id = SecretId(given::uuid());
@@ -227,7 +227,7 @@ async fn no_more_secrets_are_made_than_the_act_allows(stores: &Stores) {
 
 async fn no_more_api_keys_are_made_than_the_act_allows(stores: &Stores) {
     let ports = stores.open().await;
-    let act = making(ActKind::ApiKeyCreated, Setting::ApiKeys);
+    let act = making(ActKind::ApiKeyCreated, Thing::ApiKey);
     let make = async |name: &str| {
         let mut random = [0; TOKEN_RANDOM_BYTES];
         random[..16].copy_from_slice(given::uuid().as_bytes());
@@ -258,7 +258,7 @@ async fn no_more_api_keys_are_made_than_the_act_allows(stores: &Stores) {
 }
 
 async fn nodes_that_make_things_at_once_keep_to_the_bound(stores: &Stores) {
-    let act = making(ActKind::ActionCreated, Setting::Actions);
+    let act = making(ActKind::ActionCreated, Thing::Action);
     let mut makers = Vec::new();
     for number in 0..6 {
         let (ports, act) = (stores.open().await, act.clone());

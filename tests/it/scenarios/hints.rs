@@ -8,6 +8,8 @@ use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution}
 use actions_app::commands::change_api_key::revoke_api_key;
 use actions_app::commands::create_api_key::{CreateApiKey, create_api_key};
 use actions_app::commands::submit_event::{NewEvent, SubmitEvents, submit_events};
+use actions_app::queries::executions::find_execution;
+use actions_app::queries::why::why;
 use actions_domain::api_key::ApiKeyName;
 use actions_domain::authorization::Role;
 use actions_domain::execution::Status;
@@ -88,4 +90,39 @@ async fn a_cancel_in_one_process_reaches_the_owner_at_once() {
     cancel_execution(&other, &caller(engine.tenant), request).await.unwrap();
     engine.settle().await;
     assert_eq!(engine.execution(execution).await.status, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn whoever_is_asked_says_why_something_waits_on_another_node() {
+    let engine = TestEngine::start().await;
+    let limited = json!({ "max_concurrent_executions": 1 });
+    engine.define("slow", "orders.*", limited).await;
+    engine.script.answer([Answer::Hang]);
+    let other = engine.other_process().await;
+    let ask = async |id: ExecutionId| {
+        let by = caller(engine.tenant);
+        let execution = find_execution(&other, &by, engine.tenant, id).await.unwrap();
+        why(&other, &by, &execution).await.unwrap()
+    };
+    let first = submit(&engine, &other, given_event("orders.paid", json!({}))).await;
+    engine.settle().await;
+    let second = submit(&engine, &other, given_event("orders.paid", json!({}))).await;
+    engine.settle().await;
+    assert_eq!(ask(first).await.waits_for, "running");
+    let told = ask(second).await;
+    assert_eq!((told.waits_for, told.holder), ("key", Some(first)), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answers_ends() {
+    let mut engine = TestEngine::start().await;
+    engine.define("slow", "orders.*", json!({})).await;
+    let other = engine.other_process().await;
+    engine.stop_node().await.unwrap();
+    let id = submit(&engine, &other, given_event("orders.paid", json!({}))).await;
+    let by = caller(engine.tenant);
+    let execution = find_execution(&other, &by, engine.tenant, id).await.unwrap();
+    let asked = tokio::spawn(async move { why(&other, &by, &execution).await.unwrap() });
+    engine.advance(Duration::from_secs(2)).await;
+    assert_eq!(asked.await.unwrap().waits_for, "node");
 }

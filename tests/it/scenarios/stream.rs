@@ -1,19 +1,22 @@
 //! Events come through a stream that may vanish at any moment.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actions_app::commands::submit_event::NewEvent;
 use actions_app::stream_reader::StreamReader;
 use actions_domain::execution::Status;
+use actions_domain::ports::authorizer::{Authorizer, AuthorizerError, Question, Verdict};
 use actions_domain::ports::event_stream::EventStream;
 use actions_domain::ports::history::EventQuery;
 use actions_domain::tenant::{ControlChange, TenantLimits};
 use actions_infra::memory::MemoryStream;
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::engine::{TestEngine, given_event};
+use crate::support::engine::{MASTER_KEY, TestEngine, given_event};
 use crate::support::faults::Fails;
 
 struct Streaming {
@@ -21,9 +24,28 @@ struct Streaming {
     stream: Arc<MemoryStream>,
 }
 
+/// A policy service that comes and goes.
+#[derive(Default)]
+struct Policy {
+    is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Authorizer for Policy {
+    async fn decide(&self, _: &Question) -> Result<Verdict, AuthorizerError> {
+        match self.is_away.load(Ordering::Relaxed) {
+            true => Err(AuthorizerError { reason: "away".to_owned() }),
+            false => Ok(Verdict::Allow),
+        }
+    }
+}
+
 impl Streaming {
     async fn start() -> Self {
-        let engine = TestEngine::start().await;
+        Self::over(TestEngine::start().await).await
+    }
+
+    async fn over(engine: TestEngine) -> Self {
         engine.define("quick", "orders.*", json!({})).await;
         let stream = Arc::new(MemoryStream::new(engine.clock.clone()));
         Self { engine, stream }
@@ -74,6 +96,26 @@ async fn an_entry_becomes_an_event_and_leaves_the_stream_after_the_commit() {
 
     given.engine.advance(Duration::from_secs(5)).await;
     assert_eq!((given.inputs(), given.left().await), (vec![7], 0));
+    drop(reader);
+}
+
+#[tokio::test]
+async fn entries_stay_while_nobody_can_say_whether_they_are_allowed() {
+    let policy = Arc::new(Policy::default());
+    let engine = TestEngine::start_judged_by(MASTER_KEY, Some(policy.clone())).await;
+    let given = Streaming::over(engine).await;
+    policy.is_away.store(true, Ordering::Relaxed);
+    let reader = given.read_as("one");
+    for number in 0..3 {
+        given.put_order(number).await;
+    }
+    given.engine.advance(Duration::from_secs(60)).await;
+    assert_eq!((given.inputs(), given.left().await), (vec![], 3));
+    assert_eq!(given.reasons(), Vec::<String>::new(), "nobody has said no");
+
+    policy.is_away.store(false, Ordering::Relaxed);
+    given.engine.advance(Duration::from_secs(60)).await;
+    assert_eq!((given.inputs(), given.left().await), (vec![0, 1, 2], 0));
     drop(reader);
 }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actions_domain::account::{Password, PasswordHash};
-use actions_domain::ports::passwords::{Passwords, PasswordsError};
+use actions_domain::ports::passwords::{Passwords, PasswordsError, Who};
 use async_trait::async_trait;
 
 /// Says how often it was asked.
@@ -23,6 +23,7 @@ impl Passwords for PlainPasswords {
         &self,
         password: &Password,
         hash: Option<&PasswordHash>,
+        _: Who,
     ) -> Result<bool, PasswordsError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         // A password that the test names is one that nobody gets to judge.

@@ -347,12 +347,10 @@ impl From<ChangeApiKeyError> for Problem {
 
 impl From<CreateAccountError> for Problem {
     fn from(error: CreateAccountError) -> Self {
-        let detail = error.to_string();
         match error {
             CreateAccountError::Forbidden(forbidden) => forbidden.into(),
             CreateAccountError::Role(error) => error.into(),
             CreateAccountError::Password(error) => error.into(),
-            CreateAccountError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
             CreateAccountError::Passwords(error) => error.into(),
             CreateAccountError::Accounts(error) => error.into(),
             CreateAccountError::Store(error) => error.into(),
@@ -438,6 +436,7 @@ impl From<EndSessionError> for Problem {
 impl From<AccountsError> for Problem {
     fn from(error: AccountsError) -> Self {
         match error {
+            AccountsError::TooMany => Self::new(&QUOTA_EXCEEDED, error.to_string()),
             AccountsError::Exists { .. } => Self::new(&EXISTS, error.to_string()),
             AccountsError::Stale | AccountsError::Taken => {
                 Self::new(&CONFLICT, error.to_string()).with_retry_after(STORE_PAUSE)

@@ -32,7 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::body::{JsonBody, checked, decode_raw, read, require_json};
-use crate::caller::Caller;
+use crate::caller::{Caller, Proof};
 use crate::event_body::pause_of;
 use crate::extract::{
     Params, Precondition, Segments, etag, idempotency_of, mark_replayed, wait_of,
@@ -455,6 +455,7 @@ async fn execute(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = wait_of(params.wait.as_deref())?;
+    let wait = wait.map(|wait| (wait, Proof::of(&request)));
     let headers = request.headers().clone();
     require_json(&headers)?;
     let bytes = read(request, &api, BODY_BYTES_MAX).await?;
@@ -471,15 +472,19 @@ async fn execute(
     let job = execute_action(&api.app, &caller.authorization, request).await?;
 
     let ids = [job.execution];
+    let waits = wait.is_some();
     let waited = match wait {
-        Some(wait) => wait_for(&api.app, &caller.authorization, tenant, &ids, wait).await?.pop(),
+        Some((wait, proof)) => {
+            let ended = wait_for(&api.app, &caller.authorization, tenant, &ids, wait);
+            proof.holds_during(&api, async { Ok(ended.await?) }).await?.pop()
+        }
         None => None,
     };
     let execution = match waited {
         Some(execution) => execution,
         None => find_execution(&api.app, &caller.authorization, tenant, job.execution).await?,
     };
-    let is_over = wait.is_some() && execution.status.is_final();
+    let is_over = waits && execution.status.is_final();
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut view = ExecutionView::full(&api, &execution);
     if job.has_joined {

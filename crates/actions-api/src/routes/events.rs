@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::body::read;
-use crate::caller::Caller;
+use crate::caller::{Caller, Proof};
 use crate::event_body::{Reader, Sent, bytes_max, pause_of};
 use crate::extract::{Params, Segments, idempotency_of, mark_replayed, wait_of};
 use crate::page::{ListParams, ListQuery, PageView, json};
@@ -386,6 +386,7 @@ pub(crate) async fn submit_request(
         // Before anything is stored: whoever only sends is not shown how it ends.
         api.app.require(&caller.authorization, Permission::ReadExecutions, caller.tenant).await?;
     }
+    let wait = wait.map(|wait| (wait, Proof::of(&request)));
     let query = request.uri().query().map(str::to_owned);
     let (headers, body) = take_body(api, request).await?;
     let sent = read_events(api, caller, params, &headers, &body)?;
@@ -486,6 +487,7 @@ async fn replay(
     Params(params): Params<SubmitParams>,
     headers: HeaderMap,
     uri: Uri,
+    proof: Proof,
 ) -> Result<Response, Problem> {
     let wait = wait_of(params.wait.as_deref())?;
     let now = api.app.ports.clock.now();
@@ -504,6 +506,7 @@ async fn replay(
     let idempotency = idempotency_of(&headers, "replay", &href, uri.query(), &[])?;
     let is_keyed = idempotency.is_some();
     let accepted = accept(&api, &caller, vec![again], idempotency).await.map_err(of_single)?;
+    let wait = wait.map(|wait| (wait, proof));
     answer(&api, &caller, &accepted, Answering { is_batch: false, is_keyed, wait }).await
 }
 
@@ -593,7 +596,7 @@ struct Answering {
     is_batch: bool,
     /// The request had a key, so the answer says when it was an earlier one's.
     is_keyed: bool,
-    wait: Option<Duration>,
+    wait: Option<(Duration, Proof)>,
 }
 
 async fn answer(
@@ -607,12 +610,16 @@ async fn answer(
         .iter()
         .flat_map(|event| event.executions.iter().map(|execution| execution.execution))
         .collect();
+    let waits = wait.is_some();
     let ended = match wait {
         Some(_) if ids.len() > WAIT_EXECUTIONS_MAX => Vec::new(),
-        Some(wait) => wait_for(&api.app, &caller.authorization, caller.tenant, &ids, wait).await?,
+        Some((wait, proof)) => {
+            let ended = wait_for(&api.app, &caller.authorization, caller.tenant, &ids, wait);
+            proof.holds_during(api, async { Ok(ended.await?) }).await?
+        }
         None => Vec::new(),
     };
-    let is_over = wait.is_some()
+    let is_over = waits
         && ended.len() == ids.len()
         && ended.iter().all(|execution| execution.status.is_final());
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };

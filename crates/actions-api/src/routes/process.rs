@@ -210,6 +210,8 @@ pub(crate) struct LimitsView {
     /// Wrong tokens and passwords of one address, and passwords of one account from there, that cost
     /// no time.
     guesses_free: u32,
+    /// Right logins to one account; beyond, one a minute.
+    account_logins_free: u32,
     account_guesses_free: u32,
     /// Wrong passwords of one account, from wherever, after which each address has one free.
     account_guesses_hot: u32,
@@ -374,6 +376,7 @@ pub(crate) fn limits_view() -> LimitsView {
         session_seconds: limits::SESSION_LIFETIME.as_secs(),
         session_idle_seconds: limits::SESSION_IDLE_MAX.as_secs(),
         guesses_free: limits::GUESSES_FREE,
+        account_logins_free: limits::ACCOUNT_LOGINS_FREE,
         account_guesses_free: limits::ACCOUNT_GUESSES_FREE,
         account_guesses_hot: limits::ACCOUNT_GUESSES_HOT,
         guess_wait_seconds: limits::GUESS_WAIT_MAX.as_secs(),

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::internal::TenantParams;
 use crate::body::JsonBody;
-use crate::caller::Caller;
+use crate::caller::{Caller, Proof};
 use crate::page::json;
 use crate::problem::Problem;
 use crate::routes::Api;
@@ -157,14 +157,16 @@ fn yes() -> bool {
 async fn claim(
     State(api): State<Api>,
     caller: Caller,
+    proof: Proof,
     JsonBody(body): JsonBody<ClaimBody>,
 ) -> Result<Response, Problem> {
     let ClaimBody { queues, worker, max, wait, lease_seconds } = body;
     let (lease, wait) = (Duration::from_secs(lease_seconds), Duration::from_secs(wait));
     let request = ClaimTasks { tenant: caller.tenant, queues, max, worker, lease, wait };
+    let claim = async { Ok(claim_tasks(&api.app, &caller.authorization, request).await?) };
     // A server that stops hands out nothing more, and nobody waits for it.
     let claimed = tokio::select! {
-        claimed = claim_tasks(&api.app, &caller.authorization, request) => claimed?,
+        claimed = proof.holds_during(&api, claim) => claimed?,
         () = api.draining.cancelled() => Vec::new(),
     };
     let view = |Claimed { token, queue, body, checkpoint }: Claimed| TaskView {

@@ -10,7 +10,7 @@ use actions_app::queries::accounts::own_session;
 use actions_domain::account::{Password, csrf_token};
 use actions_domain::limits::{LOGIN_BYTES_MAX, SESSION_IDLE_MAX, SESSION_LIFETIME};
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::accounts::SessionView;
 use crate::body::{JsonBody, decode, read, require_json};
-use crate::caller::Operator;
-use crate::cookie::{self, COOKIE};
+use crate::caller::{Access, Operator, check_host};
+use crate::cookie;
 use crate::page::json;
 use crate::problem::{AUTH_CSRF, Problem};
 use crate::request::RequestContext;
@@ -91,6 +91,9 @@ async fn begin(
     Extension(context): Extension<Arc<RequestContext>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    if matches!(api.access, Access::LocalDev) {
+        check_host(request.uri(), request.headers(), &api.sites)?;
+    }
     // Another site's page must not log somebody in as somebody else.
     if !cookie::is_own_page(request.uri(), request.headers()) {
         return Err(Problem::new(&AUTH_CSRF, "pages of other sites log nobody in"));
@@ -120,7 +123,8 @@ async fn begin(
     };
     let mut response = (StatusCode::CREATED, json(&view)).into_response();
     if body.cookie {
-        set_cookie(&mut response, token.expose(), SESSION_LIFETIME.as_secs())?;
+        let (name, value) = cookie::set(token.expose(), SESSION_LIFETIME.as_secs());
+        response.headers_mut().insert(name, value);
     }
     Ok(response)
 }
@@ -138,9 +142,7 @@ async fn show(State(api): State<Api>, Operator(caller): Operator) -> Result<Resp
     operation_id = "end_own_session", responses((status = 204)))]
 async fn end(State(api): State<Api>, Operator(caller): Operator) -> Result<Response, Problem> {
     end_own_session(&api.app, &caller).await?;
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    set_cookie(&mut response, "", 0)?;
-    Ok(response)
+    Ok((StatusCode::NO_CONTENT, [cookie::set("", 0)]).into_response())
 }
 
 /// Sets the password of whoever has this session, and ends all their sessions, this one too.
@@ -155,16 +157,5 @@ async fn set_password(
 ) -> Result<Response, Problem> {
     let peer = peer_of(context.peer);
     set_own_password(&api.app, &caller, peer, &body.password, &body.new_password).await?;
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    set_cookie(&mut response, "", 0)?;
-    Ok(response)
-}
-
-fn set_cookie(response: &mut Response, token: &str, seconds: u64) -> Result<(), Problem> {
-    let text =
-        format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Strict");
-    let mut value = HeaderValue::from_str(&text).map_err(|e| Problem::internal(e.to_string()))?;
-    value.set_sensitive(true);
-    response.headers_mut().insert(header::SET_COOKIE, value);
-    Ok(())
+    Ok((StatusCode::NO_CONTENT, [cookie::set("", 0)]).into_response())
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_domain::account::{AccountName, Password, Session, SignedIn, StoredSession};
-use actions_domain::api_key::Token;
+use actions_domain::api_key::{StoredToken, Token};
 use actions_domain::audit::ActKind;
 use actions_domain::authorization::AuthorizationContext;
 use actions_domain::guesses::{Peer, Target};
 use actions_domain::id::SessionId;
 use actions_domain::limits::SESSION_LIFETIME;
 use actions_domain::ports::accounts::AccountsError;
-use actions_domain::ports::passwords::PasswordsError;
+use actions_domain::ports::passwords::{PasswordsError, Who};
 use actions_domain::ports::store::StoreError;
 use serde_json::json;
 use tracing::info;
@@ -28,7 +28,8 @@ pub struct BeginSession {
     pub tenant: String,
     pub name: String,
     pub password: Password,
-    pub peer: Peer,
+    /// `None`: nobody said so.
+    pub peer: Option<Peer>,
     pub request_id: String,
 }
 
@@ -44,7 +45,7 @@ pub enum BeginSessionError {
     /// A stranger is not told which of these it is.
     #[error("no account that may log in has this tenant, name and password")]
     Refused,
-    #[error("too many logins failed; wait before the next one")]
+    #[error("too many logins; wait before the next one")]
     Throttled { wait: Duration },
     #[error(transparent)]
     Passwords(#[from] PasswordsError),
@@ -67,8 +68,8 @@ pub async fn begin_session(
         home.as_ref().map_or_else(|| tenant.clone(), |home| home.tenant.id.to_string());
     let target = Target::of(&tenant_text, &name);
     let wait = |wait| BeginSessionError::Throttled { wait };
-    app.guesses.try_login(target, peer).map_err(wait)?;
-    let judged = judge(app, home, &tenant, &name, &password, &request_id).await;
+    let who = app.guesses.try_login(target, peer).map_err(wait)?;
+    let judged = judge(app, home, &tenant, &name, (&password, who), &request_id).await;
     match &judged {
         Ok(_) => app.guesses.succeed(target, peer),
         Err(BeginSessionError::Refused) => {}
@@ -87,7 +88,7 @@ async fn judge(
     home: Option<Arc<TenantDefinitions>>,
     tenant: &str,
     name: &str,
-    password: &Password,
+    (password, who): (&Password, Who),
     request_id: &str,
 ) -> Result<BegunSession, BeginSessionError> {
     let home = match home {
@@ -107,7 +108,8 @@ async fn judge(
     };
     let known = found.as_ref().map(|(account, _)| account.name.clone());
     let hash = found.as_ref().map(|(_, hash)| hash);
-    let is_right = password.is_possible() && app.ports.passwords.is_right(password, hash).await?;
+    let is_right =
+        password.is_possible() && app.ports.passwords.is_right(password, hash, who).await?;
     let account = match found {
         Some((account, _)) if is_right && !account.is_disabled() => account,
         Some(_) | None => {
@@ -116,7 +118,7 @@ async fn judge(
             return Err(BeginSessionError::Refused);
         }
     };
-    let now = app.ports.clock.now();
+    let (now, generation) = (app.ports.clock.now(), app.api_keys.generation());
     let token = Token::mint_session(&random(app));
     let session = Session {
         id: SessionId::mint(now, app.ports.dice.bytes()),
@@ -136,6 +138,9 @@ async fn judge(
         .to(json!({ "id": session.id, "expires_at": session.expires_at }));
     let stored = StoredSession { session: session.clone(), digest: token.digest() };
     accounts.create_session(account, &stored, Some(&act)).await?;
+    let StoredSession { session: Session { lookup, .. }, digest } = stored;
+    let kept = StoredToken { lookup, digest, ends_at: None };
+    app.api_keys.adopt(generation, signed_in.clone(), kept);
     // The oldest one may have been ended for it.
     tell(app);
     let (id, name, tenant) = (session.id, &account.name, account.tenant);

@@ -7,7 +7,7 @@ use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
 use actions_domain::guesses::{Peer, Target};
 use actions_domain::id::TenantId;
 use actions_domain::ports::accounts::AccountsError;
-use actions_domain::ports::passwords::PasswordsError;
+use actions_domain::ports::passwords::{PasswordsError, Who};
 use actions_domain::ports::store::StoreError;
 use serde_json::json;
 use std::time::Duration;
@@ -111,7 +111,7 @@ pub async fn change_account(
 pub async fn set_own_password(
     app: &App,
     caller: &AuthorizationContext,
-    peer: Peer,
+    peer: Option<Peer>,
     current: &Password,
     new: &Password,
 ) -> Result<Account, SetOwnPasswordError> {
@@ -131,12 +131,12 @@ pub async fn set_own_password(
         SetOwnPasswordError::Change(error.into())
     };
     let is_possible = current.is_possible();
-    let is_right = app.ports.passwords.is_right(current, is_possible.then_some(&hash));
+    let is_right = app.ports.passwords.is_right(current, is_possible.then_some(&hash), Who::Known);
     if !is_right.await.map_err(busy)? {
         app.guesses.refuse(Some(account.tenant), Some(&account.name));
         return Err(SetOwnPasswordError::Wrong);
     }
-    app.guesses.succeed(target, peer);
+    app.guesses.undo(target, peer);
     let hash = app.ports.passwords.hash(new).await.map_err(ChangeAccountError::from)?;
     still_holds(app, caller).await.map_err(ChangeAccountError::from)?;
     Ok(write(app, caller, &account, &AccountChange::Password(hash)).await?)

@@ -80,6 +80,8 @@ pub async fn claim_tasks(
             return Ok(claimed);
         }
         clock.sleep(ASK_AGAIN.min(wait - waited)).await;
+        // They may have been told no meanwhile.
+        app.require(caller, Permission::WorkOnTasks, wish.tenant).await?;
     }
 }
 

@@ -8,7 +8,7 @@ use actions_domain::id::{ApiKeyId, TenantId};
 use actions_domain::limits::API_KEY_LIFETIME_MAX;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::store::StoreError;
-use actions_domain::settings::{Exceeded, Setting};
+use actions_domain::settings::{Exceeded, Thing};
 use serde_json::json;
 use tracing::info;
 
@@ -89,7 +89,7 @@ pub async fn create_api_key(
     }
     let all = app.ports.api_keys.api_keys(tenant).await?;
     let living = all.iter().filter(|key| key.is_living(now)).count();
-    let bound = app.quotas.room_for_one(tenant, Setting::ApiKeys, living)?;
+    let bound = app.quotas.room_for_one(tenant, Thing::ApiKey, living)?;
     still_holds(app, caller).await?;
     let token = mint(app);
     let key = ApiKey {

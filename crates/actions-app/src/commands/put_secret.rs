@@ -12,7 +12,7 @@ use actions_domain::ports::vault::VaultError;
 use actions_domain::secret::{
     Secret, SecretName, SecretNameError, SecretPlace, SecretText, SecretTextError,
 };
-use actions_domain::settings::{Exceeded, Setting};
+use actions_domain::settings::{Exceeded, Thing};
 use serde_json::json;
 use tracing::info;
 
@@ -115,7 +115,7 @@ async fn put_once(
         None
     } else {
         let count = store.secrets(*tenant).await?.len();
-        app.quotas.room_for_one(*tenant, Setting::Secrets, count)?
+        app.quotas.room_for_one(*tenant, Thing::Secret, count)?
     };
     let at = app.ports.clock.now();
     let place = match &before {

@@ -9,7 +9,7 @@ use actions_domain::id::TenantId;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
-use actions_domain::settings::{Exceeded, Setting};
+use actions_domain::settings::{Exceeded, Thing};
 use serde_json::{Value, json};
 use tracing::warn;
 use uuid::Uuid;
@@ -229,7 +229,7 @@ async fn store(
     let tenant = definitions.tenant.id;
     let uuid = before.map_or_else(|| new_uuid(app), |before| before.uuid);
     let bound = if before.is_none() {
-        app.quotas.room_for_one(tenant, Setting::Actions, definitions.action_count())?
+        app.quotas.room_for_one(tenant, Thing::Action, definitions.action_count())?
     } else {
         None
     };

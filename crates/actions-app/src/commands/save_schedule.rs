@@ -7,7 +7,7 @@ use actions_domain::limits::{SCHEDULE_DATA_BYTES_MAX, SCHEDULE_DESCRIPTION_BYTES
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::schedule::{Overlap, Schedule, ScheduleName, ScheduleSpec, Target, When};
-use actions_domain::settings::{Bound, Exceeded, Setting};
+use actions_domain::settings::{Bound, Exceeded, Thing};
 
 use crate::app::App;
 use crate::commands::check_definition::{Finding, FindingKind};
@@ -59,7 +59,7 @@ pub async fn save_schedule(
         return Err(SaveScheduleError::Invalid(findings));
     }
     let bound = if before.is_none() {
-        app.quotas.room_for_one(tenant, Setting::Schedules, all.len())?
+        app.quotas.room_for_one(tenant, Thing::Schedule, all.len())?
     } else {
         None
     };

@@ -8,7 +8,7 @@ use actions_domain::id::{ActionId, SubscriptionId, TenantId};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
-use actions_domain::settings::{Exceeded, Setting};
+use actions_domain::settings::{Exceeded, Thing};
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 
 use serde_json::json;
@@ -75,7 +75,7 @@ pub async fn save_subscription(
     let before = request.id.and_then(|id| definitions.subscription(id));
     let bound = if before.is_none() {
         let count = definitions.subscription_count();
-        app.quotas.room_for_one(request.tenant, Setting::Subscriptions, count)?
+        app.quotas.room_for_one(request.tenant, Thing::Subscription, count)?
     } else {
         None
     };

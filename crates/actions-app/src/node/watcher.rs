@@ -1,7 +1,7 @@
 //! Asks the store for what nobody told: changed definitions, work that other nodes accepted, and
 //! cancels. Hints make it quick, this makes it sure.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actions_domain::dispatch::Input;
@@ -16,6 +16,7 @@ use super::live::Message;
 use super::scheduler::SchedulerStatus;
 use super::writer::Lost;
 use crate::app::App;
+use crate::questions;
 
 /// How often loading hints are written.
 const RECORD_EVERY: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ impl Watcher {
                 () = &mut poll => return,
                 Some(hint) = self.hints.recv() => hint,
             };
-            let mut hints = BTreeSet::from([first]);
+            let mut hints = HashSet::from([first]);
             hints.extend(std::iter::from_fn(|| self.hints.try_recv().ok()));
             if self.look_at(&hints).await.is_err() {
                 // The poll says so, once.
@@ -72,7 +73,7 @@ impl Watcher {
         }
     }
 
-    async fn look_at(&self, hints: &BTreeSet<Hint>) -> Result<(), StoreError> {
+    async fn look_at(&self, hints: &HashSet<Hint>) -> Result<(), StoreError> {
         let own = self.app.live.parts();
         let mut has_grown = false;
         for hint in hints {
@@ -89,6 +90,10 @@ impl Watcher {
                 }
                 Hint::Cancels => self.look_for_cancels().await?,
                 Hint::ApiKeys => self.app.api_keys.doubt(),
+                Hint::Why(execution) => questions::answer(&self.app, *execution).await,
+                Hint::Because(execution, waiting) => {
+                    self.app.questions.answered(*execution, waiting);
+                }
             }
         }
         if has_grown { self.look_for_work().await } else { Ok(()) }

@@ -247,6 +247,8 @@ pub async fn wait_for(
             () = watch.changed() => {}
             () = app.ports.clock.sleep(ASK_AGAIN.min(timeout.saturating_sub(passed))) => {}
         }
+        // They may have been told no meanwhile.
+        app.require(caller, Permission::ReadExecutions, tenant).await?;
     }
 }
 

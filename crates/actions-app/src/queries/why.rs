@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::queries::QueryError;
 use crate::queries::executions::batch_of;
+use crate::questions;
 
 /// How far the store's clock, which says when a batch is due, may be from ours.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
@@ -48,26 +49,33 @@ pub async fn why(
         return Ok(ended(execution));
     }
     if let Some(waiting) = app.live.waiting(execution.id).await {
-        if let Waiting::ForTime(until) = waiting {
-            return for_time(app, caller, execution, until).await;
-        }
-        return Ok(here(app, execution, waiting));
+        return told(app, caller, execution, waiting).await;
     }
     let now = app.ports.clock.now();
     if let Some(due_at) = execution.due_at.filter(|due_at| *due_at > now) {
         return for_time(app, caller, execution, due_at).await;
     }
-    if app.live.node().is_none() {
-        let because = "no node runs in this process; the node that owns its partition decides";
-        return Ok(Why::new("node", because));
+    // Whichever node has it: what is stopped starts nowhere.
+    if let Some(stopped) = stopped(app, execution) {
+        return Ok(stopped);
     }
-    let because = "another node owns its partition, or this one has not read it yet";
+    if let Some(waiting) = questions::ask(app, execution.id).await {
+        return told(app, caller, execution, waiting).await;
+    }
+    let because = "no node says that it has it: its partition has no owner at this moment, or the \
+                   owner has not read so far";
     Ok(Why::new("node", because))
 }
 
-fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
-    match waiting {
-        Waiting::ForTime(until) => until_time(app, execution, until),
+/// As the node says that has it.
+async fn told(
+    app: &App,
+    caller: &AuthorizationContext,
+    execution: &Execution,
+    waiting: Waiting,
+) -> Result<Why, QueryError> {
+    let why = match waiting {
+        Waiting::ForTime(until) => return for_time(app, caller, execution, until).await,
         Waiting::ForKey { holder } => {
             let key = execution.key.as_ref().map_or("its key", |key| key.name.as_ref());
             Why {
@@ -78,8 +86,9 @@ fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
         }
         Waiting::ForConcurrency { scope, max } => {
             let who = name_of(scope);
-            let because =
-                format!("{who} may run {max} at once, over all nodes, and has no more room here");
+            let because = format!(
+                "{who} may run {max} at once, over all nodes, and has no more room where it is"
+            );
             let setting = setting_of(scope, "max_concurrent_executions");
             Why { setting: Some(setting), ..Why::new("concurrency", because) }
         }
@@ -103,18 +112,36 @@ fn here(app: &App, execution: &Execution, waiting: Waiting) -> Why {
             )
         },
         Waiting::ForResume { scope } => {
-            let who = name_of(scope);
-            let because = format!("{who} is paused; what came in waits until it is resumed");
-            Why { setting: Some("pause".to_owned()), ..Why::new("resume", because) }
+            stopped(app, execution).unwrap_or_else(|| paused(name_of(scope)))
         }
         Waiting::ForSlot => Why {
             setting: Some("slots of the node".to_owned()),
-            ..Why::new("slot", "all slots of this node are taken; its turn comes")
+            ..Why::new("slot", "all slots of its node are taken; its turn comes")
         },
         Waiting::Running { since_attempt } => {
-            Why::new("running", format!("attempt {since_attempt} is running on this node"))
+            Why::new("running", format!("attempt {since_attempt} is running"))
         }
+    };
+    Ok(why)
+}
+
+/// What operators keep from starting.
+fn stopped(app: &App, execution: &Execution) -> Option<Why> {
+    let known = app.catalogue.find(execution.tenant)?;
+    let controls = known.controls();
+    if controls.suspension.is_some() {
+        let because = "the platform has suspended the tenant; nothing starts until it ends that";
+        return Some(Why { setting: Some("suspension".to_owned()), ..Why::new("resume", because) });
     }
+    if controls.pause.is_some() {
+        return Some(paused("the tenant"));
+    }
+    controls.paused_actions.contains_key(&execution.action).then(|| paused("the action"))
+}
+
+fn paused(who: &str) -> Why {
+    let because = format!("{who} is paused; what came in waits until it is resumed");
+    Why { setting: Some("pause".to_owned()), ..Why::new("resume", because) }
 }
 
 fn name_of(scope: Scope) -> &'static str {

@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta};
 use super::{Guesses, Peer, Target};
 use crate::Timestamp;
 use crate::limits::{
-    ACCOUNT_GUESSES_FREE, ACCOUNT_GUESSES_HOT, GUESS_WAIT_MAX, GUESSERS_MAX, GUESSES_FREE,
+    ACCOUNT_GUESSES_FREE, ACCOUNT_GUESSES_HOT, ACCOUNT_LOGINS_FREE, GUESS_WAIT_MAX, GUESSERS_MAX,
+    GUESSES_FREE,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -37,71 +38,89 @@ fn some_failures_are_free_and_then_each_costs_twice_the_time() {
     let mut guesses = Guesses::default();
     let mut now = at(0);
     for _ in 0..ACCOUNT_GUESSES_FREE {
-        assert_eq!(guesses.try_login(ada(), peer(1), now), Ok(()));
+        assert_eq!(guesses.try_login(ada(), Some(peer(1)), now), Ok(false));
     }
     for wait in [1, 2, 4, 8, 16] {
         let wait = Duration::from_secs(wait);
-        assert_eq!(guesses.try_login(ada(), peer(1), now), Err(wait));
-        assert_eq!(guesses.try_login(ada(), peer(1), now), Err(wait), "asking costs nothing");
+        assert_eq!(guesses.try_login(ada(), Some(peer(1)), now), Err(wait));
+        assert_eq!(guesses.try_login(ada(), Some(peer(1)), now), Err(wait), "asking costs nothing");
         now += wait;
-        assert_eq!(guesses.try_login(ada(), peer(1), now), Ok(()));
+        assert_eq!(guesses.try_login(ada(), Some(peer(1)), now), Ok(false));
     }
     for _ in 0..40 {
-        if let Err(wait) = guesses.try_login(ada(), peer(1), now) {
+        if let Err(wait) = guesses.try_login(ada(), Some(peer(1)), now) {
             assert!(wait <= GUESS_WAIT_MAX);
             now += wait;
         }
     }
-    assert_eq!(guesses.try_login(ada(), peer(1), now + TimeDelta::hours(10)), Ok(()));
+    assert_eq!(guesses.try_login(ada(), Some(peer(1)), now + TimeDelta::hours(10)), Ok(false));
 }
 
 #[test]
 fn nobody_is_locked_out_by_somebody_elses_guessing() {
     let mut guesses = Guesses::default();
     for number in 0..10 * ACCOUNT_GUESSES_HOT {
-        let _ = guesses.try_login(ada(), peer(1_000 + number), at(0));
-        let _ = guesses.try_login(ada(), peer(1), at(0));
+        let _ = guesses.try_login(ada(), Some(peer(1_000 + number)), at(0));
+        let _ = guesses.try_login(ada(), Some(peer(1)), at(0));
     }
-    assert!(guesses.try_login(ada(), peer(1), at(0)).is_err());
-    assert_eq!(guesses.try_login(ada(), peer(2), at(0)), Ok(()), "its first one is looked at");
-    let again = guesses.try_login(ada(), peer(2), at(0));
+    assert!(guesses.try_login(ada(), Some(peer(1)), at(0)).is_err());
+    assert_eq!(
+        guesses.try_login(ada(), Some(peer(2)), at(0)),
+        Ok(false),
+        "its first one is looked at"
+    );
+    let again = guesses.try_login(ada(), Some(peer(2)), at(0));
     assert!(again.is_err(), "where many guess, one failure is free");
     // Whoever was right from an address keeps all tries.
-    guesses.succeed(ada(), peer(3), at(0));
+    guesses.succeed(ada(), Some(peer(3)), at(0));
     for _ in 0..ACCOUNT_GUESSES_FREE {
-        assert_eq!(guesses.try_login(ada(), peer(3), at(0)), Ok(()));
+        assert_eq!(guesses.try_login(ada(), Some(peer(3)), at(0)), Ok(true));
     }
-    assert!(guesses.try_login(ada(), peer(3), at(0)).is_err());
+    assert!(guesses.try_login(ada(), Some(peer(3)), at(0)).is_err());
 }
 
 #[test]
 fn whoever_was_right_before_does_not_wait_for_others_at_the_same_address() {
     let mut guesses = Guesses::default();
-    assert_eq!(guesses.try_login(ada(), peer(1), at(0)), Ok(()));
-    guesses.succeed(ada(), peer(1), at(0));
+    assert_eq!(guesses.try_login(ada(), Some(peer(1)), at(0)), Ok(false));
+    guesses.succeed(ada(), Some(peer(1)), at(0));
     for number in 0..=GUESSES_FREE {
         guesses.fail(peer(1), at(0));
-        let _ = guesses.try_login(Target::of("acme", &number.to_string()), peer(1), at(0));
+        let _ = guesses.try_login(Target::of("acme", &number.to_string()), Some(peer(1)), at(0));
     }
     assert!(guesses.wait(peer(1), at(0)).is_some());
-    assert!(guesses.try_login(Target::of("acme", "bob"), peer(1), at(0)).is_err());
-    assert_eq!(guesses.try_login(ada(), peer(1), at(0)), Ok(()));
+    assert!(guesses.try_login(Target::of("acme", "bob"), Some(peer(1)), at(0)).is_err());
+    assert_eq!(guesses.try_login(ada(), Some(peer(1)), at(0)), Ok(true));
 }
 
 #[test]
-fn who_is_right_again_and_again_never_waits() {
+fn who_is_right_again_and_again_waits_only_for_too_many_logins() {
     let mut guesses = Guesses::default();
-    for _ in 0..10 * GUESSES_FREE {
-        assert_eq!(guesses.try_login(ada(), peer(1), at(0)), Ok(()));
-        guesses.succeed(ada(), peer(1), at(0));
+    for number in 0..ACCOUNT_LOGINS_FREE {
+        let tried = guesses.try_login(ada(), Some(peer(1)), at(0));
+        assert_eq!(tried, Ok(number > 0));
+        guesses.succeed(ada(), Some(peer(1)), at(0));
     }
     assert_eq!(guesses.wait(peer(1), at(0)), None);
+    let second = Duration::from_secs(1);
+    assert_eq!(guesses.try_login(ada(), Some(peer(1)), at(0)), Err(second));
+    assert_eq!(guesses.try_login(ada(), None, at(0)), Err(second));
+    assert_eq!(guesses.try_login(ada(), Some(peer(1)), at(60)), Ok(true));
+}
+
+#[test]
+fn those_who_cannot_be_told_apart_do_not_wait_for_one_another() {
+    let mut guesses = Guesses::default();
+    for _ in 0..10 * GUESSES_FREE {
+        assert_eq!(guesses.try_login(ada(), None, at(0)), Ok(false));
+    }
 }
 
 #[test]
 fn many_at_once_are_not_all_looked_at() {
     let mut guesses = Guesses::default();
-    let looked_at = (0..100).filter(|_| guesses.try_login(ada(), peer(1), at(0)).is_ok()).count();
+    let looked_at =
+        (0..100).filter(|_| guesses.try_login(ada(), Some(peer(1)), at(0)).is_ok()).count();
     assert_eq!(looked_at, ACCOUNT_GUESSES_FREE as usize);
 }
 
@@ -114,7 +133,7 @@ fn tokens_are_counted_by_address() {
     }
     assert_eq!(guesses.wait(peer(1), at(0)), Some(Duration::from_secs(1)));
     assert_eq!(guesses.wait(peer(2), at(0)), None);
-    assert_eq!(guesses.wait(peer(1), at(-60)), Some(Duration::from_secs(1)), "a clock set back");
+    assert_eq!(guesses.wait(peer(1), at(-60)), None, "a clock set back");
     assert_eq!(guesses.wait(peer(1), at(1)), None);
     guesses.fail(peer(1), at(1));
     assert_eq!(guesses.wait(peer(1), at(1)), Some(Duration::from_secs(2)));

@@ -13,6 +13,7 @@ use crate::account::{
 use crate::api_key::Lookup;
 use crate::audit::Act;
 use crate::id::{SessionId, TenantId};
+use crate::limits::ACCOUNTS_MAX;
 use crate::ports::store::StoreError;
 
 /// Why an account or session was not changed.
@@ -20,6 +21,8 @@ use crate::ports::store::StoreError;
 pub enum AccountsError {
     #[error("an account {name} exists already")]
     Exists { name: String },
+    #[error("a tenant may have {ACCOUNTS_MAX} accounts; delete some, or use an identity provider")]
+    TooMany,
     #[error("there is no {what}")]
     NotFound { what: &'static str },
     /// Somebody changed the account since it was judged.

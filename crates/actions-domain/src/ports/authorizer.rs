@@ -13,7 +13,7 @@ pub struct Question {
     pub principal: String,
     /// What it proved itself with: `api_key`, `account`, `identity_provider`.
     pub principal_kind: &'static str,
-    /// The number of the tenant that the credential belongs to.
+    /// The slug of the tenant that the credential belongs to.
     pub principal_tenant: String,
     pub role: Role,
     pub permission: Permission,
@@ -21,7 +21,7 @@ pub struct Question {
     pub tenant: String,
     /// `POST /v1/tenants/{tenant}/actions`. `None`: it did not come over HTTP.
     pub route: Option<String>,
-    /// Of HTTP, as it was asked for.
+    /// Of HTTP, with its parameters as handlers read them.
     pub path: Option<String>,
     pub request_id: String,
 }

@@ -1,4 +1,4 @@
-//! Wake-ups between processes. What they must do is defined by `contract/hints.rs`.
+//! Wake-ups between processes, and what they ask one another. What they must do is defined by `contract/hints.rs`.
 //!
 //! A hint may be lost, late, repeated or false; the only effect is latency. Whoever hears one
 //! looks into the store, and looks there without one too.
@@ -8,11 +8,12 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 
-use crate::id::TenantId;
+use crate::dispatch::Waiting;
+use crate::id::{ExecutionId, TenantId};
 use crate::work::Part;
 
 /// Where it may be worth looking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Hint {
     /// This partition's log has grown.
     Work(Part),
@@ -24,6 +25,10 @@ pub enum Hint {
     Cancels,
     /// An API key was revoked or rotated.
     ApiKeys,
+    /// Somebody asks why this execution is not running.
+    Why(ExecutionId),
+    /// The node that has it says so.
+    Because(ExecutionId, Waiting),
 }
 
 /// Hints do not get through at the moment.
@@ -49,6 +54,12 @@ impl fmt::Display for Hint {
             Self::Definitions(tenant, version) => write!(f, "d{}:{version}", tenant.0),
             Self::Cancels => f.write_str("c"),
             Self::ApiKeys => f.write_str("k"),
+            Self::Why(execution) => write!(f, "y{execution}"),
+            Self::Because(execution, waiting) => {
+                let waiting = serde_json::to_string(waiting).map_err(|_| fmt::Error)?;
+                // The only spaces of such a JSON are in its strings.
+                write!(f, "b{execution}:{}", waiting.replace(' ', "\\u0020"))
+            }
         }
     }
 }
@@ -70,6 +81,14 @@ impl FromStr for Hint {
                 let (tenant, version) = raw.split_once(':').ok_or(UnknownHint)?;
                 match (tenant.parse(), version.parse()) {
                     (Ok(tenant), Ok(version)) => Ok(Self::Definitions(TenantId(tenant), version)),
+                    _ => Err(UnknownHint),
+                }
+            }
+            Some(("y", raw)) => raw.parse().map(Self::Why).map_err(|_| UnknownHint),
+            Some(("b", raw)) => {
+                let (execution, waiting) = raw.split_once(':').ok_or(UnknownHint)?;
+                match (execution.parse(), serde_json::from_str(waiting)) {
+                    (Ok(execution), Ok(waiting)) => Ok(Self::Because(execution, waiting)),
                     _ => Err(UnknownHint),
                 }
             }

@@ -14,9 +14,17 @@ pub enum PasswordsError {
     Failed { reason: String },
 }
 
+/// Who wants a password to be hashed. Strangers hold up nobody who is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// They are let in already, or were right from where they are before.
+    Known,
+    Stranger,
+}
+
 #[async_trait]
 pub trait Passwords: Send + Sync {
-    /// Makes what is kept of a new password.
+    /// Makes what is kept of a new password, for somebody who is let in already.
     async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordsError>;
 
     /// Whether it is the password of this hash. `None` is nobody's: that takes the same time.
@@ -24,5 +32,6 @@ pub trait Passwords: Send + Sync {
         &self,
         password: &Password,
         hash: Option<&PasswordHash>,
+        who: Who,
     ) -> Result<bool, PasswordsError>;
 }

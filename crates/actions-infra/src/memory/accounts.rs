@@ -7,7 +7,7 @@ use actions_domain::account::{
 use actions_domain::api_key::Lookup;
 use actions_domain::audit::Act;
 use actions_domain::id::{SessionId, TenantId};
-use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, SESSION_KEPT};
+use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, ACCOUNTS_MAX, SESSION_KEPT};
 use actions_domain::ports::accounts::{Accounts, AccountsError};
 use actions_domain::ports::store::StoreError;
 use async_trait::async_trait;
@@ -47,8 +47,10 @@ impl Accounts for Memory {
         act: Option<&Act>,
     ) -> Result<(), AccountsError> {
         let mut tables = self.tables();
-        if !tables.tenants.contains_key(&account.tenant) {
-            return Err(AccountsError::NotFound { what: "tenant" });
+        tables.check_home(account.tenant)?;
+        let own = tables.accounts.values().map(|row| &row.account);
+        if own.filter(|other| other.tenant == account.tenant).count() >= ACCOUNTS_MAX {
+            return Err(AccountsError::TooMany);
         }
         let mut own = tables.accounts.values().map(|row| &row.account);
         if own.any(|other| other.tenant == account.tenant && other.name == account.name) {
@@ -176,6 +178,7 @@ impl Accounts for Memory {
         act: Option<&Act>,
     ) -> Result<Session, AccountsError> {
         let mut tables = self.tables();
+        tables.check_home(tenant)?;
         let found = tables.sessions.get(&session).map(|row| row.stored.session.clone());
         let found = found.filter(|found| found.tenant == tenant);
         let found = found.ok_or(AccountsError::NotFound { what: "session" })?;
@@ -211,8 +214,17 @@ impl Accounts for Memory {
 }
 
 impl Tables {
+    /// Nothing begins in a tenant that is gone: its accounts may be there for a moment longer.
+    fn check_home(&self, tenant: TenantId) -> Result<(), AccountsError> {
+        match self.tenants.contains_key(&tenant) {
+            true => Ok(()),
+            false => Err(AccountsError::NotFound { what: "tenant" }),
+        }
+    }
+
     /// The row of an account that is as somebody has read it.
     fn account(&mut self, account: &Account) -> Result<&mut AccountRow, AccountsError> {
+        self.check_home(account.tenant)?;
         let found = self.accounts.get_mut(&account.id);
         let found = found.filter(|row| row.account.tenant == account.tenant);
         let row = found.ok_or(AccountsError::NotFound { what: "account" })?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use actions_domain::account::{Password, PasswordHash};
 use actions_domain::limits::{PASSWORD_HASHES_MAX, PASSWORD_WAITS_MAX};
-use actions_domain::ports::passwords::{Passwords, PasswordsError};
+use actions_domain::ports::passwords::{Passwords, PasswordsError, Who};
 
 use super::{Argon2Passwords, Cost};
 use crate::system::SystemDice;
@@ -26,7 +26,8 @@ async fn a_password_is_found_right_and_no_other_one() {
     assert!(hash.as_str().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.as_str());
     let again = passwords.hash(&password("correct horse")).await.unwrap();
     assert_ne!(hash, again, "each has a salt of its own");
-    let is_right = async |text: &str, hash| passwords.is_right(&password(text), hash).await;
+    let is_right =
+        async |text: &str, hash| passwords.is_right(&password(text), hash, Who::Stranger).await;
     assert_eq!(is_right("correct horse", Some(&hash)).await, Ok(true));
     assert_eq!(is_right("correct horsf", Some(&hash)).await, Ok(false));
     assert_eq!(is_right("", Some(&hash)).await, Ok(false));
@@ -40,8 +41,14 @@ async fn hashes_of_others_are_read() {
     let known = stored(
         "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
     );
-    assert_eq!(passwords.is_right(&password("password"), Some(&known)).await, Ok(true));
-    assert_eq!(passwords.is_right(&password("passwore"), Some(&known)).await, Ok(false));
+    assert_eq!(
+        passwords.is_right(&password("password"), Some(&known), Who::Stranger).await,
+        Ok(true)
+    );
+    assert_eq!(
+        passwords.is_right(&password("passwore"), Some(&known), Who::Stranger).await,
+        Ok(false)
+    );
 }
 
 #[tokio::test]
@@ -56,28 +63,33 @@ async fn what_cannot_be_read_lets_nobody_in() {
         "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$",
         "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc$x",
     ] {
-        let answer = passwords.is_right(&password("correct horse"), Some(&stored(text))).await;
+        let answer =
+            passwords.is_right(&password("correct horse"), Some(&stored(text)), Who::Known).await;
         assert!(matches!(answer, Err(PasswordsError::Failed { .. })), "{text}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn only_so_many_are_hashed_and_only_so_many_wait() {
+async fn only_so_many_are_hashed_and_only_so_many_wait_and_strangers_hold_up_nobody_else() {
     let passwords = Arc::new(cheap());
-    // All places are taken by somebody who does not end.
+    let hash = passwords.hash(&password("correct horse")).await.unwrap();
+    // All places of strangers are taken by somebody who does not end.
     let places = u32::try_from(PASSWORD_HASHES_MAX).unwrap();
-    let taken = passwords.room.clone().acquire_many_owned(places).await.unwrap();
+    let taken = passwords.strangers.places.clone().acquire_many_owned(places).await.unwrap();
     let mut waiting = Vec::new();
     for _ in 0..PASSWORD_WAITS_MAX {
-        let passwords = passwords.clone();
-        waiting.push(tokio::spawn(async move { passwords.hash(&password("correct horse")).await }));
+        let (passwords, hash) = (passwords.clone(), hash.clone());
+        waiting.push(tokio::spawn(async move {
+            passwords.is_right(&password("correct horse"), Some(&hash), Who::Stranger).await
+        }));
     }
     tokio::task::yield_now().await;
-    let beyond = passwords.hash(&password("correct horse")).await;
-    assert_eq!(beyond, Err(PasswordsError::Busy));
+    let ask = async |who| passwords.is_right(&password("correct horse"), Some(&hash), who).await;
+    assert_eq!(ask(Who::Stranger).await, Err(PasswordsError::Busy));
+    assert_eq!(ask(Who::Known).await, Ok(true));
     drop(taken);
     for one in waiting {
-        assert!(one.await.unwrap().is_ok());
+        assert_eq!(one.await.unwrap(), Ok(true));
     }
-    assert!(passwords.hash(&password("correct horse")).await.is_ok());
+    assert_eq!(ask(Who::Stranger).await, Ok(true));
 }

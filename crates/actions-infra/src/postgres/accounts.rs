@@ -9,7 +9,7 @@ use actions_domain::api_key::{Digest, Lookup};
 use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
 use actions_domain::id::{AccountId, SessionId, TenantId};
-use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, SESSION_KEPT};
+use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, ACCOUNTS_MAX, SESSION_KEPT};
 use actions_domain::ports::accounts::{Accounts, AccountsError};
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::store::StoreError;
@@ -33,6 +33,15 @@ impl Accounts for Postgres {
         act: Option<&Act>,
     ) -> Result<(), AccountsError> {
         let mut tx = self.lock_home(account.tenant).await?;
+        let text = "select count(*) from engine.account where tenant = $1";
+        let count: i64 = sqlx::query_scalar(text)
+            .bind(account.tenant.0)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(read_error)?;
+        if count.unsigned_abs() >= ACCOUNTS_MAX as u64 {
+            return Err(AccountsError::TooMany);
+        }
         let inserted = sqlx::query(include_str!("accounts/insert_account.sql"))
             .bind(account.tenant.0)
             .bind(account.id.0)
@@ -59,7 +68,7 @@ impl Accounts for Postgres {
     async fn accounts(&self, tenant: TenantId) -> Result<Vec<Account>, StoreError> {
         let rows: Vec<AccountRecord> = sqlx::query_as(include_str!("accounts/accounts.sql"))
             .bind(tenant.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(AccountRecord::into_account).collect()
@@ -178,7 +187,7 @@ impl Accounts for Postgres {
         let rows: Vec<SessionRecord> = sqlx::query_as(include_str!("accounts/sessions.sql"))
             .bind(tenant.0)
             .bind(now)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(SessionRecord::into_signed_in).collect()
@@ -245,7 +254,7 @@ impl Accounts for Postgres {
         let row: Option<SessionRecord> = sqlx::query_as(include_str!("accounts/session.sql"))
             .bind(tenant.0)
             .bind(session.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         row.map(SessionRecord::into_signed_in).transpose()
@@ -257,7 +266,11 @@ impl Postgres {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => AccountsError::Store(error),
             // It answers nothing else of a tenant that it only locks.
-            _ => AccountsError::NotFound { what: "tenant" },
+            DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
+            | DefinitionsError::NotFound { .. }
+            | DefinitionsError::Stale { .. }
+            | DefinitionsError::TooMany(_) => AccountsError::NotFound { what: "tenant" },
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use actions_domain::audit::Act;
 use actions_domain::ports::store::StoreError;
-use actions_domain::settings::{Exceeded, Setting};
+use actions_domain::settings::{Exceeded, Thing};
 use sqlx::PgConnection;
 
 use super::error::read_error;
@@ -14,29 +14,20 @@ pub(super) async fn keep_within<E: From<StoreError> + From<Exceeded>>(
     act: Option<&Act>,
 ) -> Result<(), E> {
     let Some((act, bound)) = act.and_then(|act| Some((act, act.bound?))) else { return Ok(()) };
-    let text = match bound.setting {
-        Setting::Actions => "select count(*) from engine.action where tenant = $1 and not deleted",
-        Setting::Subscriptions => {
+    let text = match bound.thing {
+        Thing::Action => "select count(*) from engine.action where tenant = $1 and not deleted",
+        Thing::Subscription => {
             "select count(*) from engine.subscription where tenant = $1 and not deleted"
         }
-        Setting::Schedules => "select count(*) from engine.schedule where tenant = $1",
-        Setting::Secrets => "select count(*) from engine.secret where tenant = $1",
-        Setting::ApiKeys => {
+        Thing::Schedule => "select count(*) from engine.schedule where tenant = $1",
+        Thing::Secret => "select count(*) from engine.secret where tenant = $1",
+        Thing::ApiKey => {
             "select count(*) from engine.api_key
              where tenant = $1 and revoked_at is null and (expires_at is null or expires_at > $2)"
         }
-        Setting::MaxConcurrentExecutions
-        | Setting::RateLimitPerMinute
-        | Setting::RateLimitPerHour
-        | Setting::Weight
-        | Setting::EventsPerSecond
-        | Setting::WaitingExecutions
-        | Setting::StoredBytes
-        | Setting::KeepDays
-        | Setting::DeadLetterDays => return Ok(()),
     };
     let question = sqlx::query_scalar(text).bind(act.tenant.0);
-    let has_time = bound.setting == Setting::ApiKeys;
+    let has_time = bound.thing == Thing::ApiKey;
     let question = if has_time { question.bind(act.at) } else { question };
     let count: i64 = question.fetch_one(tx).await.map_err(|error| E::from(read_error(error)))?;
     if count.unsigned_abs() > bound.most { Err(Exceeded(bound).into()) } else { Ok(()) }

@@ -8,7 +8,7 @@ use actions_domain::api_key::{Digest, Lookup};
 use actions_domain::audit::Act;
 use actions_domain::authorization::Role;
 use actions_domain::id::{AccountId, SessionId, TenantId};
-use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, SESSION_KEPT};
+use actions_domain::limits::{ACCOUNT_SESSIONS_MAX, ACCOUNTS_MAX, SESSION_KEPT};
 use actions_domain::ports::accounts::{Accounts, AccountsError};
 use actions_domain::ports::store::StoreError;
 use async_trait::async_trait;
@@ -30,13 +30,15 @@ impl Accounts for SqliteStore {
         act: Option<&Act>,
     ) -> Result<(), AccountsError> {
         let mut tx = self.begin().await?;
-        let known = sqlx::query("select id from engine_tenant where id = ?")
+        check_home(&mut tx, account.tenant).await?;
+        let text = "select count(*) from engine_account where tenant = ?";
+        let count: i64 = sqlx::query_scalar(text)
             .bind(account.tenant.0)
-            .fetch_optional(&mut *tx)
+            .fetch_one(&mut *tx)
             .await
             .map_err(store_error)?;
-        if known.is_none() {
-            return Err(AccountsError::NotFound { what: "tenant" });
+        if count.unsigned_abs() >= ACCOUNTS_MAX as u64 {
+            return Err(AccountsError::TooMany);
         }
         let inserted = sqlx::query(include_str!("accounts/insert_account.sql"))
             .bind(account.tenant.0)
@@ -101,6 +103,7 @@ impl Accounts for SqliteStore {
             AccountChange::LogOut | AccountChange::Delete => {}
         }
         let mut tx = self.begin().await?;
+        check_home(&mut tx, known.tenant).await?;
         let query = if *change == AccountChange::Delete {
             let text = "delete from engine_account where tenant = ? and id = ? and revision = ?
                 returning *";
@@ -134,6 +137,7 @@ impl Accounts for SqliteStore {
         let StoredSession { session, digest } = session;
         let now = session.created_at;
         let mut tx = self.begin().await?;
+        check_home(&mut tx, account.tenant).await?;
         let noted = sqlx::query(
             "update engine_account set last_login_at = ?4
             where tenant = ?1 and id = ?2 and revision = ?3",
@@ -218,6 +222,7 @@ impl Accounts for SqliteStore {
         act: Option<&Act>,
     ) -> Result<Session, AccountsError> {
         let mut tx = self.begin().await?;
+        check_home(&mut tx, tenant).await?;
         let text = "select *, id as session_id, created_at as session_created_at
             from engine_session where tenant = ? and id = ?";
         let row = sqlx::query(text)
@@ -265,6 +270,16 @@ impl Accounts for SqliteStore {
             .map_err(store_error)?;
         row.as_ref().map(signed_in).transpose()
     }
+}
+
+/// Nothing begins in a tenant that is gone: its accounts may be there for a moment longer.
+async fn check_home(tx: &mut SqliteConnection, tenant: TenantId) -> Result<(), AccountsError> {
+    let found = sqlx::query("select id from engine_tenant where id = ?")
+        .bind(tenant.0)
+        .fetch_optional(tx)
+        .await
+        .map_err(store_error)?;
+    found.map(drop).ok_or(AccountsError::NotFound { what: "tenant" })
 }
 
 /// Why no row of an account has its revision.

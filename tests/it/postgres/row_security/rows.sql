@@ -1,4 +1,12 @@
 -- One row of two tenants in each table that tenants read.
+insert into engine.account (created_at, password_set_at, tenant, id, name, role, password, created_by)
+select now(), now(), tenant, gen_random_uuid(), 'a', 'viewer', 'p', 'somebody'
+from generate_series(1, 2) as tenant;
+insert into engine.session (
+    created_at, expires_at, last_used_at, tenant, id, account, lookup, digest)
+select now(), now() + interval '1 day', now(), tenant, gen_random_uuid(), gen_random_uuid(),
+    'lookup' || tenant, ''
+from generate_series(1, 2) as tenant;
 insert into engine.action (tenant, uuid, name, spec, health, version, created_at, updated_at)
 select tenant, gen_random_uuid(), 'a', '{}', '{}', 1, now(), now()
 from generate_series(1, 2) as tenant;
