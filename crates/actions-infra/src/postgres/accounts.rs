@@ -197,7 +197,7 @@ impl Accounts for Postgres {
         &self,
         lookup: &Lookup,
     ) -> Result<Option<(Account, StoredSession)>, StoreError> {
-        let row: Option<SessionRecord> = sqlx::query_as(include_str!("accounts/find_session.sql"))
+        let row: Option<StoredRecord> = sqlx::query_as(include_str!("accounts/find_session.sql"))
             .bind(lookup.as_str())
             .fetch_optional(&self.door)
             .await
@@ -205,7 +205,7 @@ impl Accounts for Postgres {
         let Some(row) = row else { return Ok(None) };
         let digest = row.digest.as_slice().try_into();
         let digest = digest.map_err(|_| corrupt("digest", lookup.as_str()))?;
-        let SignedIn { account, session } = row.into_signed_in()?;
+        let SignedIn { account, session } = row.session.into_signed_in()?;
         Ok(Some((account, StoredSession { session, digest: Digest::from_record(digest) })))
     }
 
@@ -348,9 +348,16 @@ struct SessionRecord {
     last_used_at: Timestamp,
     ended_at: Option<Timestamp>,
     lookup: String,
-    digest: Vec<u8>,
     #[sqlx(flatten)]
     account: AccountRecord,
+}
+
+/// With what is kept of the token, which no reader sees.
+#[derive(FromRow)]
+struct StoredRecord {
+    digest: Vec<u8>,
+    #[sqlx(flatten)]
+    session: SessionRecord,
 }
 
 #[derive(FromRow)]
