@@ -283,7 +283,9 @@ fn refuse_start(
     if let Some(key) = flow.graph().seeds.iter().find(|key| !context.contains_key(*key)) {
         return Err(Refusal::SeedMissing { key: key.clone() });
     }
-    context.values().try_for_each(|value| fits("a value of the context", value, RUN_PAYLOAD_BYTES_MAX))
+    context
+        .values()
+        .try_for_each(|value| fits("a value of the context", value, RUN_PAYLOAD_BYTES_MAX))
 }
 
 fn refuse_signal(run: &Run, name: &str, id: Option<&str>, payload: &Json) -> Result<(), Refusal> {
@@ -320,9 +322,7 @@ fn reason_fits(reason: Option<&str>) -> Result<(), Refusal> {
 
 fn has_room(run: &Run) -> Result<(), Refusal> {
     match spent(run) {
-        Some(_) => {
-            Err(Refusal::HistoryFull { entries: run.entry_count(), bytes: run.bytes() })
-        }
+        Some(_) => Err(Refusal::HistoryFull { entries: run.entry_count(), bytes: run.bytes() }),
         None => Ok(()),
     }
 }

@@ -50,12 +50,10 @@ impl Scope<'_> {
     ///
     /// It is as large as the run. Whoever evaluates often reads only what a text names.
     pub fn to_value(&self) -> Value {
-        let steps: Map<String, Value> = (self.run.steps())
-            .map(|(name, _)| (name.to_string(), self.step(name)))
-            .collect();
-        let context: Map<String, Value> = (self.run.context())
-            .map(|(key, value)| (key.to_owned(), value.to_value()))
-            .collect();
+        let steps: Map<String, Value> =
+            (self.run.steps()).map(|(name, _)| (name.to_string(), self.step(name))).collect();
+        let context: Map<String, Value> =
+            (self.run.context()).map(|(key, value)| (key.to_owned(), value.to_value())).collect();
         let mut all = json!({
             "input": self.run.input().to_value(),
             "steps": steps,

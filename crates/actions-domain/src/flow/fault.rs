@@ -27,7 +27,9 @@ pub enum FlowFault {
     Items { step: StepName, given: usize },
     #[error("an item of step {step} cannot be kept: {why}")]
     Item { step: StepName, why: String },
-    #[error("{what} of step {step} has {given} bytes, allowed are {max}; keep it elsewhere and pass a reference")]
+    #[error(
+        "{what} of step {step} has {given} bytes, allowed are {max}; keep it elsewhere and pass a reference"
+    )]
     Payload { step: StepName, what: &'static str, given: usize, max: usize },
     #[error("workflows that start one another are at most {max} deep", max = FLOW_DEPTH_MAX)]
     Depth,

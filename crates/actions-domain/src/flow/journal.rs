@@ -240,8 +240,9 @@ impl Entry {
             What::RunStarted { input, context, .. } => {
                 input.as_str().len() + context_bytes(context)
             }
-            What::SignalReceived { payload, .. }
-            | What::RunCompleted { output: payload } => payload.as_str().len(),
+            What::SignalReceived { payload, .. } | What::RunCompleted { output: payload } => {
+                payload.as_str().len()
+            }
             What::StepCompleted(completed) | What::ChildCompleted(completed) => {
                 completed.output.as_str().len() + context_bytes(&completed.context)
             }

@@ -34,9 +34,13 @@ pub enum FlowProblem {
     NoWays { step: StepName },
     #[error("step {step} chooses {to}, and no way leads there")]
     ChoiceWithoutWay { step: StepName, to: StepName },
-    #[error("a way leads from step {step} to {to}, and its list of ways leaves it out or names it twice")]
+    #[error(
+        "a way leads from step {step} to {to}, and its list of ways leaves it out or names it twice"
+    )]
     WayWithoutChoice { step: StepName, to: StepName },
-    #[error("the way from {step} to {to} has no guard, so the ways behind it in the list are never taken")]
+    #[error(
+        "the way from {step} to {to} has no guard, so the ways behind it in the list are never taken"
+    )]
     ChoiceOrder { step: StepName, to: StepName },
     #[error("gate {step} needs {needs} open ways, and {given} lead to it")]
     Gate { step: StepName, needs: usize, given: usize },

@@ -54,9 +54,16 @@ pub enum Phase {
     New,
     Running,
     /// What is under way comes to its end; then what was done is undone, if it is to be.
-    Stopping { cause: Cause, compensate: bool },
-    Completed { output: Json },
-    Failed { cause: Cause },
+    Stopping {
+        cause: Cause,
+        compensate: bool,
+    },
+    Completed {
+        output: Json,
+    },
+    Failed {
+        cause: Cause,
+    },
     Cancelled,
 }
 
@@ -199,10 +206,9 @@ impl Mapping {
             }
             text.push_str(match state {
                 ItemState::Completed(output) => output.as_str(),
-                ItemState::Waiting
-                | ItemState::Open
-                | ItemState::Failed
-                | ItemState::Cancelled => "null",
+                ItemState::Waiting | ItemState::Open | ItemState::Failed | ItemState::Cancelled => {
+                    "null"
+                }
             });
         }
         text.push(']');
@@ -228,7 +234,9 @@ pub enum CallKind {
     Timer,
     Signal,
     /// A retry that waits for its time, or, when that has come, for its turn.
-    Retry { is_due: bool },
+    Retry {
+        is_due: bool,
+    },
     Compensation,
 }
 
@@ -478,9 +486,7 @@ impl Run {
                 StepState::Skipped(Skip::Dependency)
                 | StepState::Failed {
                     impact:
-                        FailureImpact::Abort
-                        | FailureImpact::Compensate
-                        | FailureImpact::SkipDependents,
+                        FailureImpact::Abort | FailureImpact::Compensate | FailureImpact::SkipDependents,
                     ..
                 },
             ) => Way::Broken,

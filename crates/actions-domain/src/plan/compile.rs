@@ -176,9 +176,8 @@ impl<'p> Plan<'p> {
         let mut counts: BTreeMap<&StepName, usize> = BTreeMap::new();
         steps.iter().for_each(|step| *counts.entry(&step.name).or_default() += 1);
         let repeated = counts.into_iter().filter(|(_, count)| *count > 1);
-        let diagnostic = |(step, count): (&StepName, _)| {
-            Diagnostic::DuplicateStep { step: step.clone(), count }
-        };
+        let diagnostic =
+            |(step, count): (&StepName, _)| Diagnostic::DuplicateStep { step: step.clone(), count };
         repeated.map(diagnostic).collect()
     }
 
@@ -272,9 +271,7 @@ impl<'p> Plan<'p> {
                 Err(Diagnostic::Contradiction { step, key, producer, way })
             }
             ([], None) if all.is_empty() => Err(Diagnostic::MissingProducer { step, key }),
-            ([], None) => {
-                Err(Diagnostic::SelfDependency { step, reason: Reason::Context(key) })
-            }
+            ([], None) => Err(Diagnostic::SelfDependency { step, reason: Reason::Context(key) }),
             ([only], _) => Ok(Some(only)),
             (several, _) => match self.last_of(several) {
                 Some(last) => Ok(Some(last)),

@@ -128,7 +128,9 @@ pub struct Context {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
-    #[error("{key} is not in the context; declare it with `requires`, so that what produces it comes first")]
+    #[error(
+        "{key} is not in the context; declare it with `requires`, so that what produces it comes first"
+    )]
     Missing { key: &'static str },
     #[error("{key} in the context is no {expected}")]
     Type {

@@ -9,7 +9,9 @@ use crate::limits::FLOW_STEPS_MAX;
 pub enum Diagnostic {
     #[error("a plan has at most {max} steps, not {given}; split it", max = FLOW_STEPS_MAX)]
     Steps { given: usize },
-    #[error("{count} steps are called {step}; the name of a step is not that of its action, so give each its own")]
+    #[error(
+        "{count} steps are called {step}; the name of a step is not that of its action, so give each its own"
+    )]
     DuplicateStep { step: StepName, count: usize },
     #[error("step {step} comes after {unknown}, and there is no such step{}", hint(.like.as_ref()))]
     UnknownDependency { step: StepName, unknown: StepName, like: Option<StepName> },
@@ -35,10 +37,14 @@ pub enum Diagnostic {
         /// Why the second one comes after the first, and so on, back to the first.
         reasons: Vec<Reason>,
     },
-    #[error("the affinity of step {step} has a place {{{place}}}, which is neither an argument nor a key that it requires")]
+    #[error(
+        "the affinity of step {step} has a place {{{place}}}, which is neither an argument nor a key that it requires"
+    )]
     AffinityPlace { step: StepName, place: String },
     /// A key that is seeded with a name that no key can have.
-    #[error("{key:?} cannot be seeded: a key of the context is a letter or '_', then letters, digits or '_'")]
+    #[error(
+        "{key:?} cannot be seeded: a key of the context is a letter or '_', then letters, digits or '_'"
+    )]
     SeedName { key: String },
     #[error(transparent)]
     Graph(FlowProblem),

@@ -25,7 +25,8 @@ impl Decider<'_> {
         }
         match result {
             CallResult::Completed { output, context } => {
-                let completed = Completed { place: call.place.clone(), call: Some(id), output, context };
+                let completed =
+                    Completed { place: call.place.clone(), call: Some(id), output, context };
                 match self.broken_promise(&completed) {
                     Some(fault) => self.fail(call.place, Some(id), fault.into()),
                     None => self.complete(call.kind, completed),

@@ -42,7 +42,9 @@ impl Decider<'_> {
             return Err(FlowFault::Bytes { given: self.run.bytes().saturating_add(bytes) });
         }
         // The texts of the items, so that numbers keep every digit.
-        filled.to::<Vec<Json>>().map_err(|error| FlowFault::Item { step: step(), why: error.to_string() })
+        filled
+            .to::<Vec<Json>>()
+            .map_err(|error| FlowFault::Item { step: step(), why: error.to_string() })
     }
 
     /// Begins as many items as there is room for. Ends the map when there is nothing left to do.
