@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::flow::graph::{Body, Does, FailureImpact, FlowGraph, Step, StepName};
+use crate::flow::graph::{Body, Does, Edge, FailureImpact, FlowGraph, Step, StepName};
 use crate::flow::journal::Place;
 use crate::flow::run::StepStatus;
 
@@ -43,6 +43,8 @@ struct Items {
 #[derive(Debug)]
 pub(super) struct Reference<'g> {
     graph: &'g FlowGraph,
+    before: BTreeMap<&'g StepName, Vec<&'g Edge>>,
+    after: BTreeMap<&'g StepName, Vec<&'g Edge>>,
     states: BTreeMap<StepName, State>,
     chosen: BTreeMap<StepName, StepName>,
     items: BTreeMap<StepName, Items>,
@@ -61,8 +63,13 @@ pub(super) struct Reference<'g> {
 impl<'g> Reference<'g> {
     /// Every map of the graph has so many items.
     pub(super) fn new(graph: &'g FlowGraph, item_count: u32) -> Self {
+        let at = |name: &StepName, end: fn(&Edge) -> &StepName| -> Vec<&Edge> {
+            graph.edges.iter().filter(|edge| end(edge) == name).collect()
+        };
         let mut reference = Self {
             graph,
+            before: graph.steps.keys().map(|name| (name, at(name, |edge| &edge.to))).collect(),
+            after: graph.steps.keys().map(|name| (name, at(name, |edge| &edge.from))).collect(),
             states: graph.steps.keys().map(|name| (name.clone(), State::Waiting)).collect(),
             chosen: BTreeMap::new(),
             items: BTreeMap::new(),
@@ -229,18 +236,16 @@ impl<'g> Reference<'g> {
     }
 
     fn leads_to_open_gate(&self, name: &StepName) -> bool {
-        let after: Vec<_> = self.graph.edges.iter().filter(|edge| edge.from == *name).collect();
-        let [only] = after.as_slice() else { return false };
+        let [only] = self.after[name].as_slice() else { return false };
         matches!(self.graph.steps[&only.to].does, Does::Gate { .. })
             && self.states[&only.to] == State::Done
     }
 
     /// Whether a guard on a way to it has no answer.
     fn asks_in_vain(&self, name: &StepName) -> bool {
-        self.graph.edges.iter().any(|edge| {
+        self.before[name].iter().any(|edge| {
             let from = self.states[&edge.from];
-            edge.to == *name
-                && edge.guard.as_deref() == Some("error")
+            edge.guard.as_deref() == Some("error")
                 && matches!(
                     from,
                     State::Done | State::Passed | State::Failed(FailureImpact::Ignore)
@@ -251,7 +256,7 @@ impl<'g> Reference<'g> {
 
     fn look(&mut self, name: &StepName, step: &Step) {
         let (mut open, mut undecided, mut broken, mut all) = (0, 0, 0, 0);
-        for edge in self.graph.edges.iter().filter(|edge| edge.to == *name) {
+        for edge in &self.before[name] {
             all += 1;
             let is_choice = matches!(self.graph.steps[&edge.from].does, Does::Choice { .. });
             match self.states[&edge.from] {
@@ -313,7 +318,7 @@ impl<'g> Reference<'g> {
 
     fn choose(&mut self, name: &StepName, ways: &[StepName]) {
         for to in ways {
-            let edge = self.graph.edges.iter().find(|edge| edge.from == *name && edge.to == *to);
+            let edge = self.after[name].iter().find(|edge| edge.to == *to);
             match edge.unwrap().guard.as_deref() {
                 Some("false") => {}
                 Some("error") => return self.fail(name),
