@@ -18,6 +18,7 @@ pub mod graph;
 pub mod journal;
 pub mod problem;
 pub mod run;
+pub mod written;
 
 #[cfg(test)]
 mod tests;

@@ -45,8 +45,9 @@ pub struct Item<'r> {
 }
 
 impl Scope<'_> {
-    /// Everything as one value: `input`, `steps.<name>.{status, output, error}`,
-    /// `context.<key>`; within a map `item` and `index`; within a compensation `output`.
+    /// Everything as one value: `input`, which is also called `event`, because that is what most
+    /// runs are started with; `steps.<name>.{status, output, error}`; `context.<key>`; within a
+    /// map `item` and `index`; within a compensation `output`.
     ///
     /// It is as large as the run. Whoever evaluates often reads only what a text names.
     pub fn to_value(&self) -> Value {
@@ -54,8 +55,10 @@ impl Scope<'_> {
             (self.run.steps()).map(|(name, _)| (name.to_string(), self.step(name))).collect();
         let context: Map<String, Value> =
             (self.run.context()).map(|(key, value)| (key.to_owned(), value.to_value())).collect();
+        let input = self.run.input().to_value();
         let mut all = json!({
-            "input": self.run.input().to_value(),
+            "event": input,
+            "input": input,
             "steps": steps,
             "context": context,
         });
