@@ -490,15 +490,8 @@ impl Decider<'_> {
             }
         }
         let skip = if broken > 0 { Skip::Dependency } else { Skip::NotChosen };
-        let gate = self.flow.step(step).and_then(|step| match &step.does {
-            Does::Gate { needs } => Some(needs.of(before.len())),
-            Does::Action(_)
-            | Does::SubFlow(_)
-            | Does::Timer(_)
-            | Does::WaitSignal { .. }
-            | Does::Map(_)
-            | Does::Choice { .. } => None,
-        });
+        let gate = self.flow.step(step).and_then(|step| step.does.as_gate());
+        let gate = gate.map(|needs| needs.of(before.len()));
         match gate {
             Some(needs) if open >= needs => Join::Go,
             Some(_) | None if undecided > 0 => Join::Wait,

@@ -170,6 +170,19 @@ pub enum Does {
 }
 
 impl Does {
+    pub fn as_map(&self) -> Option<&Map> {
+        if let Self::Map(map) = self { Some(map) } else { None }
+    }
+
+    pub fn as_gate(&self) -> Option<Needs> {
+        if let Self::Gate { needs } = self { Some(*needs) } else { None }
+    }
+
+    /// The name of the signal that it waits for.
+    pub fn as_signal(&self) -> Option<&str> {
+        if let Self::WaitSignal { signal } = self { Some(signal) } else { None }
+    }
+
     /// Whether others perform it, so that it can be undone and takes a while to be cancelled.
     pub fn is_performed(&self) -> bool {
         match self {

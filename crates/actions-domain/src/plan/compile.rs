@@ -415,10 +415,7 @@ fn resolved(affinity: &str, declared: &Declaration, arguments: &Value) -> String
 
 /// A value as a part of one token, as keys of events have it. It must not look like a place.
 fn plain(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let is_mark = |c: char| matches!(c, ':' | '{' | '}') || c.is_control();
     text.chars().map(|c| if is_mark(c) { '_' } else { c }).collect()
 }

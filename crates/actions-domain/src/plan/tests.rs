@@ -8,7 +8,7 @@ use super::context::{Context, ContextError, ContextKey, ContextValue, KeyUse};
 use super::diagnostic::Diagnostic;
 use super::metadata::{ActionMetadata, Declare, Draft, MetadataErrors, Mutability, Reading};
 use crate::flow::checked::Flow;
-use crate::flow::graph::{FlowGraph, Reason, StepName};
+use crate::flow::graph::{Does, Edge, FlowGraph, Reason, StepName};
 use crate::work::KeyMode;
 
 const JOKE: ContextKey<String> = ContextKey::new("joke");
@@ -40,7 +40,7 @@ fn step(name: &str, requires: &[&str], produces: &[&str], after: &[&str]) -> Pla
 }
 
 fn edges(graph: &FlowGraph) -> Vec<String> {
-    let edge = |edge: &crate::flow::graph::Edge| {
+    let edge = |edge: &Edge| {
         let reasons: Vec<_> = edge.reasons.iter().map(ToString::to_string).collect();
         format!("{} > {} ({})", edge.from, edge.to, reasons.join(", "))
     };
@@ -96,9 +96,9 @@ fn the_joke_comes_before_the_email_however_the_steps_are_ordered() {
 fn an_affinity_is_filled_in_with_arguments_and_keeps_places_of_the_context() {
     let [generate, email] = dad_joke();
     let graph = compile("dad-joke", &[generate, email], &[]).unwrap();
-    let key = |graph: &FlowGraph, step: &str| match &graph.steps[step].does {
-        crate::flow::graph::Does::Action(call) => call.key.clone().unwrap(),
-        other => panic!("{other:?}"),
+    let key = |graph: &FlowGraph, step: &str| {
+        let Does::Action(call) = &graph.steps[step].does else { panic!("{step}") };
+        call.key.clone().unwrap()
     };
     assert_eq!(key(&graph, "email").text, "email:recipient:michaelmannion@me.com");
     assert_eq!(key(&graph, "email").mode, KeyMode::Mutate);

@@ -86,17 +86,11 @@ impl Decider<'_> {
 
     pub(super) fn note_failed(&mut self, place: Place, call: Option<CallId>, fault: Fault) {
         let impact = self.impact(&place.step);
-        let is_child = match self.flow.step(&place.step).map(|step| &step.does) {
-            Some(Does::SubFlow(_)) => true,
-            Some(Does::Map(map)) => place.item.is_some() && matches!(map.body, Body::SubFlow(_)),
-            Some(
-                Does::Action(_)
-                | Does::Timer(_)
-                | Does::WaitSignal { .. }
-                | Does::Gate { .. }
-                | Does::Choice { .. },
-            )
-            | None => false,
+        let does = self.flow.step(&place.step).map(|step| &step.does);
+        let body = does.and_then(Does::as_map).map(|map| &map.body);
+        let is_child = match place.item {
+            Some(_) => matches!(body, Some(Body::SubFlow(_))),
+            None => matches!(does, Some(Does::SubFlow(_))),
         };
         let failed = Failed { place, call, fault, impact };
         self.note(if is_child { What::ChildFailed(failed) } else { What::StepFailed(failed) });
@@ -104,7 +98,7 @@ impl Decider<'_> {
 
     fn impact(&self, step: &StepName) -> FailureImpact {
         let own = self.flow.step(step).and_then(|step| step.on_failure);
-        own.unwrap_or(self.flow.graph().on_failure)
+        own.unwrap_or_else(|| self.flow.graph().on_failure)
     }
 
     /// Whether the run itself asked for a place to be given up.
@@ -112,18 +106,8 @@ impl Decider<'_> {
         if *self.run.phase() != Phase::Running {
             return true;
         }
-        let failures_max = match self.flow.step(&place.step).map(|step| &step.does) {
-            Some(Does::Map(map)) => map.failures_max,
-            Some(
-                Does::Action(_)
-                | Does::SubFlow(_)
-                | Does::Timer(_)
-                | Does::WaitSignal { .. }
-                | Does::Gate { .. }
-                | Does::Choice { .. },
-            )
-            | None => return false,
-        };
+        let map = self.flow.step(&place.step).and_then(|step| step.does.as_map());
+        let Some(failures_max) = map.map(|map| map.failures_max) else { return false };
         self.run.mapping(&place.step).is_some_and(|mapping| mapping.failed > failures_max)
     }
 
@@ -214,18 +198,8 @@ impl Decider<'_> {
     }
 
     fn signal_timeout(&self, name: &StepName) -> FlowFault {
-        let signal = match self.flow.step(name).map(|step| &step.does) {
-            Some(Does::WaitSignal { signal }) => signal.clone(),
-            Some(
-                Does::Action(_)
-                | Does::SubFlow(_)
-                | Does::Timer(_)
-                | Does::Map(_)
-                | Does::Gate { .. }
-                | Does::Choice { .. },
-            )
-            | None => name.to_string(),
-        };
+        let step = self.flow.step(name);
+        let signal = step.and_then(|step| step.does.as_signal()).unwrap_or_default().to_owned();
         FlowFault::SignalTimeout { signal, seconds: self.timeout_of(name) }
     }
 
@@ -258,9 +232,7 @@ impl Decider<'_> {
         let waits_for_it = |call: &OpenCall| {
             let step = self.flow.step(&call.place.step);
             call.kind == CallKind::Signal
-                && step.is_some_and(
-                    |step| matches!(&step.does, Does::WaitSignal { signal } if *signal == name),
-                )
+                && step.is_some_and(|step| step.does.as_signal() == Some(&name))
         };
         let first = self.run.calls().find(|(_, call)| waits_for_it(call));
         let Some((call, open)) = first.map(|(id, call)| (id, call.clone())) else { return };

@@ -8,7 +8,7 @@ use super::starts::Attempt;
 use super::{Command, Decider};
 use crate::execution::Fault;
 use crate::flow::fault::FlowFault;
-use crate::flow::graph::{Does, Map, StepName};
+use crate::flow::graph::{Map, StepName};
 use crate::flow::journal::{CallId, Completed, Place, What};
 use crate::flow::run::Phase;
 use crate::json::Json;
@@ -51,7 +51,7 @@ impl Decider<'_> {
     pub(super) fn tend_map(&mut self, name: &StepName) {
         let flow = self.flow;
         let Some(step) = flow.step(name) else { return };
-        let Does::Map(map) = &step.does else { return };
+        let Some(map) = step.does.as_map() else { return };
         while self.may_start() && self.wants_item(name, map) && self.has_room() {
             let Some(mapping) = self.run.mapping(name) else { return };
             let place = Place::item(name, mapping.next);
@@ -91,7 +91,7 @@ impl Decider<'_> {
     /// An item failed. When that is one too many, the others are given up.
     pub(super) fn fail_item(&mut self, place: &Place, call: Option<CallId>, fault: Fault) {
         self.note_failed(place.clone(), call, fault);
-        let Some(Does::Map(map)) = self.flow.step(&place.step).map(|step| &step.does) else {
+        let Some(map) = self.flow.step(&place.step).and_then(|step| step.does.as_map()) else {
             return;
         };
         let failed = self.run.mapping(&place.step).map_or(0, |mapping| mapping.failed);

@@ -148,10 +148,8 @@ impl Decider<'_> {
         let filled = self.with.fill(&Value::from(template), &self.scope()).map_err(|why| {
             FlowFault::Expression { step: step.clone(), what: "the instant", why }
         })?;
-        let given = match filled.to_value() {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
+        let filled = filled.to_value();
+        let given = filled.as_str().map_or_else(|| filled.to_string(), str::to_owned);
         let instant = DateTime::parse_from_rfc3339(&given).map(|at| at.with_timezone(&Utc));
         instant.map_err(|_| {
             let given = given.chars().take(64).collect();
@@ -183,8 +181,7 @@ impl Decider<'_> {
     /// The gate to which the only way from a step leads.
     fn only_gate_after(&self, name: &StepName) -> Option<&StepName> {
         let [(only, _)] = self.flow.after(name) else { return None };
-        let gate = self.flow.step(only)?;
-        matches!(gate.does, Does::Gate { .. }).then_some(only)
+        self.flow.step(only)?.does.as_gate().map(|_| only)
     }
 
     /// Waits before a gate that lead nowhere else are given up: nobody would look at them.

@@ -33,10 +33,8 @@ fn flood(world: &mut World, payload: &Value) -> Refusal {
 }
 
 fn warnings(world: &World) -> Vec<Limit> {
-    let limit = |what: &What| match what {
-        What::LimitNeared { limit } => Some(*limit),
-        _ => None,
-    };
+    let limit =
+        |what: &What| if let What::LimitNeared { limit } = what { Some(*limit) } else { None };
     world.journal.iter().filter_map(|entry| limit(&entry.what)).collect()
 }
 

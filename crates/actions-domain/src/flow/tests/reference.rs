@@ -224,7 +224,14 @@ impl<'g> Reference<'g> {
                 State::Open if matches!(step.does, Does::Map(_)) && !self.is_paused => {
                     self.fill(name, step);
                 }
-                _ => {}
+                State::Waiting
+                | State::Open
+                | State::Done
+                | State::Failed(_)
+                | State::Passed
+                | State::NotChosen
+                | State::Dependency
+                | State::Given => {}
             }
             has_changed |= before != (self.states[name], self.begun.len());
         }

@@ -201,11 +201,11 @@ impl World {
         let turn = decide(&self.flow, &mut self.run, input, self.now, &Plain)?;
         self.journal.extend(turn.entries.iter().cloned());
         self.commands.extend(turn.commands.iter().cloned());
-        let starts = turn.commands.iter().filter_map(|command| match command {
-            Command::Start(start) => Some(start.clone()),
-            _ => None,
-        });
-        self.starts.extend(starts);
+        for command in &turn.commands {
+            if let Command::Start(start) = command {
+                self.starts.push(start.clone());
+            }
+        }
         Ok(turn)
     }
 
@@ -274,11 +274,9 @@ impl World {
 }
 
 pub(super) fn entry_name(what: &What) -> String {
-    match serde_json::to_value(what).unwrap() {
-        Value::String(name) => name,
-        Value::Object(members) => members.keys().next().unwrap().clone(),
-        other => panic!("{other}"),
-    }
+    let written = serde_json::to_value(what).unwrap();
+    let named = written.as_object().and_then(|members| members.keys().next());
+    named.map_or_else(|| written.as_str().unwrap().to_owned(), Clone::clone)
 }
 
 pub(super) fn shown(place: &crate::flow::journal::Place) -> String {
