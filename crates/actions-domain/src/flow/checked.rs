@@ -145,6 +145,7 @@ fn edges(graph: &FlowGraph) -> Vec<FlowProblem> {
     let mut problems = Vec::new();
     let is_known = |name: &StepName| graph.steps.contains_key(name);
     let mut last: Option<&Edge> = None;
+    let mut hints = Hints::default();
     for edge in &graph.edges {
         let Edge { from, to, guard, .. } = edge;
         for (step, unknown) in [(to, from), (from, to)] {
@@ -152,7 +153,7 @@ fn edges(graph: &FlowGraph) -> Vec<FlowProblem> {
                 problems.push(FlowProblem::UnknownStep {
                     step: step.clone(),
                     unknown: unknown.clone(),
-                    like: similar(unknown, graph.steps.keys()),
+                    like: hints.similar(unknown, graph.steps.keys()),
                 });
             }
         }
@@ -294,8 +295,10 @@ fn choice(graph: &FlowGraph, name: &StepName, ways: &[StepName]) -> Vec<FlowProb
             Some(_) => {}
         }
     }
+    let mut counts: BTreeMap<&StepName, usize> = BTreeMap::new();
+    ways.iter().for_each(|way| *counts.entry(way).or_default() += 1);
     for to in guards.keys() {
-        if ways.iter().filter(|way| way == to).count() != 1 {
+        if counts.get(to) != Some(&1) {
             problems.push(FlowProblem::WayWithoutChoice { step: step(), to: (*to).clone() });
         }
     }
@@ -327,11 +330,27 @@ fn shortened(text: &str) -> String {
     text.chars().take(NAME_BYTES_MAX).collect()
 }
 
+/// What somebody may have meant. Said of a few names only: all steps are compared for each.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    given: usize,
+}
+
+const HINTS_MAX: usize = 10;
+
+impl Hints {
+    pub(crate) fn similar<'n>(
+        &mut self,
+        wrong: &StepName,
+        known: impl Iterator<Item = &'n StepName>,
+    ) -> Option<StepName> {
+        self.given += 1;
+        if self.given > HINTS_MAX { None } else { similar(wrong, known) }
+    }
+}
+
 /// The name that differs from `wrong` in the fewest places, when that is few enough to be a slip.
-pub(crate) fn similar<'n>(
-    wrong: &StepName,
-    known: impl Iterator<Item = &'n StepName>,
-) -> Option<StepName> {
+fn similar<'n>(wrong: &StepName, known: impl Iterator<Item = &'n StepName>) -> Option<StepName> {
     let near = known.map(|name| (distance(wrong.as_str(), name.as_str()), name)).min()?;
     (near.0 <= 1 + wrong.as_str().len() / 4).then(|| near.1.clone())
 }

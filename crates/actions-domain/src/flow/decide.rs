@@ -283,9 +283,11 @@ fn refuse_start(
     if let Some(key) = flow.graph().seeds.iter().find(|key| !context.contains_key(*key)) {
         return Err(Refusal::SeedMissing { key: key.clone() });
     }
-    context
-        .values()
-        .try_for_each(|value| fits("a value of the context", value, RUN_PAYLOAD_BYTES_MAX))
+    let given = context.iter().map(|(key, value)| key.len() + value.as_str().len()).sum();
+    if given > EVENT_BYTES_MAX {
+        return Err(Refusal::TooLarge { what: "the context", given, max: EVENT_BYTES_MAX });
+    }
+    Ok(())
 }
 
 fn refuse_signal(run: &Run, name: &str, id: Option<&str>, payload: &Json) -> Result<(), Refusal> {

@@ -1,8 +1,11 @@
 //! Failures that a run finds by itself, before or beside the performing of a step.
 
 use super::graph::StepName;
+use crate::Timestamp;
 use crate::execution::{ErrorClass, Fault};
-use crate::limits::{FLOW_DEPTH_MAX, MAP_ITEMS_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX};
+use crate::limits::{
+    FLOW_DEPTH_MAX, MAP_ITEMS_MAX, RUN_BYTES_MAX, RUN_ENTRIES_MAX, SCHEDULE_AHEAD_MAX,
+};
 
 /// Why a step or a run failed although nobody who was called said so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +24,8 @@ pub enum FlowFault {
     NoChoice { step: StepName },
     #[error("step {step} waits until {given:?}, which is no instant like 2026-01-31T12:00:00Z")]
     NoInstant { step: StepName, given: String },
+    #[error("step {step} waits until {until}, allowed are {max} days", max = SCHEDULE_AHEAD_MAX.as_secs() / 86_400)]
+    TooFar { step: StepName, until: Timestamp },
     #[error("the items of step {step} are {given}, not a list")]
     NoList { step: StepName, given: &'static str },
     #[error("step {step} has {given} items, allowed are {max}", max = MAP_ITEMS_MAX)]
@@ -56,6 +61,7 @@ impl FlowFault {
             Self::Undeclared { .. } => "context.undeclared",
             Self::NoChoice { .. } => "flow.no_choice",
             Self::NoInstant { .. } => "flow.no_instant",
+            Self::TooFar { .. } => "flow.too_far",
             Self::NoList { .. } => "flow.no_list",
             Self::Items { .. } => "flow.too_many_items",
             Self::Item { .. } => "flow.item",

@@ -26,10 +26,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::checked::Flow;
+use super::checked::{Flow, Hints};
 use super::graph::{Call, Does, Edge, FailureImpact, FlowGraph, Step, StepName, Target, Wait};
 use super::problem::FlowProblem;
 use crate::action::{ActionName, HandlerId};
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
 use crate::retry::RetryPolicy;
@@ -168,6 +169,20 @@ impl Reader {
             return Vec::new();
         };
         let steps = self.list(workflow, "/action/workflow", "steps").to_vec();
+        // Much too large: looking at it more closely would only cost time.
+        let links = |step: &Value| {
+            let lists = ["depends_on", "parallel_with"].map(|list| step.get(list));
+            lists.iter().flatten().filter_map(|list| list.as_array()).map(Vec::len).sum::<usize>()
+        };
+        let problem = match (steps.len(), steps.iter().map(links).sum()) {
+            (given, _) if given > FLOW_STEPS_MAX => Some(FlowProblem::Steps { given }),
+            (_, given) if given > FLOW_EDGES_MAX => Some(FlowProblem::Edges { given }),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            self.wrong(STEPS.to_owned(), problem.code(), problem.to_string());
+            return Vec::new();
+        }
         let mut raw: Vec<Raw> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             let at = format!("{STEPS}/{index}");
@@ -347,6 +362,7 @@ impl Reader {
 
     /// Puts the steps into the graph, each with its delay before it, and the ways between them.
     fn connect(&mut self, raw: Vec<Raw>, graph: &mut FlowGraph) {
+        self.check_beside(&raw);
         let before = dependencies(&raw);
         for Raw { name, step, delay, .. } in raw {
             let entrance = match delay {
@@ -372,6 +388,23 @@ impl Reader {
             let froms = before.get(&name).into_iter().flatten();
             graph.edges.extend(froms.map(|from| Edge::explicit(from.clone(), entrance.clone())));
             graph.steps.insert(name, step);
+        }
+    }
+
+    /// Nothing comes after a step beside which another one runs, so the graph would not show it.
+    fn check_beside(&mut self, raw: &[Raw]) {
+        let names: BTreeSet<&StepName> = raw.iter().map(|raw| &raw.name).collect();
+        let mut hints = Hints::default();
+        for (index, raw) in raw.iter().enumerate() {
+            for unknown in raw.parallel_with.iter().filter(|other| !names.contains(other)) {
+                let problem = FlowProblem::UnknownStep {
+                    step: raw.name.clone(),
+                    unknown: unknown.clone(),
+                    like: hints.similar(unknown, names.iter().copied()),
+                };
+                let pointer = format!("{STEPS}/{index}/parallel_with");
+                self.wrong(pointer, problem.code(), problem.to_string());
+            }
         }
     }
 
@@ -479,30 +512,22 @@ impl Reader {
     }
 }
 
-/// What each step comes after: its own dependencies, and those of the steps beside which it runs.
+/// What each step comes after: its own dependencies, and those of the steps beside which it runs,
+/// which may themselves run beside others.
 fn dependencies(raw: &[Raw]) -> BTreeMap<StepName, BTreeSet<StepName>> {
-    let mut before: BTreeMap<StepName, BTreeSet<StepName>> =
-        raw.iter().map(|raw| (raw.name.clone(), raw.depends_on.clone())).collect();
-    // Steps beside which it runs may themselves run beside others.
-    loop {
-        let mut has_changed = false;
-        for Raw { name, parallel_with, .. } in raw {
-            let taken: BTreeSet<StepName> = parallel_with
-                .iter()
-                .filter_map(|other| before.get(other))
-                .flatten()
-                .cloned()
-                .collect();
-            if let Some(own) = before.get_mut(name) {
-                let count = own.len();
-                own.extend(taken);
-                has_changed |= own.len() > count;
-            }
+    let by_name: BTreeMap<&StepName, &Raw> = raw.iter().map(|raw| (&raw.name, raw)).collect();
+    let before_of = |start: &Raw| {
+        let mut beside = BTreeSet::from([&start.name]);
+        let mut open = vec![start];
+        let mut before = BTreeSet::new();
+        while let Some(raw) = open.pop() {
+            before.extend(raw.depends_on.iter().cloned());
+            let others = raw.parallel_with.iter().filter_map(|other| by_name.get(other));
+            open.extend(others.filter(|other| beside.insert(&other.name)));
         }
-        if !has_changed {
-            return before;
-        }
-    }
+        before
+    };
+    raw.iter().map(|raw| (raw.name.clone(), before_of(raw))).collect()
 }
 
 /// Braces around all of a condition say what is clear anyway.

@@ -11,14 +11,14 @@ use super::context::KeyUse;
 use super::diagnostic::{Diagnostic, TypeUse};
 use super::metadata::{ActionMetadata, Declaration, Declare, MetadataErrors, is_context_key};
 use crate::action::ActionName;
-use crate::flow::checked::{Flow, similar};
+use crate::flow::checked::{Flow, Hints};
 use crate::flow::cycle::shortest_cycles;
 use crate::flow::graph::{
     Call, Contract, Does, Edge, FailureImpact, FlowGraph, KeyTemplate, Reason, Step, StepName,
     Target,
 };
 use crate::flow::problem::FlowProblem;
-use crate::limits::{FLOW_STEPS_MAX, KEY_TOKEN_BYTES_MAX};
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX, KEY_TOKEN_BYTES_MAX};
 
 /// One step of a plan: an action, and what it is called with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,14 @@ pub fn compile(
 ) -> Result<FlowGraph, Vec<Diagnostic>> {
     if steps.len() > FLOW_STEPS_MAX {
         return Err(vec![Diagnostic::Steps { given: steps.len() }]);
+    }
+    let links = steps.iter().map(|step| {
+        let declared = step.metadata.declared();
+        step.after.len() + declared.requires.len() + declared.produces.len()
+    });
+    let links: usize = links.sum();
+    if links > FLOW_EDGES_MAX {
+        return Err(vec![Diagnostic::Links { given: links }]);
     }
     let plan = Plan::new(steps, seeded);
     let mut diagnostics = plan.duplicates(steps);
@@ -188,6 +196,7 @@ impl<'p> Plan<'p> {
 
     fn dependencies(&self) -> Vec<Diagnostic> {
         let mut wrong = Vec::new();
+        let mut hints = Hints::default();
         for (name, step) in &self.steps {
             let step_name = || (*name).clone();
             for from in &step.after {
@@ -195,7 +204,7 @@ impl<'p> Plan<'p> {
                     let reason = Reason::Explicit;
                     wrong.push(Diagnostic::SelfDependency { step: step_name(), reason });
                 } else if !self.steps.contains_key(from) {
-                    let like = similar(from, self.steps.keys().copied());
+                    let like = hints.similar(from, self.steps.keys().copied());
                     let (step, unknown) = (step_name(), from.clone());
                     wrong.push(Diagnostic::UnknownDependency { step, unknown, like });
                 }
@@ -286,10 +295,10 @@ impl<'p> Plan<'p> {
     /// The one that certainly comes after all others. When several do, they go round in a circle,
     /// which is reported as such.
     fn last_of(&self, several: &[&'p StepName]) -> Option<&'p StepName> {
-        let comes_last = |last: &StepName| {
-            several.iter().all(|other| *other == last || self.certain.leads(other, last))
-        };
-        several.iter().copied().find(|last| comes_last(last))
+        let later = |one, other| if self.certain.leads(one, other) { other } else { one };
+        let last = several.iter().copied().reduce(later)?;
+        let is_last = |other: &&StepName| *other == last || self.certain.leads(other, last);
+        several.iter().all(is_last).then_some(last)
     }
 
     fn graph(&self, name: &str, edges: Edges) -> (FlowGraph, Vec<Diagnostic>) {

@@ -2,13 +2,18 @@
 
 use crate::flow::graph::{Reason, StepName};
 use crate::flow::problem::{FlowProblem, circle};
-use crate::limits::FLOW_STEPS_MAX;
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 
 /// One thing that is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Diagnostic {
     #[error("a plan has at most {max} steps, not {given}; split it", max = FLOW_STEPS_MAX)]
     Steps { given: usize },
+    #[error(
+        "the steps of a plan name at most {max} keys and dependencies together, not {given}; split it",
+        max = FLOW_EDGES_MAX
+    )]
+    Links { given: usize },
     #[error(
         "{count} steps are called {step}; the name of a step is not that of its action, so give each its own"
     )]
@@ -62,6 +67,7 @@ impl Diagnostic {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Steps { .. } => "plan.too_many_steps",
+            Self::Links { .. } => "plan.too_many_links",
             Self::DuplicateStep { .. } => "plan.duplicate_step",
             Self::UnknownDependency { .. } => "plan.unknown_dependency",
             Self::SelfDependency { .. } => "plan.self_dependency",

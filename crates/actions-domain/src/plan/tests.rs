@@ -9,6 +9,7 @@ use super::diagnostic::Diagnostic;
 use super::metadata::{ActionMetadata, Declare, Draft, MetadataErrors, Mutability, Reading};
 use crate::flow::checked::Flow;
 use crate::flow::graph::{Does, Edge, FlowGraph, Reason, StepName};
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 use crate::work::KeyMode;
 
 const JOKE: ContextKey<String> = ContextKey::new("joke");
@@ -316,6 +317,12 @@ fn everything_that_is_wrong_is_said_at_once() {
             "plan.seed_name: \"not a key\" cannot be seeded: a key of the context is a letter or '_', then letters, digits or '_'",
         ]
     );
+    let steps: Vec<PlanStep> =
+        (0..=FLOW_STEPS_MAX).map(|n| step(&format!("s{n}"), &[], &[], &[])).collect();
+    assert_eq!(compile("plan", &steps, &[]).unwrap_err()[0].code(), "plan.too_many_steps");
+    let keys: Vec<String> = (0..=FLOW_EDGES_MAX).map(|n| format!("k{n}")).collect();
+    let steps = [step("greedy", &texts(&keys), &[], &[])];
+    assert_eq!(compile("plan", &steps, &[]).unwrap_err()[0].code(), "plan.too_many_links");
     assert_eq!(wrong(&[], &[]), ["flow.no_steps: a workflow needs at least one step"]);
 }
 

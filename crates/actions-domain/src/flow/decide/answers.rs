@@ -115,8 +115,8 @@ impl Decider<'_> {
     fn broken_promise(&self, completed: &Completed) -> Option<FlowFault> {
         let Completed { place, output, context, .. } = completed;
         let step = || place.step.clone();
-        let size = |payload: &Json| payload.as_str().len();
-        let given = context.values().map(size).chain([size(output)]).max().unwrap_or(0);
+        let put = context.iter().map(|(key, value)| key.len() + value.as_str().len());
+        let given = output.as_str().len() + put.sum::<usize>();
         if given > RUN_PAYLOAD_BYTES_MAX {
             let (what, max) = ("the output", RUN_PAYLOAD_BYTES_MAX);
             return Some(FlowFault::Payload { step: step(), what, given, max });

@@ -17,7 +17,7 @@ use crate::flow::graph::{
 use crate::flow::journal::{CallId, Cause, Completed, Place, Scheduled, Skip, What};
 use crate::flow::run::{CallKind, StepStatus};
 use crate::json::Json;
-use crate::limits::{EVENT_BYTES_MAX, FLOW_DEPTH_MAX, RUN_OPEN_MAX};
+use crate::limits::{EVENT_BYTES_MAX, FLOW_DEPTH_MAX, RUN_OPEN_MAX, SCHEDULE_AHEAD_MAX};
 use crate::retry::RetryPolicy;
 use crate::work::KeyMode;
 
@@ -151,10 +151,14 @@ impl Decider<'_> {
         let filled = filled.to_value();
         let given = filled.as_str().map_or_else(|| filled.to_string(), str::to_owned);
         let instant = DateTime::parse_from_rfc3339(&given).map(|at| at.with_timezone(&Utc));
-        instant.map_err(|_| {
+        let instant = instant.map_err(|_| {
             let given = given.chars().take(64).collect();
             FlowFault::NoInstant { step: step.clone(), given }
-        })
+        })?;
+        if instant > after(self.now, SCHEDULE_AHEAD_MAX) {
+            return Err(FlowFault::TooFar { step: step.clone(), until: instant });
+        }
+        Ok(instant)
     }
 
     fn await_signal(&mut self, place: Place, step: &Step, name: &str) {

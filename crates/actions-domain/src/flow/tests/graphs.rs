@@ -122,6 +122,16 @@ fn everything_that_is_wrong_is_said_in_words_at_once() {
     );
 }
 
+/// All steps are compared for each: who writes ten thousand wrong names gets a few hints.
+#[test]
+fn a_hint_is_given_for_the_first_wrong_names() {
+    let ways: Vec<String> = (0..30).map(|n| format!("fetc{n} > fetch")).collect();
+    let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
+    let problems = problems(graph([("fetch", action())], &ways));
+    let is_hinted = |problem: &&FlowProblem| problem.to_string().contains("do you mean fetch?");
+    assert_eq!((problems.len(), problems.iter().filter(is_hinted).count()), (30, 10));
+}
+
 #[test]
 fn a_graph_has_a_size() {
     let many = |count: usize| -> FlowGraph {

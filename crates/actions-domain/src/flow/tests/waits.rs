@@ -37,12 +37,15 @@ fn a_timer_holds_the_steps_behind_it() {
 fn a_timer_may_wait_for_an_instant() {
     let steps = [("nap", until("{{ input.at }}"))];
     let world =
-        World::started_with(graph(steps, &[]), json!({ "at": "2026-01-31T12:00:00+01:00" }));
-    let due_at = "2026-01-31T11:00:00Z".parse().unwrap();
+        World::started_with(graph(steps, &[]), json!({ "at": "1970-01-31T12:00:00+01:00" }));
+    let due_at = "1970-01-31T11:00:00Z".parse().unwrap();
     assert_eq!(world.commands, [Command::SetTimer { call: world.call_of("nap"), due_at }]);
     let steps = [("nap", until("{{ input.at }}"))];
     let world = World::started_with(graph(steps, &[]), json!({ "at": "soon" }));
     assert_eq!(world.run.fault_of(&name("nap")).unwrap().code, "flow.no_instant");
+    let steps = [("nap", until("{{ input.at }}"))];
+    let world = World::started_with(graph(steps, &[]), json!({ "at": "1971-01-03T00:00:00Z" }));
+    assert_eq!(world.run.fault_of(&name("nap")).unwrap().code, "flow.too_far");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{WrittenProblem, duration, read};
 use crate::flow::graph::{Does, FailureImpact, StepName, Target, Wait};
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 use crate::plan::compile::describe;
 
 /// The document of the founding plan, word for word, as a parser of YAML gives it.
@@ -193,6 +194,28 @@ fn what_is_wrong_with_the_graph_is_said_at_the_step() {
     document["action"]["workflow"]["steps"][0]["depends_on"] = json!(["setup_premium_features"]);
     let problems = read(&document).unwrap_err();
     assert_eq!(problems[0].code, "flow.cycle");
+}
+
+#[test]
+fn a_step_beside_one_that_is_not_there_is_wrong() {
+    let mut document = founding();
+    document["action"]["workflow"]["steps"][2]["parallel_with"] = json!(["setup_premium"]);
+    assert_eq!(
+        problems(&document),
+        [("/action/workflow/steps/2/parallel_with".to_owned(), "flow.unknown_step")]
+    );
+}
+
+#[test]
+fn what_is_much_too_large_is_refused_before_it_is_looked_at() {
+    let mut document = founding();
+    let step = |n: usize| json!({ "name": format!("s{n}"), "action": "act" });
+    document["action"]["workflow"]["steps"] = (0..=FLOW_STEPS_MAX).map(step).collect();
+    assert_eq!(problems(&document), [(super::STEPS.to_owned(), "flow.too_many_steps")]);
+    let mut document = founding();
+    document["action"]["workflow"]["steps"][0]["parallel_with"] =
+        json!(vec!["a"; FLOW_EDGES_MAX + 1]);
+    assert_eq!(problems(&document), [(super::STEPS.to_owned(), "flow.too_many_edges")]);
 }
 
 #[test]
