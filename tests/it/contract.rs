@@ -43,4 +43,5 @@ mod schedules;
 mod secrets;
 mod store;
 mod traces;
+mod usages;
 mod vault;

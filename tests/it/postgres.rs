@@ -9,5 +9,6 @@ mod housekeeping;
 mod intake;
 mod locks;
 mod opening;
+mod row_security;
 mod takeover;
 mod views;

@@ -9,6 +9,7 @@ mod intake;
 mod long_work;
 mod node_loss;
 mod outage;
+mod probes;
 mod redis;
 mod remote_worker;
 mod restart;

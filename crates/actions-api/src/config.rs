@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actions_app::quotas::ProcessLayers;
 use actions_domain::limits::CONCURRENCY_MAX;
 use zeroize::Zeroizing;
 
@@ -15,6 +16,7 @@ use crate::sites::Sites;
 mod environment;
 mod sources;
 mod table;
+mod tenant_settings;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -22,8 +24,8 @@ mod units;
 pub(crate) use environment::Environment;
 pub(crate) use sources::{Flags, Resolved};
 pub(crate) use table::{ENGINE, Setting, setting};
-pub(crate) use units::duration;
 use units::size;
+pub(crate) use units::{byte_count, duration};
 
 /// A text that is never shown. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -228,6 +230,8 @@ pub(crate) struct EngineConfig {
     pub(crate) sqlite_size_max: Option<u64>,
     /// Days of history. `None` keeps everything.
     pub(crate) keep_days: Option<u16>,
+    /// What holds for tenants of which the store says nothing.
+    pub(crate) tenant_settings: ProcessLayers,
     /// Where traces go. `None`: nobody keeps them.
     pub(crate) traces: Option<TracesConfig>,
     /// The keys of stored secrets. `None`: none can be stored.
@@ -361,6 +365,7 @@ impl Reader<'_> {
         let durability = self.parse("sqlite_durability", durability);
         let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
         let keep_days = self.parse("keep_days", keep_days);
+        let tenant_settings = self.tenant_settings(keep_days.flatten());
         let traces = self.traces();
         let master_keys = self.optional("master_key", master_keys);
         let egress_allow = self.parse("egress_allow", networks);
@@ -395,6 +400,7 @@ impl Reader<'_> {
             durability: durability?,
             sqlite_size_max,
             keep_days: keep_days?,
+            tenant_settings,
             traces,
             master_keys,
             egress_allow: egress_allow?,

@@ -124,6 +124,7 @@ fn explained(error: &SaveActionError) -> String {
         SaveActionError::Forbidden(_)
         | SaveActionError::UnknownTenant
         | SaveActionError::NotFound
+        | SaveActionError::TooMany(_)
         | SaveActionError::Definitions(_)
         | SaveActionError::Store(_) => error.to_string(),
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -94,7 +94,7 @@ kinds! {
     FAN_OUT_EXCEEDED = 422 "fan_out.exceeded" "The event matches too many actions";
     CHAIN_TOO_DEEP = 422 "chain.too_deep" "Too many executions caused one another";
     VERSION_REQUIRED = 428 "version.required" "Changing it needs its version";
-    QUOTA_EXCEEDED = 429 "quota.exceeded" "The tenant has as many as it may";
+    QUOTA_EXCEEDED = 429 "quota.exceeded" "The tenant uses as much as it may";
     INTERNAL = 500 "internal" "The server made a mistake";
     KEYS_UNAVAILABLE = 503 "secret.keys_unavailable" "The keeper of the master keys does not answer" retryable;
     STORE_UNAVAILABLE = 503 "store.unavailable" "The store cannot be used" retryable;
@@ -112,6 +112,8 @@ pub struct Problem {
     detail: String,
     pub(crate) errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    /// Sent with the answer.
+    headers: Option<Box<HeaderMap>>,
     /// For the log, never for the caller.
     cause: Option<String>,
 }
@@ -166,7 +168,7 @@ pub(crate) struct ProblemView {
 impl Problem {
     pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { kind, detail, errors: Vec::new(), retry_after: None, cause: None }
+        Self { kind, detail, errors: Vec::new(), retry_after: None, headers: None, cause: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -206,6 +208,12 @@ impl Problem {
     #[must_use]
     pub(crate) fn with_retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
+    }
+
+    /// The same problem, with more headers of the answer.
+    #[must_use]
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers: Some(Box::new(headers)), ..self }
     }
 
     /// The same problem in a body that holds the wrong thing at `place`.
@@ -273,7 +281,8 @@ impl Problem {
             detail: self.detail,
             instance: context.path.clone(),
             source,
-            retryable: self.kind.retryable,
+            // Of a kind that mostly stays, whoever says when to come back means this one.
+            retryable: self.kind.retryable || self.retry_after.is_some(),
             errors: self.errors,
             request_id: context.request_id.clone(),
             trace_id: context.trace_id.clone(),
@@ -282,6 +291,7 @@ impl Problem {
         let body = serde_json::to_vec(&view).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
+        headers.extend(self.headers.map(|more| *more).unwrap_or_default());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"actions\"");

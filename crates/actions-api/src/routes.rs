@@ -34,6 +34,7 @@ mod metrics;
 mod nodes;
 mod process;
 mod pull;
+mod quotas;
 mod schedules;
 mod secrets;
 mod subscriptions;
@@ -143,7 +144,10 @@ fn all() -> OpenApiRouter<Api> {
 
 /// What is about all tenants.
 fn of_platform() -> OpenApiRouter<Api> {
-    tenants::routes().merge(nodes::routes()).merge(secrets::of_platform())
+    tenants::routes()
+        .merge(nodes::routes())
+        .merge(secrets::of_platform())
+        .merge(quotas::of_platform())
 }
 
 /// What each tenant has, the platform's own included.
@@ -163,6 +167,7 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(secrets::routes())
+        .merge(quotas::routes())
 }
 
 async fn unknown_path(_: Uri) -> Problem {

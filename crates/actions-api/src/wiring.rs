@@ -27,6 +27,7 @@ use actions_infra::schemas::JsonSchemas;
 use actions_infra::sqlite::{self, ConnectError, Durability, SqliteOptions, SqliteStore};
 use actions_infra::system::{SystemClock, SystemDice};
 use actions_infra::vault::{Envelopes, LocalKeys};
+use tracing::warn;
 
 use self::traces::Collector;
 use crate::config::{self, Database, EngineConfig, RateLedger};
@@ -117,7 +118,7 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     }
     let collector = Collector::start(config).map_err(WiringError::Traces)?;
     ports.traces = collector.port();
-    let app = App::start(ports, handlers).await?;
+    let app = App::start_with(ports, handlers, config.tenant_settings.clone()).await?;
     app.catalogue.refresh_all().await?;
     warn_of_missing_keys(&app).await;
     Ok(Engine { app, functions, stream, backend, collector })
@@ -200,7 +201,8 @@ fn ports(
                 bulks: store.clone(),
                 api_keys: store.clone(),
                 audit: store.clone(),
-                secrets: store,
+                secrets: store.clone(),
+                usages: store,
                 vault,
                 traces: None,
                 pull_queue,
@@ -388,6 +390,9 @@ impl Engine {
     /// Closes the store after everything that was running has ended.
     pub(crate) async fn close(self) {
         self.collector.close().await;
+        if let Err(error) = self.app.quotas.write_usage().await {
+            warn!(%error, "the last seconds of what tenants used are not counted");
+        }
         match &self.backend {
             Backend::Sqlite(store) => store.close().await,
             Backend::Postgres(store) => store.close().await,

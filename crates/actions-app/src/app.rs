@@ -22,6 +22,7 @@ use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::ports::traces::Traces;
+use actions_domain::ports::usages::Usages;
 use actions_domain::ports::vault::Vault;
 
 use tokio::sync::Notify;
@@ -33,6 +34,8 @@ use crate::handlers::Handlers;
 use crate::hints::Teller;
 use crate::ingress::Ingress;
 use crate::node::live::Live;
+use crate::quotas::usage_book::UsageBook;
+use crate::quotas::{Keeper, ProcessLayers, Quotas};
 use crate::secret_ring::SecretRing;
 
 /// What the outside world gives the engine.
@@ -56,6 +59,7 @@ pub struct Ports {
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
     pub vault: Arc<dyn Vault>,
+    pub usages: Arc<dyn Usages>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -81,6 +85,8 @@ pub struct App {
     pub api_keys: Arc<ApiKeyRing>,
     /// What configs name and attempts are given.
     pub secrets: Arc<SecretRing>,
+    /// What tenants may use, and who is refused.
+    pub quotas: Arc<Quotas>,
 }
 
 impl App {
@@ -91,13 +97,28 @@ impl App {
     /// When the store cannot say how many partitions there are: without that, nobody knows where
     /// a key belongs.
     pub async fn start(ports: Ports, handlers: Arc<Handlers>) -> Result<Self, StoreError> {
+        Self::start_with(ports, handlers, ProcessLayers::default()).await
+    }
+
+    /// The same, where the process says what tenants may use.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_with(
+        ports: Ports,
+        handlers: Arc<Handlers>,
+        layers: ProcessLayers,
+    ) -> Result<Self, StoreError> {
         let ports = Arc::new(ports);
         let part_count = ports.leases.part_count().await?;
         let hints = Teller::start(&ports);
         let (definitions, matchers) = (ports.definitions.clone(), ports.matchers.clone());
         let catalogue = Arc::new(Catalogue::new(definitions, matchers, hints.clone()));
         let live = Arc::new(Live::new(part_count));
-        let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone());
+        let book = Arc::new(UsageBook::default());
+        let ingress = Ingress::start(ports.clone(), live.clone(), hints.clone(), book.clone());
+        let quotas = Arc::new(Quotas::new(layers, catalogue.clone(), ports.clone(), book));
+        Keeper { catalogue: catalogue.clone(), live: live.clone() }.start(&quotas);
         let completions = Arc::new(Completions::default());
         let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
@@ -115,6 +136,7 @@ impl App {
             bulks_changed,
             api_keys,
             secrets,
+            quotas,
         })
     }
 

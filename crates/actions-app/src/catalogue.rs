@@ -278,6 +278,10 @@ impl TenantDefinitions {
         own
     }
 
+    pub fn action_count(&self) -> usize {
+        self.read().actions.len()
+    }
+
     pub fn subscription_count(&self) -> usize {
         self.read().subscriptions.len()
     }

@@ -26,6 +26,7 @@ use tracing::warn;
 use crate::app::Ports;
 use crate::hints::Teller;
 use crate::node::live::Live;
+use crate::quotas::usage_book::UsageBook;
 
 /// Events and work items of one flush: a sync to disk is shared by that many, and a commit of
 /// them takes some tens of milliseconds.
@@ -115,9 +116,14 @@ enum Answer {
 
 impl Ingress {
     /// Starts the loop. It ends when the last handle is dropped.
-    pub fn start(ports: Arc<Ports>, live: Arc<Live>, hints: Teller) -> Self {
+    pub(crate) fn start(
+        ports: Arc<Ports>,
+        live: Arc<Live>,
+        hints: Teller,
+        book: Arc<UsageBook>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(gather(Flusher { ports, live, hints }, waiting));
+        tokio::spawn(gather(Flusher { ports, live, hints, book }, waiting));
         Self { queue, admitted: Arc::default() }
     }
 
@@ -237,6 +243,7 @@ struct Flusher {
     ports: Arc<Ports>,
     live: Arc<Live>,
     hints: Teller,
+    book: Arc<UsageBook>,
 }
 
 impl Flusher {
@@ -320,6 +327,7 @@ impl Flusher {
             }
         }
         let submissions = || waiting.iter().flat_map(|waiting| waiting.request.submissions());
+        self.book.note(self.ports.clock.now(), submissions().zip(&receipt.submissions));
         tell_of_work(&self.hints, &self.live, submissions(), receipt);
         for input in arrivals(submissions(), receipt) {
             self.live.tell(input);

@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod node;
 mod patience;
 pub mod queries;
+pub mod quotas;
 pub mod secret_ring;
 pub mod secrets;
 pub mod stream_reader;

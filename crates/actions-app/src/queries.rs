@@ -20,6 +20,7 @@ pub mod events;
 pub mod executions;
 pub mod explain;
 pub mod handlers;
+pub mod limits;
 pub mod metrics;
 pub mod nodes;
 pub mod scan;

@@ -4,7 +4,11 @@
 //! acknowledged comes again, here or on another node, and is found to be there already: an event
 //! without an id is named by its place in the stream. While one batch is being committed, the
 //! next one is read; batches are submitted one after the other, so order is kept.
+//!
+//! What a tenant's quota does not let in yet is held here, not acknowledged, and tried again; other
+//! tenants go on meanwhile. It comes again as well if this reader ends.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +43,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long stopping waits for a read that waits itself, and the batch that it brings.
 const STOP_MAX: Duration = Duration::from_secs(3);
+/// Entries that are held for the quotas of their tenants, and their bytes. With more, nothing is
+/// taken until there are fewer: every tenant waits then.
+const HELD_MAX: usize = 10 * COUNT_MAX;
+const HELD_BYTES_MAX: usize = 8 * READ_BYTES_MAX;
+/// How often held entries are tried again.
+const HELD_WAIT: Duration = Duration::from_millis(100);
 /// How often it is looked for such entries, and figures are taken.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -93,6 +103,27 @@ struct Reader {
 /// Entries of one tenant with their events, in order.
 type Run = Vec<(Entry, NewEvent)>;
 
+/// Runs that wait for their tenants' quotas, one of each tenant.
+type Held = Vec<(Arc<TenantDefinitions>, Run)>;
+
+/// What became of a run.
+#[derive(Default)]
+struct Submitted {
+    /// Ids of entries whose events are committed.
+    accepted: Vec<String>,
+    refused: Vec<RefusedEntry>,
+    /// What the tenant's quota does not let in yet. Without any of the three, it was stopped.
+    held: Run,
+}
+
+impl Submitted {
+    fn add(&mut self, more: Self) {
+        self.accepted.extend(more.accepted);
+        self.refused.extend(more.refused);
+        self.held.extend(more.held);
+    }
+}
+
 /// What one entry means.
 enum Meaning {
     Event(Arc<TenantDefinitions>, Box<NewEvent>),
@@ -139,18 +170,27 @@ impl Reader {
             *is_away = false;
             info!(stream = self.stream.name(), "events come from the stream again");
         }
-        self.take_up(stop).await?;
+        let mut held = self.take_up(stop).await?;
         let mut looked_at = self.app.ports.clock.now();
         let mut batch = Vec::new();
         let mut count = COUNT;
         loop {
             if stop.is_cancelled() {
-                return self.accept(batch, stop).await;
+                return self.accept(batch, &mut held, stop).await;
             }
-            let wait = if count > COUNT { Duration::ZERO } else { WAIT };
+            if is_full(&held) {
+                self.app.ports.clock.sleep(HELD_WAIT).await;
+                self.accept(std::mem::take(&mut batch), &mut held, stop).await?;
+                continue;
+            }
+            let wait = match (count > COUNT, held.is_empty()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => WAIT,
+                (false, false) => HELD_WAIT,
+            };
             // A read is never given up: the server would go on handing out to it.
             let next = self.stream.take(&self.consumer, count, wait);
-            let (accepted, next) = tokio::join!(self.accept(batch, stop), next);
+            let (accepted, next) = tokio::join!(self.accept(batch, &mut held, stop), next);
             accepted?;
             batch = next?;
             count = count_after(&batch, count);
@@ -169,15 +209,20 @@ impl Reader {
     }
 
     /// Begins with what this consumer took before and did not acknowledge.
-    async fn take_up(&self, stop: &CancellationToken) -> Result<(), StreamError> {
-        let mut after: Option<String> = None;
+    async fn take_up(&self, stop: &CancellationToken) -> Result<Held, StreamError> {
+        let (mut after, mut held): (Option<String>, _) = (None, Held::new());
         while !stop.is_cancelled() {
+            if is_full(&held) {
+                self.app.ports.clock.sleep(HELD_WAIT).await;
+                self.accept(Vec::new(), &mut held, stop).await?;
+                continue;
+            }
             let own = self.stream.taken(&self.consumer, after.as_deref(), COUNT).await?;
             let Some(last) = own.last() else { break };
             after = Some(last.id.clone());
-            self.accept(own, stop).await?;
+            self.accept(own, &mut held, stop).await?;
         }
-        Ok(())
+        Ok(held)
     }
 
     async fn measure(&self) -> Result<(), StreamError> {
@@ -190,25 +235,30 @@ impl Reader {
         Ok(())
     }
 
-    /// Has the entries accepted, those that can never be set aside, and acknowledges both.
+    /// Has the entries accepted, those that can never be set aside, and acknowledges both. What was
+    /// held goes first.
     async fn accept(
         &self,
         entries: Vec<Entry>,
+        held: &mut Held,
         stop: &CancellationToken,
     ) -> Result<(), StreamError> {
-        if entries.is_empty() {
+        if entries.is_empty() && held.is_empty() {
             return Ok(());
         }
         let mut refused = Vec::new();
         // Runs of one tenant go together; the order within a tenant is kept.
-        let mut runs: Vec<(Arc<TenantDefinitions>, Run)> = Vec::new();
+        let mut runs: Vec<(Arc<TenantDefinitions>, Run)> = std::mem::take(held);
+        // What is held for long is handed out again, to us as well.
+        let known: HashSet<String> =
+            runs.iter().flat_map(|(_, run)| run).map(|(entry, _)| entry.id.clone()).collect();
+        let entries = entries.into_iter().filter(|entry| !known.contains(&entry.id)).collect();
         for (entry, meaning) in self.read(entries, stop).await {
             match meaning {
                 Meaning::Refused(reason) => refused.push(RefusedEntry { entry, reason }),
                 Meaning::Event(tenant, event) => {
-                    let known = runs.iter_mut().find(|(other, run)| {
-                        other.tenant.id == tenant.tenant.id && run.len() < BATCH_EVENTS_MAX
-                    });
+                    let known =
+                        runs.iter_mut().find(|(other, _)| other.tenant.id == tenant.tenant.id);
                     match known {
                         Some((_, run)) => run.push((entry, *event)),
                         None => runs.push((tenant, vec![(entry, *event)])),
@@ -216,12 +266,23 @@ impl Reader {
                 }
             }
         }
-        for (tenant, run) in runs {
-            let (ids, bad) = self.submit(&tenant, run, stop).await;
-            self.stream.acknowledge(&ids).await?;
-            counter!("actions_stream_accepted_total").increment(ids.len() as u64);
-            refused.extend(bad);
+        for (tenant, mut run) in runs {
+            while !run.is_empty() {
+                let rest = run.split_off(run.len().min(BATCH_EVENTS_MAX));
+                let mut submitted = self.submit(&tenant, run, stop).await;
+                self.stream.acknowledge(&submitted.accepted).await?;
+                counter!("actions_stream_accepted_total")
+                    .increment(submitted.accepted.len() as u64);
+                refused.append(&mut submitted.refused);
+                run = rest;
+                if !submitted.held.is_empty() {
+                    submitted.held.append(&mut run);
+                    held.push((tenant.clone(), submitted.held));
+                }
+            }
         }
+        gauge!("actions_stream_held")
+            .set(held.iter().map(|(_, run)| run.len()).sum::<usize>() as f64);
         self.set_aside(refused).await
     }
 
@@ -278,14 +339,13 @@ impl Reader {
         Ok(Meaning::Event(tenant, Box::new(event)))
     }
 
-    /// Submits until the store has said yes or no to each. Answers the ids of those that are
-    /// committed, and those that can never be. Without either, it was stopped.
+    /// Submits until the store has said yes or no to each, or the tenant's quota not yet.
     async fn submit(
         &self,
         tenant: &TenantDefinitions,
         run: Run,
         stop: &CancellationToken,
-    ) -> (Vec<String>, Vec<RefusedEntry>) {
+    ) -> Submitted {
         let events: Vec<NewEvent> = run.iter().map(|(_, event)| event.clone()).collect();
         let mut pause = PAUSE_MIN;
         loop {
@@ -296,39 +356,49 @@ impl Reader {
             };
             let caller = self.caller(tenant);
             let error = match submit_events(&self.app, &caller, request).await {
-                Ok(_) => return (run.into_iter().map(|(entry, _)| entry.id).collect(), Vec::new()),
+                Ok(_) => {
+                    let accepted = run.into_iter().map(|(entry, _)| entry.id).collect();
+                    return Submitted { accepted, ..Submitted::default() };
+                }
+                Err(SubmitEventsError::Quota(error)) if error.retry_after().is_some() => {
+                    return Submitted { held: run, ..Submitted::default() };
+                }
                 Err(error) => error,
             };
             if is_final(&error) {
                 return self.submit_halves(tenant, run, &error, stop).await;
             }
             tokio::select! {
-                () = stop.cancelled() => return (Vec::new(), Vec::new()),
+                () = stop.cancelled() => return Submitted::default(),
                 () = self.app.ports.clock.sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
             }
         }
     }
 
-    /// One of them is bad: it is searched for by halves, and the others do not suffer.
+    /// One of them is bad, or they are too many at once: it is searched for by halves, and the others
+    /// do not suffer.
     async fn submit_halves(
         &self,
         tenant: &TenantDefinitions,
         mut run: Run,
         error: &SubmitEventsError,
         stop: &CancellationToken,
-    ) -> (Vec<String>, Vec<RefusedEntry>) {
+    ) -> Submitted {
         if run.len() == 1 {
             let reason = error.to_string();
             let refused =
                 run.into_iter().map(|(entry, _)| RefusedEntry { entry, reason: reason.clone() });
-            return (Vec::new(), refused.collect());
+            return Submitted { refused: refused.collect(), ..Submitted::default() };
         }
         let second = run.split_off(run.len() / 2);
-        let (mut ids, mut refused) = Box::pin(self.submit(tenant, run, stop)).await;
-        let (more, bad) = Box::pin(self.submit(tenant, second, stop)).await;
-        ids.extend(more);
-        refused.extend(bad);
-        (ids, refused)
+        let mut submitted = Box::pin(self.submit(tenant, run, stop)).await;
+        if submitted.held.is_empty() {
+            submitted.add(Box::pin(self.submit(tenant, second, stop)).await);
+        } else {
+            // In their order.
+            submitted.held.extend(second);
+        }
+        submitted
     }
 
     fn caller(&self, tenant: &TenantDefinitions) -> AuthorizationContext {
@@ -336,6 +406,13 @@ impl Reader {
         let request_id = EventId::mint(ports.clock.now(), ports.dice.bytes()).to_string();
         AuthorizationContext::of_stream(self.stream.name(), tenant.tenant.id, request_id)
     }
+}
+
+fn is_full(held: &Held) -> bool {
+    let entries = held.iter().flat_map(|(_, run)| run).map(|(entry, _)| entry);
+    let (count, bytes) =
+        entries.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.bytes()));
+    count >= HELD_MAX || bytes >= HELD_BYTES_MAX
 }
 
 /// The founding field that names the tenant.
@@ -372,6 +449,8 @@ fn is_final(error: &SubmitEventsError) -> bool {
         | SubmitEventsError::TooFarAhead { .. }
         | SubmitEventsError::FanOut { .. }
         | SubmitEventsError::IdempotencyMismatch
+        // Too many at once; what only has to wait is held.
+        | SubmitEventsError::Quota(_)
         | SubmitEventsError::Ingress(IngressError::Refused { .. }) => true,
     }
 }

@@ -16,6 +16,7 @@ use crate::id::{ExecutionId, TenantId};
 use crate::json::Json;
 use crate::limits::AUDIT_STATE_BYTES_MAX;
 use crate::ports::bulks::BulkStep;
+use crate::settings::Bound;
 use crate::tenant::{ControlChange, Controls};
 use crate::work::{Ingested, Receipt, Submitted};
 
@@ -97,6 +98,8 @@ pub struct Act {
     pub after: Option<Value>,
     /// Why, where somebody said so.
     pub reason: Option<String>,
+    /// It is only done if the tenant has no more than this afterwards. No part of the entry.
+    pub bound: Option<Bound>,
 }
 
 /// Who does it.
@@ -142,7 +145,14 @@ impl Act {
             before: None,
             after: None,
             reason: None,
+            bound: None,
         }
+    }
+
+    /// Does it only if the tenant has no more than this afterwards.
+    #[must_use]
+    pub fn within(self, bound: Option<Bound>) -> Self {
+        Self { bound, ..self }
     }
 
     #[must_use]

@@ -399,7 +399,7 @@ impl Dispatcher {
                 let alone = alone.filter(|entry| entry.item.work.tenant == tenant).count();
                 queue.len_of(tenant) + alone
             }
-            Scope::Action(_) | Scope::Subscription(..) => 0,
+            Scope::Action(_) | Scope::Subscription(..) | Scope::Events(_) => 0,
         });
         if !asks.is_empty() {
             self.effects.push(Effect::Exchange(asks));

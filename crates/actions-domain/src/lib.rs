@@ -14,8 +14,10 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod secret;
+pub mod settings;
 pub mod tenant;
 pub mod trace;
+pub mod usage;
 
 pub mod action;
 pub mod event;

@@ -183,6 +183,8 @@ pub const CONNECTION_QUIET_MAX: Duration = Duration::from_secs(60);
 pub const SCHEDULE_AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// An action's config.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+/// Actions of one tenant: all of them are in the memory of each node.
+pub const ACTIONS_MAX: usize = 200_000;
 /// Subscriptions of one tenant.
 pub const SUBSCRIPTIONS_MAX: usize = 200_000;
 /// Schedules of one tenant: the owner of the first partition looks at all of them.
@@ -241,6 +243,15 @@ pub const MASTER_KEY_ID_BYTES_MAX: usize = 64;
 /// Master keys that a process knows at once: the one that wraps, and those that are on their way
 /// out.
 pub const MASTER_KEYS_MAX: usize = 16;
+/// `events_per_second` of a tenant: rates are paced in whole microseconds, which makes larger ones
+/// inexact. Beyond it there is no limit to be set.
+pub const EVENTS_PER_SECOND_MAX: u32 = 50_000;
+/// `waiting_executions` of a tenant: what has not ended is counted every few seconds.
+pub const WAITING_EXECUTIONS_MAX: u64 = 100_000_000;
+/// `stored_bytes` of a tenant: 1 PiB, beyond what one database holds.
+pub const STORED_BYTES_MAX: u64 = 1 << 50;
+/// Days of usage that one request may ask for.
+pub const USAGE_DAYS_MAX: u32 = 366;
 /// Steps of one workflow. A larger one is a workflow of workflows.
 pub const FLOW_STEPS_MAX: usize = 1_000;
 /// Ways between the steps of one workflow: ten for each.

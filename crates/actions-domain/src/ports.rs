@@ -43,5 +43,7 @@ pub mod secrets;
 pub mod store;
 /// Where spans go.
 pub mod traces;
+/// What tenants have sent, by day, and what waits.
+pub mod usages;
 /// Seals secrets and opens them.
 pub mod vault;

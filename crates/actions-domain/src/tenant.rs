@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::id::{ActionId, TenantId};
 use crate::limits::SLUG_BYTES_MAX;
+use crate::settings::Setting;
 use crate::throttle::{Limits, Rate};
 
 /// Someone whose events, actions and executions are kept apart from everyone else's.
@@ -42,9 +43,12 @@ pub struct Controls {
     pub suspension: Option<Pause>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paused_actions: BTreeMap<ActionId, Pause>,
+    /// Of the tenant `admin`: what holds for every tenant that has nothing of its own.
+    #[serde(default, skip_serializing_if = "TenantLimits::is_default")]
+    pub all_tenants: TenantLimits,
 }
 
-/// What a tenant may use of the installation.
+/// What a tenant may use of the installation. [`Setting`] says what each of it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TenantLimits {
     /// Attempts that run at once, over all nodes.
@@ -58,6 +62,47 @@ pub struct TenantLimits {
     /// Turns that the tenant gets where others get one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_executions: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<u32>,
+}
+
+impl TenantLimits {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What they say of a setting.
+    pub fn get(&self, setting: Setting) -> Option<u64> {
+        match setting {
+            Setting::MaxConcurrentExecutions => self.max_concurrent_executions.map(u64::from),
+            Setting::RateLimitPerMinute => self.rate_limit_per_minute.map(u64::from),
+            Setting::RateLimitPerHour => self.rate_limit_per_hour.map(u64::from),
+            Setting::Weight => self.weight.map(u64::from),
+            Setting::EventsPerSecond => self.events_per_second.map(u64::from),
+            Setting::WaitingExecutions => self.waiting_executions,
+            Setting::StoredBytes => self.stored_bytes,
+            Setting::Actions => self.actions.map(u64::from),
+            Setting::Subscriptions => self.subscriptions.map(u64::from),
+            Setting::Schedules => self.schedules.map(u64::from),
+            Setting::Secrets => self.secrets.map(u64::from),
+            Setting::ApiKeys => self.api_keys.map(u64::from),
+            Setting::KeepDays | Setting::DeadLetterDays => None,
+        }
+    }
 }
 
 /// How long a tenant's history stays. It is never longer than in the installation.
@@ -74,6 +119,18 @@ pub struct Retention {
 impl Retention {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What it says of a setting.
+    pub fn get(&self, setting: Setting) -> Option<u64> {
+        let days = if setting == Setting::KeepDays {
+            self.keep_days
+        } else if setting == Setting::DeadLetterDays {
+            self.dead_letter_days
+        } else {
+            None
+        };
+        days.map(u64::from)
     }
 
     /// The days that hold where the installation keeps so many. `None`: for ever.
@@ -98,6 +155,8 @@ pub struct Pause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlChange {
     SetLimits(TenantLimits),
+    /// Of the tenant `admin` alone.
+    LimitAllTenants(TenantLimits),
     SetRetention(Retention),
     Pause(Pause),
     Resume,
@@ -114,6 +173,7 @@ impl Controls {
         let mut next = self.clone();
         match change {
             ControlChange::SetLimits(limits) => next.limits = *limits,
+            ControlChange::LimitAllTenants(limits) => next.all_tenants = *limits,
             ControlChange::SetRetention(retention) => next.retention = *retention,
             ControlChange::Pause(pause) => {
                 next.pause.get_or_insert_with(|| pause.clone());
@@ -142,6 +202,7 @@ impl Controls {
     pub fn shown_for(&self, change: &ControlChange) -> Value {
         let shown = match change {
             ControlChange::SetLimits(_) => serde_json::to_value(self.limits),
+            ControlChange::LimitAllTenants(_) => serde_json::to_value(self.all_tenants),
             ControlChange::SetRetention(_) => serde_json::to_value(self.retention),
             ControlChange::Pause(_) | ControlChange::Resume => serde_json::to_value(&self.pause),
             ControlChange::Suspend(_) | ControlChange::EndSuspension => {
@@ -154,13 +215,14 @@ impl Controls {
         shown.unwrap_or_default()
     }
 
-    /// The limits of the tenant as a whole.
-    pub fn throttle(&self) -> Limits {
+    /// The limits of the tenant as a whole, where these values hold of all layers.
+    pub fn throttle(&self, value: impl Fn(Setting) -> Option<u64>) -> Limits {
+        let small = |setting| value(setting).map(|value| u32::try_from(value).unwrap_or(u32::MAX));
         Limits {
-            concurrency: self.limits.max_concurrent_executions,
+            concurrency: small(Setting::MaxConcurrentExecutions),
             rate: Rate {
-                per_minute: self.limits.rate_limit_per_minute,
-                per_hour: self.limits.rate_limit_per_hour,
+                per_minute: small(Setting::RateLimitPerMinute),
+                per_hour: small(Setting::RateLimitPerHour),
             },
             is_paused: self.stopped().is_some(),
             ..Limits::default()

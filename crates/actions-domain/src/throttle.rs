@@ -28,6 +28,8 @@ pub enum Scope {
     Action(ActionId),
     /// Has rates only. Two tenants may have chosen one id.
     Subscription(TenantId, SubscriptionId),
+    /// Events of a tenant that are taken in. Has rates only, and nothing waits for it.
+    Events(TenantId),
 }
 
 impl Scope {
@@ -36,6 +38,7 @@ impl Scope {
         match self {
             Self::Tenant(tenant) => (0, tenant.0.into()),
             Self::Action(action) => (1, action.0.into()),
+            Self::Events(tenant) => (3, tenant.0.into()),
             Self::Subscription(tenant, subscription) => {
                 let mut hasher = blake3::Hasher::new();
                 hasher.update(&tenant.0.to_le_bytes());

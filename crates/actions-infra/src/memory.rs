@@ -29,12 +29,14 @@ use actions_domain::subscription::Subscription;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::terms::{ClaimHolder, YieldNote};
 use actions_domain::throttle::{Bucket, Holder, Scope};
+use actions_domain::usage::{Day, Usage};
 use actions_domain::work::{Epoch, Finish, Home, Item, Part, Seq, Why, Work};
 use uuid::Uuid;
 
 mod api_keys;
 mod audit;
 mod batches;
+mod bounds;
 mod bulks;
 mod claims;
 mod definitions;
@@ -47,18 +49,19 @@ mod pull_queue;
 mod schedules;
 mod secrets;
 mod store;
+mod usages;
 
 pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of nine ports.
+/// The in-memory adapter of eleven ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
 /// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
-/// [`actions_domain::ports::secrets::Secrets`] and
+/// [`actions_domain::ports::secrets::Secrets`], [`actions_domain::ports::usages::Usages`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -146,6 +149,9 @@ struct Tables {
     secrets: BTreeMap<(TenantId, SecretName), SealedSecret>,
     secrets_version: i64,
     queue_metrics: Vec<QueueMetric>,
+    usage: BTreeMap<(TenantId, Day), Usage>,
+    /// Executions that had not ended, and when they were counted.
+    backlog: HashMap<TenantId, (u64, Timestamp)>,
 }
 
 struct PartRow {
@@ -247,6 +253,8 @@ impl Tables {
             secrets: BTreeMap::new(),
             secrets_version: 0,
             queue_metrics: Vec::new(),
+            usage: BTreeMap::new(),
+            backlog: HashMap::new(),
         }
     }
 

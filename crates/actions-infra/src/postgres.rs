@@ -11,6 +11,8 @@
 //!
 //! No statement is built at run time: schemas of tenants are made by a function in the database,
 //! which quotes their names.
+//!
+//! What the callers of a tenant ask runs under row-level security: see `roles`.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use actions_domain::tenant::Controls;
 mod api_keys;
 mod audit;
 mod batch;
+mod bounds;
 mod bulks;
 mod definitions;
 mod emit;
@@ -39,9 +42,11 @@ mod leases;
 mod permits;
 mod pull_queue;
 mod record;
+mod roles;
 mod schedules;
 mod secrets;
 mod store;
+mod usages;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use hints::PostgresHints;
@@ -57,7 +62,8 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is tried before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// Connections of one node for everything that people and services ask.
+/// Connections of one node for what the callers of tenants read, and as many for everything else
+/// that people and services ask.
 const CONNECTIONS_DEFAULT: u32 = 6;
 /// Connections beside them for the engine's own work, beats apart. It is batched, so few are
 /// enough.
@@ -84,7 +90,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 22] = [
+const MIGRATIONS: [(&str, &str); 24] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -125,6 +131,8 @@ const MIGRATIONS: [(&str, &str); 22] = [
     ),
     ("create audit", include_str!("../../../schema/postgres/0021_create_audit.sql")),
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
+    ("guard tenants", include_str!("../../../schema/postgres/0023_guard_tenants.sql")),
+    ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
@@ -138,6 +146,9 @@ const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
 /// away as well, where there are any.
 const DROP_TASKS: &str = "delete from engine.pull
     where put_at < now() - interval '1 hour' and wanted_until < now() - interval '1 hour'";
+/// Versions of secrets beyond their end, by an hour, so that clocks may differ.
+const DROP_SECRETS: &str =
+    "delete from engine.secret_version where ends_at < now() - interval '1 hour'";
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -206,6 +217,40 @@ pub enum OpenError {
         "the database's schema has version {found}, this program needs {known}: run `actions migrate`"
     )]
     OlderSchema { found: i64, known: i64 },
+    #[error(
+        "the role {role} is a superuser, whom no row-level security holds back: with it, run \
+         `create role actions login password '…'; create role actions_tenant nologin; \
+         grant actions_tenant to actions; alter database {database} owner to actions;` and name \
+         the new role in the database's address; what is in the database changes hands as \
+         docs/operations.md says under \"The database's roles\""
+    )]
+    Superuser { role: String, database: String },
+    #[error(
+        "the role {role} has BYPASSRLS, so that no row-level security holds it back: as a \
+         superuser, run `alter role {role} nobypassrls;`"
+    )]
+    BypassesRules { role: String },
+    #[error(
+        "tables of the engine belong to {owner}, and row-level security would hide their rows from \
+         {role}: as a superuser in this database, run\n{statements}"
+    )]
+    Stranger { role: String, owner: String, statements: String },
+    #[error(
+        "what tenants ask runs as the role actions_tenant, which {role} cannot become: as a \
+         superuser, run `{statements}`"
+    )]
+    TenantRole {
+        role: String,
+        statements: String,
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    #[error(
+        "the role actions_tenant may do more than read what tenants ask: as a superuser, run \
+         `alter role actions_tenant nosuperuser nobypassrls;` and revoke the roles that it is a \
+         member of"
+    )]
+    TenantRoleIsMore,
     #[error("the schema could not be changed; nothing of the failed step was written")]
     Migrate(#[source] MigrateError),
     #[error("the database could not be prepared")]
@@ -216,6 +261,8 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// For what the callers of a tenant ask: under row-level security, reading only.
+    readers: PgPool,
     /// For claims, commits and what the scheduler reads: no reader of history holds these up.
     engine: PgPool,
     /// For beats alone: a node that writes slowly must not seem dead.
@@ -228,7 +275,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects, and checks that the server is new enough and does not lose what it confirmed.
+    /// Connects, and checks that the server is new enough and does not lose what it confirmed, and
+    /// that the role owns what it works on and is held back by row-level security.
     /// Writes nothing. The schema may still be missing: [`Postgres::migrate`] or
     /// [`Postgres::require_schema`] come next.
     ///
@@ -241,8 +289,11 @@ impl Postgres {
             Ok(pool) => pool,
             Err(error) => return Err(OpenError::Unreachable(cause(error, &address).await)),
         };
+        let readers = address.clone().options(roles::READER_SESSION);
         let store = Self {
             pool,
+            // Lazy, because only a migrated database has its role.
+            readers: pool_options(options.connections_max).connect_lazy_with(readers),
             engine: pool_options(ENGINE_CONNECTIONS).connect_lazy_with(address.clone()),
             beats: pool_options(1).connect_lazy_with(address.clone()),
             door: pool_options(DOOR_CONNECTIONS).connect_lazy_with(address),
@@ -250,6 +301,7 @@ impl Postgres {
             is_tending: Arc::new(AtomicBool::new(false)),
         };
         store.check_server().await?;
+        store.check_own_role().await?;
         Ok(store)
     }
 
@@ -265,10 +317,16 @@ impl Postgres {
         let patient = "select set_config(name, '0', false)
             from unnest(array['statement_timeout', 'lock_timeout']) as name";
         sqlx::query(patient).execute(&mut *connection).await.map_err(OpenError::Prepare)?;
-        let migrated = migrator().run_direct(None, &mut *connection, false).await;
+        let migrated = match self.ensure_tenant_role(&mut connection).await {
+            Ok(()) => {
+                let migrated = migrator().run_direct(None, &mut *connection, false).await;
+                migrated.map_err(OpenError::Migrate)
+            }
+            Err(error) => Err(error),
+        };
         // The session is not one of ours any more.
         connection.close().await.map_err(OpenError::Prepare)?;
-        migrated.map_err(OpenError::Migrate)?;
+        migrated?;
 
         sqlx::query(include_str!("postgres/prepare.sql"))
             .bind(i32::from(self.options.part_count.max(1)))
@@ -309,12 +367,18 @@ impl Postgres {
         self.beats.close().await;
         self.door.close().await;
         self.engine.close().await;
+        self.readers.close().await;
         self.pool.close().await;
     }
 
-    /// The pool, for tests and for tools that look at the database directly.
+    /// The owner's pool, for tests and for tools that look at the database directly.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The pool of what tenants ask, for tests.
+    pub fn readers(&self) -> &PgPool {
+        &self.readers
     }
 
     /// Keeps house now: makes partitions ahead, carries unfinished work out of old segments,
@@ -346,8 +410,10 @@ impl Postgres {
         if let Some(days) = self.options.keep_days {
             outcomes.push(self.drop_old_history(days).await);
         }
-        let tasks = sqlx::query(DROP_TASKS).execute(&self.pool).await;
-        outcomes.push(tasks.map(drop).map_err(error::read_error));
+        for text in [DROP_TASKS, DROP_SECRETS] {
+            let dropped = sqlx::query(text).execute(&self.pool).await;
+            outcomes.push(dropped.map(drop).map_err(error::read_error));
+        }
         outcomes.push(self.expire_by_tenant().await);
         outcomes.into_iter().collect()
     }

@@ -22,6 +22,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 mod api_keys;
 mod audit;
+mod bounds;
 mod bulk;
 mod bulks;
 mod definitions;
@@ -36,6 +37,7 @@ mod schedules;
 mod secrets;
 mod store;
 mod tend;
+mod usages;
 
 pub use emit::{Emit, EmitError, emit_in};
 pub use migrate::{MigrateError, schema_steps};

@@ -109,7 +109,7 @@ fn sent(pattern: &str, things: &Things) -> Value {
         }
         "PUT /actions/{action}" => action,
         "POST /definitions:apply" => json!({ "actions": [action] }),
-        "PUT /controls/limits" => json!({ "weight": 3 }),
+        "PUT /controls/limits" | "PUT /v1/admin/tenant-limits" => json!({ "weight": 3 }),
         "PUT /controls/retention" => json!({ "keep_days": 3 }),
         "POST /bulk" => json!({ "op": "cancel", "ids": [things.execution] }),
         "POST /dead-letters:discard" => json!({ "ids": [things.dead], "reason": "none" }),

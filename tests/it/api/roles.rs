@@ -32,10 +32,12 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 9] = [
+const OF_PLATFORM: [(&str, &[Permission]); 11] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
+    ("GET /v1/admin/tenant-limits", &[ManageTenants]),
+    ("PUT /v1/admin/tenant-limits", &[ManageTenants]),
     ("GET /v1/admin/tenants", &[ManageTenants]),
     ("POST /v1/admin/tenants", &[ManageTenants]),
     ("GET /v1/admin/tenants/{slug}", &[ManageTenants]),
@@ -66,6 +68,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /actions/{action}", &[ReadDefinitions]),
     ("PUT /actions/{action}", &[WriteDefinitions]),
     ("GET /actions/{action}/executions", &[ReadExecutions]),
+    ("GET /actions/{action}/limits", &[ReadDefinitions]),
     ("GET /actions/{action}/metrics", &[ReadMetrics]),
     ("GET /actions/{action}/versions", &[ReadDefinitions]),
     ("GET /actions/{action}/versions/{before}/diff/{after}", &[ReadDefinitions]),
@@ -148,6 +151,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("PUT /subscriptions/{subscription}", &[WriteDefinitions]),
     ("POST /subscriptions/{subscription}:disable", &[WriteDefinitions]),
     ("POST /subscriptions/{subscription}:enable", &[WriteDefinitions]),
+    ("GET /usage", &[ReadMetrics]),
     ("DELETE /keys/{key}", &[ManageApiKeys]),
     ("DELETE /schedules/{schedule}", &[WriteDefinitions]),
     ("DELETE /secrets/{secret}", &[ManageSecrets]),
@@ -167,7 +171,7 @@ const ROLES: [Role; 7] = [
 ];
 
 /// A body that the route can read, so that only the credential decides.
-pub(super) fn body(path: &str) -> Value {
+pub fn body(path: &str) -> Value {
     let action = json!({ "name": "a", "action_type": "custom", "handler": "test.script" });
     let set =
         json!({ "actions": [{ "name": "b", "action_type": "custom", "handler": "test.script" }] });
@@ -302,7 +306,7 @@ async fn tokens(app: &TestApp, tenant: &str, role: Role) -> Tokens {
 }
 
 /// Every operation that the API describes, as `METHOD /path`.
-pub(super) fn described() -> BTreeSet<String> {
+pub fn described() -> BTreeSet<String> {
     let document: Value = serde_json::from_str(&actions::openapi_json()).unwrap();
     let paths = document["paths"].as_object().unwrap().clone();
     let operations = paths.iter().flat_map(|(path, operations)| {
@@ -312,7 +316,7 @@ pub(super) fn described() -> BTreeSet<String> {
     operations.collect()
 }
 
-pub(super) fn split(route: &str) -> (Method, &str) {
+pub fn split(route: &str) -> (Method, &str) {
     let (method, path) = route.split_once(' ').unwrap();
     (method.parse().unwrap(), path)
 }

@@ -122,6 +122,13 @@ fn the_acts_are_explained() {
 }
 
 #[test]
+fn the_statements_that_hand_a_database_over_are_those_of_the_program() {
+    let statements = tree::read("crates/actions-infra/src/postgres/roles/hand_over.sql");
+    let text = tree::read("docs/operations.md");
+    assert!(text.contains(&statements), "docs/operations.md has others than this:\n{statements}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let link = Regex::new(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)").unwrap();
     let mut broken = BTreeSet::new();

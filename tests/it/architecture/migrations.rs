@@ -42,7 +42,7 @@ const CHANGES: [(&str, &str, &str); 7] = [
 ];
 
 /// How a statement begins that adds something beside what is there.
-const ADDITIONS: [&str; 7] = [
+const ADDITIONS: [&str; 9] = [
     "create schema ",
     "create table ",
     "create unlogged table ",
@@ -50,6 +50,8 @@ const ADDITIONS: [&str; 7] = [
     "create function ",
     "create view ",
     "insert into engine.",
+    "grant select ",
+    "grant usage on schema ",
 ];
 
 /// What a statement does that the version before would notice. `None`: nothing.

@@ -86,6 +86,33 @@ fn nothing_speaks_of_one_machine() {
     tree::expect_only("A clone works on any machine.", found, &[]);
 }
 
+/// Reads with a tenant that are the engine's own, and why.
+const OWNERS_READS: [(&str, &str); 4] = [
+    ("changes", "nodes read the definitions of all tenants"),
+    ("find_secrets", "what is sealed is read by the attempt that uses it, and by no reader"),
+    ("claim", "a worker's claim is a write"),
+    ("tell", "a worker's word is a write"),
+];
+
+#[test]
+fn what_a_tenant_asks_is_read_as_that_tenant() {
+    let folder = "crates/actions-infra/src/postgres/";
+    let by_owner = Regex::new(r"\.fetch\w*\(&self\.pool\)|\bfind\(&self\.pool").unwrap();
+    let of_tenant = Regex::new(r"\.bind\((\w+\.)*tenant\.0\)|\bfind\(&self\.pool, tenant").unwrap();
+    let mut found = BTreeSet::new();
+    for path in tree::rust_files().into_iter().filter(|path| path.starts_with(folder)) {
+        // Methods of ports stand one level deep.
+        for method in tree::read(&path).split("\n    async fn ").skip(1) {
+            let body = method.split("\n    }\n").next().unwrap_or(method);
+            if by_owner.is_match(body) && of_tenant.is_match(body) {
+                found.insert(body.split(['(', '<']).next().unwrap_or(body).to_owned());
+            }
+        }
+    }
+    let rule = "What a tenant's callers ask is read through `Postgres::for_tenant`.";
+    tree::expect_only(rule, found, &OWNERS_READS.map(|(name, _)| name));
+}
+
 #[test]
 fn sql_is_lower_case() {
     let shouted = Regex::new(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|FROM)\b").unwrap();

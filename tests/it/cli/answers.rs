@@ -40,13 +40,24 @@ fn one_answer_has_many_forms() {
 fn limits_and_pauses_are_told_where_they_matter() {
     let dev = Dev::ephemeral();
     let told = |arguments: &[&str]| dev.run(arguments).out;
+    let row = |table: &str, name: &str| -> String {
+        let row = table.lines().find(|line| line.starts_with(name));
+        row.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let concurrency = "max_concurrent_executions";
+    let limits = ["tenant", "limits", "default"];
+    assert_eq!(row(&told(&limits), concurrency), format!("{concurrency} - - default -"));
+    let set = told(&[&limits[..], &["--concurrency", "7", "--stored-bytes", "1GB"]].concat());
+    assert_eq!(row(&set, concurrency), format!("{concurrency} 7 - tenant -"));
+    assert!(row(&set, "stored_bytes").starts_with("stored_bytes 1073741824 "), "{set}");
+    let all = told(&["tenant", "limits", "--all", "--concurrency", "9"]);
+    assert_eq!(row(&all, concurrency), format!("{concurrency} 9"));
+    let taken = told(&[&limits[..], &["--concurrency", "none"]].concat());
+    assert_eq!(row(&taken, concurrency), format!("{concurrency} 9 - platform -"));
     assert_eq!(
-        told(&["tenant", "limits", "default"]),
-        "no limits are set, and nothing is paused\n"
+        told(&["tenant", "limits", "--all", "--concurrency", "none"]),
+        "nothing is set for all tenants\n"
     );
-    assert!(told(&["tenant", "limits", "default", "--concurrency", "7"]).contains('7'));
-    let taken = told(&["tenant", "limits", "default", "--concurrency", "none"]);
-    assert_eq!(taken, "no limits are set, and nothing is paused\n");
     let wrong = dev.run(&["tenant", "limits", "default", "--concurrency", "many"]);
     assert!(wrong.err.contains("expected a whole number, or none"), "{wrong:?}");
 
@@ -64,6 +75,9 @@ fn limits_and_pauses_are_told_where_they_matter() {
     assert_eq!(dev.run(&["action", "pause", "greet"]).code, 0);
     let sent = dev.run(&["emit", "users.created", "--wait=100ms"]);
     assert!(sent.out.contains("pending: the action is paused"), "{sent:?}");
+    let usage = told(&["tenant", "usage", "default"]);
+    let counted = usage.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((counted[1], counted[3]), ("1", "1"), "an event and an execution: {usage}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every exit code, caused by what it stands for.
 
 use super::program::{Dev, program, run};
+use crate::support::postgres::{administrators, fresh_database};
 
 #[test]
 fn every_exit_code_has_its_cause() {
@@ -123,6 +124,27 @@ fn a_database_that_is_not_there_is_named_with_the_cause_and_without_its_password
         assert!(all.contains(&format!("postgres://{unused}/app: ")), "{arguments:?}: {all}");
         assert!(all.contains("Connection refused"), "{arguments:?}: {all}");
         assert!(!all.contains("hush"), "{arguments:?}: {all}");
+    }
+}
+
+#[tokio::test]
+async fn no_command_works_as_a_superuser_and_all_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = administrators(&fresh_database().await);
+    let token = ("ACTIONS_BOOTSTRAP_TOKEN", "0123456789abcdef");
+    let variables = [("DATABASE_URL", url.as_str()), token, ("ACTIONS_LISTEN", "127.0.0.1:0")];
+    for arguments in [
+        &["serve"] as &[&str],
+        &["migrate", "up"],
+        &["migrate", "status"],
+        &["seed"],
+        &["doctor", "db"],
+    ] {
+        let said = run(folder.path(), &variables, arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert_eq!(said.code, 1, "{arguments:?}: {said:?}");
+        assert!(all.contains("is a superuser"), "{arguments:?}: {all}");
+        assert!(all.contains("grant actions_tenant to actions;"), "{arguments:?}: {all}");
     }
 }
 

@@ -19,6 +19,7 @@ use actions_domain::ports::pull_queue::PullQueue;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
+use actions_domain::ports::usages::Usages;
 use actions_domain::tenant::TenantSlug;
 use actions_domain::work::{
     Commit, Fence, Finish, Ingest, Ingested, Item, Later, Part, Receipt, Submitted,
@@ -223,6 +224,7 @@ pub(crate) struct Ports {
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
+    pub usages: Arc<dyn Usages>,
 }
 
 impl Ports {
@@ -237,6 +239,7 @@ impl Ports {
             + ApiKeys
             + Audit
             + Secrets
+            + Usages
             + 'static,
     >(
         all: Arc<T>,
@@ -251,7 +254,8 @@ impl Ports {
             bulks: Arc::clone(&all) as _,
             api_keys: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
-            secrets: all as _,
+            secrets: Arc::clone(&all) as _,
+            usages: all as _,
         }
     }
 }

@@ -23,7 +23,8 @@ use actions_infra::system::{SystemClock, SystemDice};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use crate::support::postgres::fresh_database;
+pub(super) use crate::support::postgres::run_text;
+use crate::support::postgres::{administrator, fresh_database};
 
 /// How often a state is looked for that has to come.
 const LOOKS: usize = 5_000;
@@ -114,12 +115,7 @@ impl Database {
     }
 }
 
-/// Runs statements with names in them, which cannot be parameters.
-pub(super) async fn run_text(connection: &mut PgConnection, text: String) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(connection).await.unwrap();
-}
-
-/// A connection of somebody else: a user, or an administrator.
+/// A connection of somebody else with the login of the database's owner.
 pub(super) async fn outsider(database: &Database) -> PgConnection {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     // A lock that should not be there makes a test fail and not hang.
@@ -127,10 +123,14 @@ pub(super) async fn outsider(database: &Database) -> PgConnection {
     connection
 }
 
-/// A role without any right. Roles belong to the server, so its name is new.
+/// A role without any right, which a connection may take. Roles belong to the server, so its name
+/// is new.
 pub(super) async fn role(connection: &mut PgConnection) -> String {
     let name = format!("actions_test_{}", event_id().0.simple());
-    run_text(connection, format!("create role {name}")).await;
+    let login: String =
+        sqlx::query_scalar("select session_user::text").fetch_one(connection).await.unwrap();
+    let text = format!("create role {name}; grant {name} to {login}");
+    run_text(&mut administrator().await, text).await;
     name
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use actions_domain::id::TenantId;
+use actions_domain::id::{SecretId, TenantId};
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::history::History;
+use actions_domain::ports::secrets::{NextVersion, Secrets};
 use actions_domain::ports::store::{DueQuery, Store};
+use actions_domain::secret::{MasterKeyId, Sealed, SecretName, SecretPlace};
 use actions_domain::tenant::{ControlChange, Retention};
 use actions_domain::work::{Home, Part, Seq, Why};
+use chrono::TimeDelta;
 
 use super::fixture::{Database, open};
 
@@ -359,6 +362,32 @@ async fn tasks_that_no_attempt_wants_any_more_do_not_stay() {
     .await;
     database.store.tend().await.unwrap();
     assert_eq!(database.count("select count(*) from engine.pull").await, 2);
+}
+
+#[tokio::test]
+async fn a_replaced_version_of_a_secret_goes_an_hour_after_its_end() {
+    let database = open().await;
+    let (name, id) = (SecretName::parse("TOKEN").unwrap(), SecretId(uuid::Uuid::from_u128(1)));
+    let now = super::fixture::now();
+    // Each is replaced by the next one: the first went long ago, the second just now.
+    for (number, previous_ended) in [(1, 0), (2, 61), (3, 59)] {
+        let sealed =
+            Sealed { key: MasterKeyId::parse("test").unwrap(), wrapped: vec![1], text: vec![2] };
+        let place = SecretPlace { tenant: TenantId::ADMIN, id, name: name.clone(), number };
+        let at = now - TimeDelta::minutes(120 - number);
+        let previous_ends_at = now - TimeDelta::minutes(previous_ended);
+        let put = NextVersion { place, sealed, at, by: "me".to_owned(), previous_ends_at };
+        database.store.put_secret(&put, None).await.unwrap();
+    }
+    let first = "select count(*) from engine.secret_version where number = 1";
+    let second = "select count(*) from engine.secret_version where number = 2";
+    assert_eq!(database.count(second).await, 1);
+    database.store.tend().await.unwrap();
+    assert_eq!((database.count(first).await, database.count(second).await), (0, 1));
+    run(&database, "update engine.secret_version set ends_at = ends_at - interval '2 minutes'")
+        .await;
+    database.store.tend().await.unwrap();
+    assert_eq!(database.count("select count(*) from engine.secret_version").await, 1);
 }
 
 /// Moves what is finished into a day of long ago.

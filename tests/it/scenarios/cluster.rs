@@ -7,6 +7,7 @@ mod handover;
 mod interrupted;
 mod lease;
 mod order;
+mod quotas;
 mod redis;
 mod roles;
 mod rolling;

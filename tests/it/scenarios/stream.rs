@@ -7,8 +7,11 @@ use actions_app::commands::submit_event::NewEvent;
 use actions_app::stream_reader::StreamReader;
 use actions_domain::execution::Status;
 use actions_domain::ports::event_stream::EventStream;
+use actions_domain::ports::history::EventQuery;
+use actions_domain::tenant::{ControlChange, TenantLimits};
 use actions_infra::memory::MemoryStream;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::engine::{TestEngine, given_event};
 use crate::support::faults::Fails;
@@ -204,4 +207,31 @@ async fn stopping_ends_the_batch_that_is_under_way() {
     assert_eq!((given.inputs(), given.left().await), (vec![1], 0));
     let execution = given.engine.script.calls()[0].execution;
     assert_eq!(given.engine.execution(execution).await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn entries_beyond_a_tenants_quota_wait_and_others_go_on() {
+    let given = Streaming::start().await;
+    let slug = "fresh".parse().unwrap();
+    let definitions = &given.engine.app.ports.definitions;
+    let fresh = definitions.create_tenant(Uuid::from_u128(8), &slug, "F", None).await.unwrap();
+    let limits = TenantLimits { events_per_second: Some(1), ..TenantLimits::default() };
+    let change = ControlChange::SetLimits(limits);
+    definitions.change_controls(given.engine.tenant, &change, None).await.unwrap();
+    given.engine.app.catalogue.refresh_tenant(given.engine.tenant).await.unwrap();
+    for number in 0..6 {
+        given.put_order(number).await;
+    }
+    given.put("tenant_fresh", json!({ "type": "orders.paid", "data": {} })).await;
+
+    let reader = given.read_as("one");
+    given.engine.advance(Duration::from_millis(500)).await;
+    assert_eq!(given.inputs(), [0, 1, 2], "three seconds' worth passes at once");
+    let all = EventQuery { tenant: fresh.id, event_type: None, before: None, limit: 10 };
+    let others = given.engine.app.ports.history.list_events(all).await.unwrap();
+    assert_eq!((others.len(), given.left().await), (1, 3), "nobody waits for another tenant");
+    given.engine.advance(Duration::from_secs(10)).await;
+    assert_eq!(given.inputs(), [0, 1, 2, 3, 4, 5], "in their order, each once");
+    assert_eq!((given.left().await, given.reasons().len()), (0, 0));
+    drop(reader);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actions_app::node::{self, Node};
+use actions_app::quotas::ProcessLayers;
 use actions_domain::action::ActionSpec;
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::ports::definitions::Expected;
@@ -230,6 +231,7 @@ fn config(place: &Place, slots: usize) -> EngineConfig {
         pull_queue: PullQueue::Database,
         sqlite_size_max: None,
         keep_days: None,
+        tenant_settings: ProcessLayers::default(),
         traces: None,
         master_keys: None,
         egress_allow: vec!["127.0.0.0/8".to_owned()],

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output::{Column, column, wide};
 
 mod export;
+mod limits;
 
 const COLUMNS: [Column; 8] = [
     column("slug", "/slug"),
@@ -32,8 +33,10 @@ pub(super) enum Tenant {
     Create(Create),
     /// Print one tenant
     Show(One),
-    /// Print or change a tenant's limits
-    Limits(Limits),
+    /// Print or change what a tenant may use, and who says so
+    Limits(limits::Limits),
+    /// Print what came in for a tenant on each day
+    Usage(limits::Usage),
     /// Print or change how long a tenant's history stays
     Retention(Retention),
     /// Let nothing more of a tenant start for a while; what comes in waits
@@ -73,25 +76,6 @@ pub(super) struct Pause {
     reason: Option<String>,
 }
 
-/// What is not given stays as it is; `none` takes a limit away.
-#[derive(Debug, Args)]
-pub(super) struct Limits {
-    #[arg(value_name = "SLUG")]
-    slug: String,
-    /// Attempts that run at once, over all nodes; none takes the limit away
-    #[arg(long, value_name = "N", value_parser = limit)]
-    concurrency: Option<Limit>,
-    /// Attempts that start in a minute, over all nodes; none takes the limit away
-    #[arg(long, value_name = "N", value_parser = limit)]
-    per_minute: Option<Limit>,
-    /// Attempts that start in an hour, over all nodes; none takes the limit away
-    #[arg(long, value_name = "N", value_parser = limit)]
-    per_hour: Option<Limit>,
-    /// Turns that it gets where others get one; none means one
-    #[arg(long, value_name = "N", value_parser = limit)]
-    weight: Option<Limit>,
-}
-
 /// What is not given stays as it is; `none` keeps as long as the installation.
 #[derive(Debug, Args)]
 pub(super) struct Retention {
@@ -107,7 +91,7 @@ pub(super) struct Retention {
 
 /// A limit as it is given. `None`: there is to be none.
 #[derive(Debug, Clone, Copy)]
-struct Limit(Option<u32>);
+struct Limit(Option<u64>);
 
 fn limit(text: &str) -> Result<Limit, String> {
     match text {
@@ -119,16 +103,6 @@ fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-const LIMITS: [Column; 7] = [
-    column("concurrency", "/limits/max_concurrent_executions"),
-    column("per minute", "/limits/rate_limit_per_minute"),
-    column("per hour", "/limits/rate_limit_per_hour"),
-    column("weight", "/limits/weight"),
-    column("paused", "/pause/at"),
-    column("by", "/pause/by"),
-    column("reason", "/pause/reason"),
-];
-
 const RETENTION: [Column; 2] = [
     column("keep days", "/retention/keep_days"),
     column("dead letter days", "/retention/dead_letter_days"),
@@ -137,16 +111,6 @@ const RETENTION: [Column; 2] = [
 /// The path of a tenant's controls, whatever tenant the command line is set to.
 fn controls<'a>(slug: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     [&["v1", "tenants", slug], rest].concat()
-}
-
-async fn limits(cx: &Context, args: Limits) -> Result<(), CliError> {
-    let given = [
-        ("max_concurrent_executions", args.concurrency),
-        ("rate_limit_per_minute", args.per_minute),
-        ("rate_limit_per_hour", args.per_hour),
-        ("weight", args.weight),
-    ];
-    print_limits(cx, &set(cx, &args.slug, "limits", &given).await?)
 }
 
 async fn retention(cx: &Context, args: Retention) -> Result<(), CliError> {
@@ -172,7 +136,16 @@ async fn set(
     if given.iter().all(|(_, value)| value.is_none()) {
         return Ok(known);
     }
-    let mut wanted = known.get(part).and_then(Value::as_object).cloned().unwrap_or_default();
+    let wanted = merged(known.get(part), given);
+    let path = controls(slug, &["controls", part]);
+    let call = Call::new(reqwest::Method::PUT, &path);
+    let call = call.body("application/json", wanted.to_string());
+    client.send(call).await?.json()
+}
+
+/// What is set, with what is given.
+fn merged(known: Option<&Value>, given: &[(&str, Option<Limit>)]) -> Value {
+    let mut wanted = known.and_then(Value::as_object).cloned().unwrap_or_default();
     for (field, value) in given {
         match value {
             None => {}
@@ -180,19 +153,7 @@ async fn set(
             Some(Limit(Some(value))) => drop(wanted.insert((*field).to_owned(), json!(value))),
         }
     }
-    let path = controls(slug, &["controls", part]);
-    let call = Call::new(reqwest::Method::PUT, &path);
-    let call = call.body("application/json", Value::Object(wanted).to_string());
-    client.send(call).await?.json()
-}
-
-fn print_limits(cx: &Context, controls: &Value) -> Result<(), CliError> {
-    let is_set =
-        |name| controls.get(name).and_then(Value::as_object).is_some_and(|set| !set.is_empty());
-    if !is_set("limits") && !is_set("pause") && !cx.output.wants_data() {
-        return cx.output.print("no limits are set, and nothing is paused");
-    }
-    cx.output.one(&LIMITS, "/limits", controls)
+    Value::Object(wanted)
 }
 
 pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError> {
@@ -223,7 +184,8 @@ pub(super) async fn run(cx: &Context, command: Tenant) -> Result<Exit, CliError>
             let tenant = client.send(call).await?.json()?;
             cx.output.text_or_data(&format!("tenant {} created", args.slug), "/slug", &tenant)?;
         }
-        Tenant::Limits(args) => limits(cx, args).await?,
+        Tenant::Limits(args) => limits::limits(cx, args).await?,
+        Tenant::Usage(args) => limits::usage(cx, args).await?,
         Tenant::Retention(args) => retention(cx, args).await?,
         Tenant::Pause(args) => {
             let path = controls(&args.slug, &["controls:pause"]);

@@ -16,12 +16,22 @@ const TEST_PREFIX: &str = "ACTIONS_TEST_";
 /// Values given on the command line, by key.
 pub(crate) type Flags = BTreeMap<&'static str, String>;
 
+/// What kind of place a value came from, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File,
+    /// A variable or a flag: what this process was started with.
+    Environment,
+}
+
 /// A setting's value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) text: String,
     /// `--listen`, `ACTIONS_LISTEN`, `/etc/actions/server.toml: listen`, `default`.
     pub(crate) origin: String,
+    pub(crate) source: Origin,
     pub(crate) secret: bool,
 }
 
@@ -76,12 +86,13 @@ impl Resolved {
 fn from_flags(setting: &Setting, flags: &Flags) -> Option<Value> {
     let text = flags.get(setting.key)?.clone();
     let origin = format!("--{}", setting.flag.map_or(setting.key, |(flag, _)| flag));
-    Some(Value { text, origin, secret: setting.secret })
+    Some(Value { text, origin, source: Origin::Environment, secret: setting.secret })
 }
 
 fn from_default(setting: &Setting) -> Option<Value> {
     let text = setting.default?.to_owned();
-    Some(Value { text, origin: "default".to_owned(), secret: setting.secret })
+    let (origin, source) = ("default".to_owned(), Origin::Default);
+    Some(Value { text, origin, source, secret: setting.secret })
 }
 
 /// The variable, or the file that it names for a secret. Both at once is a mistake.
@@ -101,13 +112,14 @@ pub(super) fn from_environment(
         }
         (Some(text), None) => {
             let origin = setting.variable.to_owned();
-            Some(Value { text: text.to_owned(), origin, secret: setting.secret })
+            let source = Origin::Environment;
+            Some(Value { text: text.to_owned(), origin, source, secret: setting.secret })
         }
         (None, Some(path)) => match read_limited(Path::new(path)) {
             Ok(text) => {
                 let origin = format!("{}_FILE", setting.variable);
                 let text = text.trim_end_matches(['\r', '\n']).to_owned();
-                Some(Value { text, origin, secret: setting.secret })
+                Some(Value { text, origin, source: Origin::Environment, secret: setting.secret })
             }
             Err(reason) => {
                 problems.push(format!("{}_FILE: {path}: {reason}", setting.variable));
@@ -185,7 +197,8 @@ fn read_file(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Value>
         match flat(&value) {
             Some(text) => {
                 let origin = format!("{shown}:{line}: {key}");
-                values.insert(key, Value { text, origin, secret: setting.secret });
+                let source = Origin::File;
+                values.insert(key, Value { text, origin, source, secret: setting.secret });
             }
             None => problems
                 .push(format!("{shown}:{line}: {key} must be a text, a number or a list of texts")),

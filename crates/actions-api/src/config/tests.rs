@@ -1,8 +1,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actions_app::quotas::ProcessLayers;
+use actions_domain::settings::Setting;
+
+use super::tenant_settings::OF_TENANTS;
 use super::units::size;
-use super::{Config, Database, DatabaseDefault, Environment, Flags, Role, duration};
+use super::{Config, Database, DatabaseDefault, ENGINE, Environment, Flags, Role, duration};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -173,4 +177,61 @@ fn numbers_need_their_units() {
         assert!(duration(bad).is_err(), "{bad}");
     }
     assert!(size("64").is_err());
+}
+
+#[test]
+fn what_holds_for_tenants_knows_its_layer() {
+    let kept = file("keep_days = 9\ntenant_weight = 2\ntenant_stored_bytes = \"2MB\"\n");
+    let variables = [
+        ("ACTIONS_CONFIG", kept.path().to_str().unwrap()),
+        ("ACTIONS_TENANT_EVENTS_PER_SECOND", "100"),
+        ("ACTIONS_TENANT_WEIGHT", "3"),
+        ("DATABASE_URL", "memory:"),
+    ];
+    let ProcessLayers(layers) = read(&[], &variables).unwrap().engine.tenant_settings;
+    let told: Vec<String> = layers
+        .iter()
+        .map(|(layer, values)| {
+            let values = values.iter().map(|(setting, value)| format!(" {setting}={value}"));
+            format!("{}:{}", layer.word(), values.collect::<String>())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        ["file: stored_bytes=2097152 keep_days=9", "environment: weight=3 events_per_second=100"]
+    );
+    let ProcessLayers(layers) =
+        read(&[], &[("DATABASE_URL", "memory:")]).unwrap().engine.tenant_settings;
+    assert_eq!(layers.len(), 1, "only how long history stays has a default: {layers:?}");
+    assert_eq!(layers[0].1.get(Setting::KeepDays), Some(30));
+}
+
+#[test]
+fn wrong_numbers_for_tenants_are_told_at_once() {
+    let variables = [
+        ("ACTIONS_TENANT_EVENTS_PER_SECOND", "0"),
+        ("ACTIONS_TENANT_STORED_BYTES", "7"),
+        ("ACTIONS_TENANT_WEIGHT", "many"),
+        ("ACTIONS_TENANT_WIGHT", "1"),
+        ("DATABASE_URL", "memory:"),
+    ];
+    let all = read(&[], &variables).unwrap_err().join("\n");
+    for part in [
+        "ACTIONS_TENANT_EVENTS_PER_SECOND = \"0\": expected a whole number from 1 to 50000",
+        "ACTIONS_TENANT_STORED_BYTES = \"7\": expected a number with its unit",
+        "ACTIONS_TENANT_WEIGHT = \"many\": expected a whole number from 1 to 100",
+        "ACTIONS_TENANT_WIGHT is no setting; did you mean ACTIONS_TENANT_WEIGHT?",
+    ] {
+        assert!(all.contains(part), "{part:?} is missing in\n{all}");
+    }
+}
+
+#[test]
+fn the_process_names_settings_of_tenants_as_everybody_does() {
+    for (setting, key) in OF_TENANTS {
+        assert_eq!(key, format!("tenant_{setting}"));
+        assert!(ENGINE.iter().any(|known| known.key == key), "{key}");
+    }
+    let listed = ENGINE.iter().filter(|known| known.key.starts_with("tenant_")).count();
+    assert_eq!(listed, OF_TENANTS.len());
 }

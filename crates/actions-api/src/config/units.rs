@@ -24,6 +24,11 @@ pub(crate) fn size(raw: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| "too large".to_owned())
 }
 
+/// The same, as it is stored.
+pub(crate) fn byte_count(raw: &str) -> Result<u64, String> {
+    size(raw).map(|bytes| bytes as u64)
+}
+
 fn split(raw: &str) -> Option<(u64, &str)> {
     let at = raw.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = raw.split_at(at);

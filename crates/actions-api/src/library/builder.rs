@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actions_app::node::{self, NodeConfig};
+use actions_app::quotas::ProcessLayers;
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::AuthorizationContext;
 use actions_domain::id::TenantId;
@@ -13,6 +14,7 @@ use actions_domain::limits::WAIT_MAX;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::handler::Handler;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::{Layer, Setting};
 use actions_domain::tenant::{Tenant, TenantSlug, TenantSlugError};
 use tokio_util::sync::CancellationToken;
 
@@ -179,6 +181,7 @@ impl Builder {
             pull_queue: PullQueue::Database,
             sqlite_size_max: None,
             keep_days: self.keep_days,
+            tenant_settings: tenant_settings(self.keep_days),
             traces: None,
             master_keys: self.master_keys,
             egress_allow: self.egress_allow,
@@ -207,6 +210,12 @@ impl Builder {
         };
         Ok(Actions { inner: Arc::new(inner) })
     }
+}
+
+/// What holds for tenants of which the store says nothing.
+fn tenant_settings(keep_days: Option<u16>) -> ProcessLayers {
+    let values = [(Setting::KeepDays, keep_days.map(u64::from))].into_iter().collect();
+    ProcessLayers(vec![(Layer::Default, values)])
 }
 
 /// A name that no other process has, and no other engine of this one.
@@ -241,6 +250,7 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
         Err(
             error @ (DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. }
+            | DefinitionsError::TooMany(_)
             | DefinitionsError::Store(_)),
         ) => Err(error.into()),
     }

@@ -25,6 +25,7 @@ use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::commands::tell_of_task::TellOfTaskError;
 use actions_app::ingress::IngressError;
 use actions_app::queries::QueryError;
+use actions_app::quotas::QuotaError;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::ports::secrets::SecretsError;
@@ -66,9 +67,20 @@ impl From<SubmitEventsError> for Problem {
             SubmitEventsError::TooFarAhead { index } => Self::new(&EVENT_INVALID, &detail)
                 .with_error(FieldError::new(format!("/{index}/delay"), detail)),
             SubmitEventsError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
+            SubmitEventsError::Quota(error) => error.into(),
             SubmitEventsError::Busy => Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE),
             SubmitEventsError::Ingress(error) => error.into(),
             SubmitEventsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<QuotaError> for Problem {
+    fn from(error: QuotaError) -> Self {
+        let problem = Self::new(&QUOTA_EXCEEDED, error.to_string());
+        match error.retry_after() {
+            Some(pause) => problem.with_retry_after(pause),
+            None => problem,
         }
     }
 }
@@ -145,6 +157,7 @@ impl From<ExecuteActionError> for Problem {
             ExecuteActionError::Schema(error) => Self::internal(error.to_string()),
             ExecuteActionError::NotUnique { .. } => Self::new(&EXECUTION_NOT_UNIQUE, detail),
             ExecuteActionError::IdempotencyMismatch => Self::new(&IDEMPOTENCY_MISMATCH, detail),
+            ExecuteActionError::Quota(error) => error.into(),
             ExecuteActionError::Busy => {
                 Self::new(&OVERLOADED, detail).with_retry_after(STORE_PAUSE)
             }
@@ -236,6 +249,7 @@ impl From<SaveActionError> for Problem {
             SaveActionError::UnknownTenant => Self::not_found("tenant"),
             SaveActionError::NotFound => Self::not_found("action"),
             SaveActionError::Invalid(findings) => from_findings(&ACTION_INVALID, findings),
+            SaveActionError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, error.to_string()),
             SaveActionError::Definitions(error) => error.into(),
             SaveActionError::Store(error) => error.into(),
         }
@@ -266,7 +280,7 @@ impl From<SaveSubscriptionError> for Problem {
             SaveSubscriptionError::Invalid(findings) => {
                 from_findings(&SUBSCRIPTION_INVALID, findings)
             }
-            SaveSubscriptionError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            SaveSubscriptionError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),
             SaveSubscriptionError::Definitions(error) => error.into(),
             SaveSubscriptionError::Store(error) => error.into(),
         }
@@ -281,7 +295,7 @@ impl From<SaveScheduleError> for Problem {
             SaveScheduleError::UnknownTenant => Self::not_found("tenant"),
             SaveScheduleError::NotFound => Self::not_found("schedule"),
             SaveScheduleError::Invalid(findings) => from_findings(&SCHEDULE_INVALID, findings),
-            SaveScheduleError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            SaveScheduleError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),
             SaveScheduleError::Definitions(error) => error.into(),
             SaveScheduleError::Store(error) => error.into(),
         }
@@ -299,7 +313,7 @@ impl From<CreateApiKeyError> for Problem {
             CreateApiKeyError::Past | CreateApiKeyError::TooLong => {
                 Self::at(&API_KEY_INVALID, Some("/expires_at"), detail)
             }
-            CreateApiKeyError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            CreateApiKeyError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),
             CreateApiKeyError::ApiKeys(error) => error.into(),
             CreateApiKeyError::Store(error) => error.into(),
         }
@@ -329,7 +343,7 @@ impl From<PutSecretError> for Problem {
             PutSecretError::Name(_) => Self::new(&SECRET_INVALID, detail),
             PutSecretError::Text(_) => Self::at(&SECRET_INVALID, Some("/value"), detail),
             PutSecretError::Overlap => Self::at(&SECRET_INVALID, Some("/overlap_seconds"), detail),
-            PutSecretError::TooMany => Self::new(&QUOTA_EXCEEDED, detail),
+            PutSecretError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),
             PutSecretError::Vault(error) => error.into(),
             PutSecretError::Secrets(error) => error.into(),
             PutSecretError::Store(error) => error.into(),
@@ -378,6 +392,7 @@ impl From<SecretsError> for Problem {
     fn from(error: SecretsError) -> Self {
         match error {
             SecretsError::NotFound { what } => Self::not_found(what),
+            SecretsError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, error.to_string()),
             SecretsError::Stale => {
                 Self::new(&CONFLICT, error.to_string()).with_retry_after(STORE_PAUSE)
             }
@@ -392,6 +407,7 @@ impl From<ApiKeysError> for Problem {
             ApiKeysError::Exists { .. } => Self::new(&EXISTS, error.to_string()),
             ApiKeysError::Taken => Self::new(&CONFLICT, error.to_string()),
             ApiKeysError::NotFound { what } => Self::not_found(what),
+            ApiKeysError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, error.to_string()),
             ApiKeysError::TooManyTokens => Self::new(
                 &QUOTA_EXCEEDED,
                 format!("{error}; rotate it with an overlap of 0, or wait until some have ended"),
@@ -487,6 +503,7 @@ impl From<DefinitionsError> for Problem {
             DefinitionsError::Exists { .. } => Self::new(&EXISTS, detail),
             DefinitionsError::NotFound { what, .. } => Self::not_found(what),
             DefinitionsError::Stale { .. } => Self::new(&VERSION_STALE, detail),
+            DefinitionsError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),
             DefinitionsError::Store(actions_domain::ports::store::StoreError::Conflict {
                 ..
             }) => Self::new(&CONFLICT, "somebody changed the definitions at the same moment")

@@ -30,7 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(resume_action))
 }
 
-/// A tenant's share of the installation. What is left out is not limited.
+/// A tenant's share of the installation. What is left out is as a weaker layer says.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"max_concurrent_executions": 50, "rate_limit_per_minute": 6000}))]
@@ -47,6 +47,26 @@ pub(crate) struct LimitsBody {
     /// Turns that the tenant gets where others get one, 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u32>,
+    /// Events that are taken in, over all nodes. More are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_per_second: Option<u32>,
+    /// Executions that have not ended. With so many, new events and jobs are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_executions: Option<u64>,
+    /// Bytes of events that are kept. With so many, new events and jobs are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscriptions: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedules: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<u32>,
+    /// Those that hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_keys: Option<u32>,
 }
 
 /// How long a tenant's history stays. What is left out stays as long as in the installation.
@@ -112,8 +132,29 @@ impl From<TenantLimits> for LimitsBody {
             rate_limit_per_minute,
             rate_limit_per_hour,
             weight,
+            events_per_second,
+            waiting_executions,
+            stored_bytes,
+            actions,
+            subscriptions,
+            schedules,
+            secrets,
+            api_keys,
         } = limits;
-        Self { max_concurrent_executions, rate_limit_per_minute, rate_limit_per_hour, weight }
+        Self {
+            max_concurrent_executions,
+            rate_limit_per_minute,
+            rate_limit_per_hour,
+            weight,
+            events_per_second,
+            waiting_executions,
+            stored_bytes,
+            actions,
+            subscriptions,
+            schedules,
+            secrets,
+            api_keys,
+        }
     }
 }
 
@@ -124,8 +165,29 @@ impl From<LimitsBody> for TenantLimits {
             rate_limit_per_minute,
             rate_limit_per_hour,
             weight,
+            events_per_second,
+            waiting_executions,
+            stored_bytes,
+            actions,
+            subscriptions,
+            schedules,
+            secrets,
+            api_keys,
         } = body;
-        Self { max_concurrent_executions, rate_limit_per_minute, rate_limit_per_hour, weight }
+        Self {
+            max_concurrent_executions,
+            rate_limit_per_minute,
+            rate_limit_per_hour,
+            weight,
+            events_per_second,
+            waiting_executions,
+            stored_bytes,
+            actions,
+            subscriptions,
+            schedules,
+            secrets,
+            api_keys,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actions_app::commands::replay_event::take_for_replay;
 use actions_app::commands::submit_event::{
-    AcceptedEvent, NewEvent, SubmitEvents, YieldedExecution, submit_events,
+    AcceptedEvent, NewEvent, SubmitEvents, SubmitEventsError, YieldedExecution, submit_events,
 };
 use actions_app::queries::events::{EventList, find_event, list_events};
 use actions_app::queries::executions::{executions_of_event, wait_for, yields_of_event};
@@ -37,6 +37,7 @@ use crate::page::{ListParams, ListQuery, PageView, json};
 use crate::problem::{FieldError, Problem};
 use crate::routes::Api;
 use crate::routes::executions::ExecutionView;
+use crate::routes::quotas::rate_headers;
 use crate::time::Time;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
@@ -565,7 +566,12 @@ async fn accept(
     idempotency: Option<actions_app::commands::submit_event::Idempotency>,
 ) -> Result<Vec<AcceptedEvent>, Problem> {
     let request = SubmitEvents { tenant: caller.tenant, events, idempotency };
-    Ok(submit_events(&api.app, &caller.authorization, request).await?)
+    let accepted = submit_events(&api.app, &caller.authorization, request).await;
+    accepted.map_err(|error| {
+        let is_refused = matches!(error, SubmitEventsError::Quota(_));
+        let problem = Problem::from(error);
+        if is_refused { problem.with_headers(rate_headers(api, caller.tenant)) } else { problem }
+    })
 }
 
 /// A single event is no list, so its places have no index.
@@ -624,6 +630,7 @@ async fn answer(
     if is_replayed {
         mark_replayed(response.headers_mut());
     }
+    response.headers_mut().extend(rate_headers(api, caller.tenant));
     Ok(response)
 }
 

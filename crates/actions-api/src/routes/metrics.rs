@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use actions_app::durations::parse_duration;
+use actions_app::queries::limits::tenant_limits;
 use actions_app::queries::metrics::{ActionMetrics, queues, success_rate, summary, total};
 use actions_domain::action::Action;
-use actions_domain::authorization::Permission;
 use actions_domain::limits::{PAGE_DEFAULT, PAGE_MAX, WINDOW_MAX};
 use actions_domain::ports::history::{ActionCounts, DeadLetterGroup, QueueMetric, RefusedIntake};
 use axum::extract::State;
@@ -23,6 +23,7 @@ use crate::routes::Api;
 use crate::routes::controls::{self, ControlsView};
 use crate::routes::dead_letters::GroupView;
 use crate::routes::process::{LimitsView, limits_view};
+use crate::routes::quotas::SettingView;
 use crate::time::Time;
 
 /// The window of figures unless a caller says: a day.
@@ -197,6 +198,8 @@ struct TenantLimitsView {
     limits: LimitsView,
     /// What operators have set for this tenant.
     controls: ControlsView,
+    /// Every value that holds for this tenant, with the layer that says so.
+    settings: Vec<SettingView>,
     subscriptions_used: usize,
     actions_used: usize,
 }
@@ -339,10 +342,11 @@ async fn show_queues(
 #[utoipa::path(get, path = "/limits", tag = "metrics", operation_id = "get_tenant_limits",
     responses((status = 200, body = TenantLimitsView)))]
 async fn show_limits(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    caller.authorization.require(Permission::ReadDefinitions, caller.tenant)?;
+    let settings = tenant_limits(&api.app, &caller.authorization, caller.tenant).await?;
     Ok(json(&TenantLimitsView {
         limits: limits_view(),
         controls: controls::view(&api, &caller, &caller.definitions.controls()),
+        settings: settings.iter().map(SettingView::from).collect(),
         subscriptions_used: caller.definitions.subscription_count(),
         actions_used: caller.definitions.actions().len(),
     }))

@@ -173,6 +173,8 @@ pub(crate) struct LimitsView {
     wait_seconds: u64,
     schedule_ahead_seconds: u64,
     config_bytes: usize,
+    /// Of one tenant, like those below, which quotas may make fewer.
+    actions: usize,
     subscriptions: usize,
     schedules: usize,
     /// Of one tenant, while they hold.
@@ -257,6 +259,12 @@ pub(crate) struct LimitsView {
     ingress_bytes: usize,
     connections: u32,
     connection_quiet_seconds: u64,
+    /// What quotas of a tenant can be set to.
+    events_per_second: u32,
+    waiting_executions: u64,
+    stored_bytes: u64,
+    /// Days of usage that one request may ask for.
+    usage_days: u32,
 }
 
 pub(crate) fn limits_view() -> LimitsView {
@@ -310,6 +318,7 @@ pub(crate) fn limits_view() -> LimitsView {
         wait_seconds: limits::WAIT_MAX.as_secs(),
         schedule_ahead_seconds: limits::SCHEDULE_AHEAD_MAX.as_secs(),
         config_bytes: limits::CONFIG_BYTES_MAX,
+        actions: limits::ACTIONS_MAX,
         subscriptions: limits::SUBSCRIPTIONS_MAX,
         schedules: limits::SCHEDULES_MAX,
         api_keys: limits::API_KEYS_MAX,
@@ -373,6 +382,10 @@ pub(crate) fn limits_view() -> LimitsView {
         ingress_bytes: limits::INGRESS_BYTES_MAX,
         connections: limits::CONNECTIONS_MAX,
         connection_quiet_seconds: limits::CONNECTION_QUIET_MAX.as_secs(),
+        events_per_second: limits::EVENTS_PER_SECOND_MAX,
+        waiting_executions: limits::WAITING_EXECUTIONS_MAX,
+        stored_bytes: limits::STORED_BYTES_MAX,
+        usage_days: limits::USAGE_DAYS_MAX,
     }
 }
 

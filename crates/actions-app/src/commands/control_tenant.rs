@@ -5,10 +5,10 @@ use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{ActionId, TenantId};
 use actions_domain::limits::{
-    CONCURRENCY_MAX, KEEP_DAYS_MIN, PAUSED_ACTIONS_MAX, RATE_MAX, REASON_BYTES_MAX,
-    RETENTION_DAYS_MAX, WEIGHT_MAX,
+    KEEP_DAYS_MIN, PAUSED_ACTIONS_MAX, REASON_BYTES_MAX, RETENTION_DAYS_MAX,
 };
 use actions_domain::ports::definitions::DefinitionsError;
+use actions_domain::settings::Setting;
 use actions_domain::tenant::{ControlChange, Controls, Pause, Retention, Tenant, TenantLimits};
 use tracing::warn;
 
@@ -16,6 +16,7 @@ use crate::app::App;
 
 /// What the audit calls them.
 const CONTROLS: &str = "controls";
+const ALL_TENANTS: &str = "controls:all_tenants";
 
 /// What is paused or resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum ControlTenantError {
     #[error("no such {what}")]
     NotFound { what: &'static str },
     #[error("{field} is {given}, allowed are 1 to {max}")]
-    Limit { field: &'static str, given: u32, max: u32 },
+    Limit { field: &'static str, given: u64, max: u64 },
     #[error("{field} is {given}, allowed are {min} to {RETENTION_DAYS_MAX}")]
     Days { field: &'static str, given: u32, min: u32 },
     #[error("the platform's own tenant cannot be suspended")]
@@ -64,19 +65,31 @@ pub async fn set_limits(
 ) -> Result<Controls, ControlTenantError> {
     // They are the platform's, and not for the tenant to raise.
     caller.require(Permission::ManageTenants, tenant)?;
-    let fields = [
-        ("max_concurrent_executions", limits.max_concurrent_executions, CONCURRENCY_MAX),
-        ("rate_limit_per_minute", limits.rate_limit_per_minute, RATE_MAX),
-        ("rate_limit_per_hour", limits.rate_limit_per_hour, RATE_MAX),
-        ("weight", limits.weight, WEIGHT_MAX),
-    ];
-    for (field, given, max) in fields {
-        if let Some(given) = given.filter(|given| !(1..=max).contains(given)) {
+    check_limits(&limits)?;
+    let act = app.act(caller, tenant, ActKind::LimitsChanged, CONTROLS);
+    change(app, tenant, &ControlChange::SetLimits(limits), &act).await
+}
+
+/// Replaces what holds for every tenant that has nothing of its own.
+pub async fn limit_all_tenants(
+    app: &App,
+    caller: &AuthorizationContext,
+    limits: TenantLimits,
+) -> Result<Controls, ControlTenantError> {
+    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    check_limits(&limits)?;
+    let act = app.act(caller, TenantId::ADMIN, ActKind::LimitsChanged, ALL_TENANTS);
+    change(app, TenantId::ADMIN, &ControlChange::LimitAllTenants(limits), &act).await
+}
+
+fn check_limits(limits: &TenantLimits) -> Result<(), ControlTenantError> {
+    for setting in Setting::ALL {
+        if let Some(given) = limits.get(*setting).filter(|given| !setting.allows(*given)) {
+            let (field, max) = (setting.word(), setting.range().1);
             return Err(ControlTenantError::Limit { field, given, max });
         }
     }
-    let act = app.act(caller, tenant, ActKind::LimitsChanged, CONTROLS);
-    change(app, tenant, &ControlChange::SetLimits(limits), &act).await
+    Ok(())
 }
 
 /// Replaces how long a tenant's history stays. What is older goes within an hour or so.

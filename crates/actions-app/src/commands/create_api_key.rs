@@ -5,9 +5,10 @@ use actions_domain::api_key::{ApiKey, ApiKeyName, TOKEN_RANDOM_BYTES, Token};
 use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Role};
 use actions_domain::id::{ApiKeyId, TenantId};
-use actions_domain::limits::{API_KEY_LIFETIME_MAX, API_KEYS_MAX};
+use actions_domain::limits::API_KEY_LIFETIME_MAX;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::{Exceeded, Setting};
 use serde_json::json;
 use tracing::info;
 
@@ -57,8 +58,8 @@ pub enum CreateApiKeyError {
     Past,
     #[error("an API key holds for {days} days at most; without an end it holds until it is revoked", days = API_KEY_LIFETIME_MAX.as_secs() / 86_400)]
     TooLong,
-    #[error("a tenant may have {max} API keys that hold; revoke some", max = API_KEYS_MAX)]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),
     #[error("the store cannot be read")]
@@ -87,9 +88,8 @@ pub async fn create_api_key(
         }
     }
     let all = app.ports.api_keys.api_keys(tenant).await?;
-    if all.iter().filter(|key| key.is_living(now)).count() >= API_KEYS_MAX {
-        return Err(CreateApiKeyError::TooMany);
-    }
+    let living = all.iter().filter(|key| key.is_living(now)).count();
+    let bound = app.quotas.room_for_one(tenant, Setting::ApiKeys, living)?;
     still_holds(app, caller).await?;
     let token = mint(app);
     let key = ApiKey {
@@ -107,6 +107,7 @@ pub async fn create_api_key(
     };
     let act = app
         .act(caller, tenant, ActKind::ApiKeyCreated, subject(&key))
+        .within(bound)
         .to(json!({ "id": key.id, "role": role.word(), "expires_at": expires_at }));
     app.ports.api_keys.create_api_key(&key, &token.stored(), Some(&act)).await?;
     let (id, name) = (key.id, &key.name);

@@ -21,6 +21,7 @@ use crate::commands::key::{Accepted, delay_of, key_for_job, wants_data};
 use crate::commands::save_action::current_definitions;
 use crate::commands::submit_event::{Idempotency, after, hash_texts};
 use crate::ingress::IngressError;
+use crate::quotas::{Admission, QuotaError};
 use serde_json::Value;
 
 /// How often a job is accepted again because definitions changed at the same moment.
@@ -72,6 +73,8 @@ pub enum ExecuteActionError {
     NotUnique { holder: ExecutionId },
     #[error("the idempotency key was used for a different request")]
     IdempotencyMismatch,
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     #[error("the definitions change faster than the job can be accepted")]
     Busy,
     #[error(transparent)]
@@ -86,6 +89,16 @@ pub async fn execute_action(
     caller: &AuthorizationContext,
     request: ExecuteAction,
 ) -> Result<AcceptedJob, ExecuteActionError> {
+    execute(app, caller, request, Admission::Asked).await
+}
+
+/// The same, with or without asking the tenant's quotas.
+pub(crate) async fn execute(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: ExecuteAction,
+    admission: Admission,
+) -> Result<AcceptedJob, ExecuteActionError> {
     caller.require(Permission::Execute, request.tenant)?;
     let bytes = request.input.as_str().len();
     if bytes > EVENT_BYTES_MAX {
@@ -93,6 +106,9 @@ pub async fn execute_action(
     }
     if request.delay.is_some_and(|delay| delay > SCHEDULE_AHEAD_MAX) {
         return Err(ExecuteActionError::TooFarAhead);
+    }
+    if admission == Admission::Asked {
+        app.quotas.admit_job(request.tenant)?;
     }
     for _ in 0..ACCEPT_AGAIN_MAX {
         let definitions = match app.catalogue.find(request.tenant) {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use actions_domain::audit::ActKind;
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{SecretId, TenantId};
-use actions_domain::limits::{SECRET_OVERLAP_MAX, SECRETS_MAX};
+use actions_domain::limits::SECRET_OVERLAP_MAX;
 use actions_domain::ports::secrets::{NextVersion, SecretsError};
 use actions_domain::ports::store::StoreError;
 use actions_domain::ports::vault::VaultError;
 use actions_domain::secret::{
     Secret, SecretName, SecretNameError, SecretPlace, SecretText, SecretTextError,
 };
+use actions_domain::settings::{Exceeded, Setting};
 use serde_json::json;
 use tracing::info;
 
@@ -47,8 +48,8 @@ pub enum PutSecretError {
     Text(#[from] SecretTextError),
     #[error("the previous version may be used for {days} days at most", days = SECRET_OVERLAP_MAX.as_secs() / 86_400)]
     Overlap,
-    #[error("a tenant may have {SECRETS_MAX} secrets; delete some")]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error("the secret cannot be sealed: {0}")]
     Vault(#[from] VaultError),
     #[error(transparent)]
@@ -102,7 +103,7 @@ async fn put_once(
     let PutSecret { tenant, name, text, overlap } = request;
     let (store, vault) = (&app.ports.secrets, &app.ports.vault);
     let before = store.find_secrets(*tenant, std::slice::from_ref(name)).await?.pop();
-    if let Some(before) = &before {
+    let bound = if let Some(before) = &before {
         let place = before.secret.place(before.secret.current.number);
         // One that cannot be opened any more is replaced.
         if let Ok(current) = vault.open(&place, &before.current).await
@@ -111,9 +112,11 @@ async fn put_once(
             let secret = before.secret.clone();
             return Ok(StoredSecret { secret, change: Change::Unchanged });
         }
-    } else if store.secrets(*tenant).await?.len() >= SECRETS_MAX {
-        return Err(PutSecretError::TooMany);
-    }
+        None
+    } else {
+        let count = store.secrets(*tenant).await?.len();
+        app.quotas.room_for_one(*tenant, Setting::Secrets, count)?
+    };
     let at = app.ports.clock.now();
     let place = match &before {
         Some(before) => before.secret.place(before.secret.current.number + 1),
@@ -130,6 +133,7 @@ async fn put_once(
     let versions = |number| json!({ "version": number });
     let act = app
         .act(caller, *tenant, kind, format!("secret:{name}"))
+        .within(bound)
         .from(before.as_ref().map(|before| versions(before.secret.current.number)))
         .to(versions(place.number));
     let put = NextVersion { place, sealed, at, by, previous_ends_at };

@@ -9,6 +9,7 @@ use actions_domain::id::TenantId;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::{Exceeded, Setting};
 use serde_json::{Value, json};
 use tracing::warn;
 use uuid::Uuid;
@@ -66,6 +67,8 @@ pub enum SaveActionError {
     /// Everything that is wrong at once; never empty.
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -194,7 +197,7 @@ pub(super) fn has_lost_race(error: &DefinitionsError) -> bool {
         DefinitionsError::Exists { .. }
         | DefinitionsError::NotFound { .. }
         | DefinitionsError::Stale { .. } => true,
-        DefinitionsError::Store(_) => false,
+        DefinitionsError::TooMany(_) | DefinitionsError::Store(_) => false,
     }
 }
 
@@ -224,7 +227,12 @@ async fn store(
 ) -> Result<(Arc<Action>, Change), SaveActionError> {
     let tenant = definitions.tenant.id;
     let uuid = before.map_or_else(|| new_uuid(app), |before| before.uuid);
-    let act = act_on_action(app, caller, tenant, before, spec);
+    let bound = if before.is_none() {
+        app.quotas.room_for_one(tenant, Setting::Actions, definitions.action_count())?
+    } else {
+        None
+    };
+    let act = act_on_action(app, caller, tenant, before, spec).within(bound);
     let saved = app.ports.definitions.save_action(tenant, uuid, spec, expected, Some(&act)).await?;
     app.catalogue.refresh(tenant, saved.version).await?;
     let change = match before {

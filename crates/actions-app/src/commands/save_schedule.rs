@@ -3,12 +3,11 @@
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::TenantId;
-use actions_domain::limits::{
-    SCHEDULE_DATA_BYTES_MAX, SCHEDULE_DESCRIPTION_BYTES_MAX, SCHEDULES_MAX,
-};
+use actions_domain::limits::{SCHEDULE_DATA_BYTES_MAX, SCHEDULE_DESCRIPTION_BYTES_MAX};
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::store::StoreError;
 use actions_domain::schedule::{Overlap, Schedule, ScheduleName, ScheduleSpec, Target, When};
+use actions_domain::settings::{Bound, Exceeded, Setting};
 
 use crate::app::App;
 use crate::commands::check_definition::{Finding, FindingKind};
@@ -37,8 +36,8 @@ pub enum SaveScheduleError {
     NotFound,
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
-    #[error("a tenant may have {max} schedules", max = SCHEDULES_MAX)]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -59,10 +58,12 @@ pub async fn save_schedule(
     if !findings.is_empty() {
         return Err(SaveScheduleError::Invalid(findings));
     }
-    if before.is_none() && all.len() >= SCHEDULES_MAX {
-        return Err(SaveScheduleError::TooMany);
-    }
-    store(app, caller, tenant, &spec, expected, before).await
+    let bound = if before.is_none() {
+        app.quotas.room_for_one(tenant, Setting::Schedules, all.len())?
+    } else {
+        None
+    };
+    store(app, caller, tenant, &spec, expected, (before, bound)).await
 }
 
 /// Lets a schedule fire nothing more, or go on. What would have been meanwhile is not made up for.
@@ -79,7 +80,7 @@ pub async fn switch_schedule(
     let before = before.ok_or(SaveScheduleError::NotFound)?;
     let spec = ScheduleSpec { is_active, ..before.spec.clone() };
     let expected = Expected::Version(before.version);
-    store(app, caller, tenant, &spec, expected, Some(before)).await
+    store(app, caller, tenant, &spec, expected, (Some(before), None)).await
 }
 
 /// Deletes a schedule. What it has started goes on.
@@ -106,10 +107,10 @@ async fn store(
     tenant: TenantId,
     spec: &ScheduleSpec,
     expected: Expected,
-    before: Option<&Schedule>,
+    (before, bound): (Option<&Schedule>, Option<Bound>),
 ) -> Result<SavedSchedule, SaveScheduleError> {
     let now = app.ports.clock.now();
-    let act = act_on(app, caller, tenant, &spec.name, (before, Some(spec)));
+    let act = act_on(app, caller, tenant, &spec.name, (before, Some(spec))).within(bound);
     let expected = over(expected, before);
     let schedules = &app.ports.schedules;
     let schedule = schedules.save_schedule(tenant, spec, expected, now, Some(&act)).await?;

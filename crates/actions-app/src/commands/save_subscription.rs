@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
 use actions_domain::id::{ActionId, SubscriptionId, TenantId};
-use actions_domain::limits::SUBSCRIPTIONS_MAX;
 use actions_domain::ports::definitions::{DefinitionsError, Expected};
 use actions_domain::ports::handler::FieldNote;
 use actions_domain::ports::store::StoreError;
+use actions_domain::settings::{Exceeded, Setting};
 use actions_domain::subscription::{Subscription, SubscriptionSpec};
 
 use serde_json::json;
@@ -47,8 +47,8 @@ pub enum SaveSubscriptionError {
     NotFound,
     #[error("the definition breaks a rule")]
     Invalid(Vec<Finding>),
-    #[error("a tenant may have {max} subscriptions", max = SUBSCRIPTIONS_MAX)]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Definitions(#[from] DefinitionsError),
     #[error("the store cannot be read")]
@@ -73,15 +73,19 @@ pub async fn save_subscription(
         return Err(SaveSubscriptionError::Invalid(findings.errors));
     }
     let before = request.id.and_then(|id| definitions.subscription(id));
-    if before.is_none() && definitions.subscription_count() >= SUBSCRIPTIONS_MAX {
-        return Err(SaveSubscriptionError::TooMany);
-    }
+    let bound = if before.is_none() {
+        let count = definitions.subscription_count();
+        app.quotas.room_for_one(request.tenant, Setting::Subscriptions, count)?
+    } else {
+        None
+    };
     let id = request
         .id
         .unwrap_or_else(|| SubscriptionId::mint(app.ports.clock.now(), app.ports.dice.bytes()));
     let (tenant, spec) = (request.tenant, &request.spec);
     let expected = request.expected.exactly(before.as_ref().map(|before| before.version));
     let act = act_on(app, caller, &definitions, (id, before.as_deref()), Some((action.id, spec)));
+    let act = act.within(bound);
     let saved = app
         .ports
         .definitions

@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::catalogue::{Matched, TenantDefinitions};
 use crate::commands::key::{Accepted, delay_of, key_for, wants_data};
 use crate::ingress::IngressError;
+use crate::quotas::{Admission, QuotaError};
 
 /// How often a submission is matched again because definitions changed at the same moment.
 const MATCH_AGAIN_MAX: u32 = 10;
@@ -128,6 +129,8 @@ pub enum SubmitEventsError {
     /// The idempotency key was used before, for another body.
     #[error("the idempotency key was used for a different request")]
     IdempotencyMismatch,
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     #[error("the definitions change faster than events can be matched")]
     Busy,
     #[error(transparent)]
@@ -143,6 +146,16 @@ pub async fn submit_events(
     caller: &AuthorizationContext,
     request: SubmitEvents,
 ) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
+    submit(app, caller, request, Admission::Asked).await
+}
+
+/// The same, with or without asking the tenant's quotas.
+pub(crate) async fn submit(
+    app: &App,
+    caller: &AuthorizationContext,
+    request: SubmitEvents,
+    admission: Admission,
+) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
     caller.require(Permission::SubmitEvent, request.tenant)?;
     let definitions = definitions_of(app, request.tenant).await?;
     let given = request.events.len();
@@ -156,6 +169,10 @@ pub async fn submit_events(
         events.push((new.delay, Arc::new(event_of(app, caller, request.tenant, new, now))));
     }
 
+    match admission {
+        Admission::Asked => app.quotas.admit_events(request.tenant, given).await?,
+        Admission::Granted => app.quotas.charge_events(request.tenant, given),
+    }
     for round in 0..MATCH_AGAIN_MAX {
         let began = app.ports.clock.now();
         let drafts = match_all(app, &definitions, &events)?;

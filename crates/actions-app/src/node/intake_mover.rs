@@ -112,6 +112,8 @@ async fn move_rows(app: &App, fence: Fence, rows: &[IntakeRow]) -> Result<usize,
                     Submitted::Accepted(ingested) => {
                         moved += 1;
                         if matches!(ingested.as_slice(), [Ingested::Stored]) {
+                            // It was stored with its transaction, so nobody may refuse it.
+                            app.quotas.charge_events(matched.event.tenant, 1);
                             let stored = std::iter::once((&*matched.event, matched.at));
                             trace(app, &matched.tenant, stored);
                         }

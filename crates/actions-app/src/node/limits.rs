@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use actions_domain::action::Action;
 use actions_domain::dispatch::Input;
 use actions_domain::id::TenantId;
-use actions_domain::tenant::Controls;
+use actions_domain::tenant::{Controls, TenantLimits};
 use actions_domain::throttle::{Limits as Throttle, PerKey, Rate, Scope};
 
 use crate::catalogue::{Catalogue, TenantDefinitions};
+use crate::quotas::Quotas;
 
 /// What the scheduler was told.
 #[derive(Default)]
 pub(crate) struct Limits {
     changes: u64,
     versions: HashMap<TenantId, i64>,
+    /// What holds for tenants that have nothing of their own.
+    all_tenants: TenantLimits,
     /// What was told of each tenant's scopes that is not the default.
     told: HashMap<TenantId, HashMap<Scope, Throttle>>,
     weights: HashMap<TenantId, u32>,
@@ -23,25 +26,28 @@ pub(crate) struct Limits {
 impl Limits {
     /// What the scheduler does not know yet. Asked before each of its steps, so that no work is
     /// seen before the limits that were there when it was accepted.
-    pub(crate) fn news(&mut self, catalogue: &Catalogue) -> Vec<Input> {
+    pub(crate) fn news(&mut self, catalogue: &Catalogue, quotas: &Quotas) -> Vec<Input> {
         let changes = catalogue.change_count();
         if std::mem::replace(&mut self.changes, changes) == changes {
             return Vec::new();
         }
         let mut inputs = Vec::new();
+        let platform = catalogue.find(TenantId::ADMIN).map(|known| known.controls().all_tenants);
+        let platform = platform.unwrap_or_default();
+        let is_for_all = std::mem::replace(&mut self.all_tenants, platform) != platform;
         for known in catalogue.list() {
             let version = known.version();
-            if self.versions.insert(known.tenant.id, version) != Some(version) {
-                self.tell(&known, &mut inputs);
+            if self.versions.insert(known.tenant.id, version) != Some(version) || is_for_all {
+                self.tell(&known, quotas, &mut inputs);
             }
         }
         inputs
     }
 
-    fn tell(&mut self, known: &TenantDefinitions, inputs: &mut Vec<Input>) {
+    fn tell(&mut self, known: &TenantDefinitions, quotas: &Quotas, inputs: &mut Vec<Input>) {
         let controls = known.controls();
         let tenant = known.tenant.id;
-        let weight = controls.limits.weight.unwrap_or(1);
+        let (limits, weight) = quotas.throttle(known);
         if self.weights.insert(tenant, weight).unwrap_or(1) != weight {
             inputs.push(Input::Weight { tenant, weight });
         }
@@ -49,7 +55,7 @@ impl Limits {
         let of_actions = of_actions
             .iter()
             .map(|action| (Scope::Action(action.id), limits_of(action, &controls)));
-        let of_tenant = (Scope::Tenant(tenant), controls.throttle());
+        let of_tenant = (Scope::Tenant(tenant), limits);
         let rated = known.rated_subscriptions();
         let of_subscriptions = rated.iter().map(|subscription| {
             let limits = Throttle { rate: subscription.spec.rate(), ..Throttle::default() };

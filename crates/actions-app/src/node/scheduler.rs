@@ -67,7 +67,7 @@ impl Scheduler {
                 }
                 () = self.sleep_until(tick, now) => batch.push(Message::Input(Box::new(Input::Tick))),
             }
-            for input in limits.news(&self.app.catalogue) {
+            for input in limits.news(&self.app.catalogue, &self.app.quotas) {
                 self.take(&mut dispatcher, &mut running, Message::Input(Box::new(input)));
             }
             for message in batch.drain(..) {

@@ -122,13 +122,14 @@ fn name_of(scope: Scope) -> &'static str {
         Scope::Action(_) => "the action",
         Scope::Tenant(_) => "the tenant",
         Scope::Subscription(..) => "the subscription that it came by",
+        Scope::Events(_) => "the way in",
     }
 }
 
 fn setting_of(scope: Scope, setting: &str) -> String {
     match scope {
         Scope::Action(_) => setting.to_owned(),
-        Scope::Tenant(_) => format!("{setting} of the tenant"),
+        Scope::Tenant(_) | Scope::Events(_) => format!("{setting} of the tenant"),
         Scope::Subscription(..) => format!("{setting} of the subscription"),
     }
 }
@@ -150,7 +151,9 @@ fn key_setting(app: &App, execution: &Execution) -> &'static str {
 fn rate_of(app: &App, execution: &Execution, scope: Scope) -> Rate {
     let Some(known) = app.catalogue.find(execution.tenant) else { return Rate::default() };
     match scope {
-        Scope::Tenant(_) => known.controls().throttle().rate,
+        Scope::Tenant(_) => app.quotas.throttle(&known).0.rate,
+        // Nothing that was taken in waits for it.
+        Scope::Events(_) => Rate::default(),
         Scope::Action(id) => known.action(id).map_or_else(Rate::default, |action| Rate {
             per_minute: action.spec.rate_limit_per_minute,
             per_hour: action.spec.rate_limit_per_hour,

@@ -8,6 +8,7 @@ use crate::api_key::{ApiKey, Lookup, StoredToken};
 use crate::audit::Act;
 use crate::id::{ApiKeyId, TenantId};
 use crate::ports::store::StoreError;
+use crate::settings::Exceeded;
 
 /// Why a key was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum ApiKeysError {
     /// It has [`crate::limits::API_KEY_TOKENS_MAX`] tokens that hold.
     #[error("the API key has too many tokens that still hold")]
     TooManyTokens,
+    /// The act allows no more of them.
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -14,6 +14,7 @@ use crate::action::{Action, ActionName, ActionSpec, Health};
 use crate::audit::Act;
 use crate::id::{ActionId, SubscriptionId, TenantId};
 use crate::ports::store::StoreError;
+use crate::settings::Exceeded;
 use crate::subscription::{Subscription, SubscriptionSpec};
 use crate::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
@@ -27,6 +28,9 @@ pub enum DefinitionsError {
     /// Somebody else changed it first.
     #[error("the current version is {current}, not the expected one")]
     Stale { current: i64 },
+    /// The act allows no more of them.
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

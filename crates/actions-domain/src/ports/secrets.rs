@@ -8,6 +8,7 @@ use crate::audit::Act;
 use crate::id::{SecretId, TenantId};
 use crate::ports::store::StoreError;
 use crate::secret::{MasterKeyId, Sealed, SealedSecret, Secret, SecretName, SecretPlace};
+use crate::settings::Exceeded;
 
 /// Why a secret was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum SecretsError {
     /// Somebody else has put a version, or deleted it, meanwhile. Nothing was written.
     #[error("the secret was changed at the same moment")]
     Stale,
+    /// The act allows no more of them.
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -15,7 +15,7 @@ use super::{Memory, Tables};
 
 /// A key with its tokens.
 pub(super) struct ApiKeyRow {
-    key: ApiKey,
+    pub(super) key: ApiKey,
     tokens: Vec<StoredToken>,
     /// When it was last revoked or rotated.
     version: i64,
@@ -43,6 +43,7 @@ impl ApiKeys for Memory {
         if tables.has_token(&token.lookup) {
             return Err(ApiKeysError::Taken);
         }
+        tables.has_room_for_one(act)?;
         let row = ApiKeyRow { key: key.clone(), tokens: vec![*token], version: 0 };
         tables.api_keys.insert(key.id, row);
         let ended = tables.api_keys.values().map(|row| &row.key);

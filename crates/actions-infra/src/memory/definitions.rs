@@ -102,17 +102,20 @@ impl Definitions for Memory {
                 updated_at: now,
                 ..action
             },
-            None => Action {
-                id: tables.next_action_id(),
-                tenant,
-                uuid,
-                spec: spec.clone(),
-                health: Health::default(),
-                version: tables.next_version(tenant)?,
-                created_at: now,
-                updated_at: now,
-                deleted: false,
-            },
+            None => {
+                tables.has_room_for_one(act)?;
+                Action {
+                    id: tables.next_action_id(),
+                    tenant,
+                    uuid,
+                    spec: spec.clone(),
+                    health: Health::default(),
+                    version: tables.next_version(tenant)?,
+                    created_at: now,
+                    updated_at: now,
+                    deleted: false,
+                }
+            }
         };
         tables.put_action(action.clone());
         tables.record(act);
@@ -215,6 +218,9 @@ impl Definitions for Memory {
         {
             return Ok(Subscription::clone(current));
         }
+        if current.is_none() {
+            tables.has_room_for_one(act)?;
+        }
         let subscription = Subscription {
             id,
             tenant,
@@ -266,7 +272,7 @@ impl Tables {
     }
 
     /// The newest version of each action, deleted ones included.
-    fn current_actions(&self, tenant: TenantId) -> impl Iterator<Item = &Action> {
+    pub(super) fn current_actions(&self, tenant: TenantId) -> impl Iterator<Item = &Action> {
         let newest = self.actions.values().filter_map(|versions| versions.last());
         newest.filter(move |action| action.tenant == tenant)
     }

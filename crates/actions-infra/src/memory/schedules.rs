@@ -39,6 +39,9 @@ impl Schedules for Memory {
         expected.check("schedule", spec.name.as_str(), version)?;
         let next = Schedule::saved(current.as_ref(), tenant, spec, now);
         if let Some(next) = &next {
+            if current.is_none() {
+                tables.has_room_for_one(act)?;
+            }
             tables.schedules.insert(key, next.clone());
             tables.record(act);
         }

@@ -37,6 +37,9 @@ impl Secrets for Memory {
         if !follows {
             return Err(SecretsError::Stale);
         }
+        if before.is_none() {
+            tables.has_room_for_one(act)?;
+        }
         let current = SecretVersion {
             number: place.number,
             key: put.sealed.key.clone(),

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
-/// A JSON object in which each name stands once: of two `exp`, nobody knows which one the provider
-/// meant.
+/// A JSON object in which each name stands once, at every depth: of two `exp`, and of two lists of
+/// roles, nobody knows which one the provider meant.
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
@@ -53,27 +53,72 @@ impl Claims {
 
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
+        match Once::deserialize(deserializer)?.0 {
+            Value::Object(claims) => Ok(Self(claims)),
+            _ => Err(D::Error::custom("expected an object of claims")),
+        }
+    }
+}
 
-        impl<'de> Visitor<'de> for Once {
-            type Value = Claims;
+/// A value in which no name stands twice. `serde_json` bounds its depth.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Value;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of claims")
+                f.write_str("a JSON value")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-                let mut claims = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if claims.contains_key(&name) {
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Bool(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+                let number = Number::from_f64(value);
+                number.map(Value::Number).ok_or_else(|| E::custom("a number without end"))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Once(item)) = items.next_element()? {
+                    all.push(item);
+                }
+                Ok(Value::Array(all))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+                let mut all = Map::new();
+                while let Some((name, Once(value))) = members.next_entry::<String, _>()? {
+                    if all.contains_key(&name) {
                         return Err(A::Error::custom(format!("the claim {name:?} stands twice")));
                     }
-                    claims.insert(name, value);
+                    all.insert(name, value);
                 }
-                Ok(Claims(claims))
+                Ok(Value::Object(all))
             }
         }
 
-        deserializer.deserialize_map(Once)
+        deserializer.deserialize_any(Reader).map(Self)
     }
 }

@@ -266,6 +266,10 @@ async fn claims_that_do_not_hold_let_nobody_in() {
         let claims = format!("{{{twice},{}", &whole[1..]);
         setup.is_refused(&setup.signer.token(&header(), &claims), twice).await;
     }
+    // At any depth, also where both say the same.
+    let realm = claims()["realm"].to_string();
+    let twice = format!("{{{inner},{inner}}}", inner = &realm[1..realm.len() - 1]);
+    setup.is_refused(&setup.signer.token(&header(), &whole.replace(&realm, &twice)), &twice).await;
     for text in ["", "[]", "7", "null", "\"text\"", "{", &format!("{whole}x"), "{\"exp\":1e400}"] {
         setup.is_refused(&setup.signer.token(&header(), text), text).await;
     }

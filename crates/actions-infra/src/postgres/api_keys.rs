@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{read_error, write_error};
 
 type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
@@ -53,6 +54,7 @@ impl ApiKeys for Postgres {
             .await
             .map_err(write_error)?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<ApiKeysError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(())
     }
@@ -60,7 +62,7 @@ impl ApiKeys for Postgres {
     async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
         let rows: Vec<ApiKeyRecord> = sqlx::query_as(include_str!("api_keys/api_keys.sql"))
             .bind(tenant.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(ApiKeyRecord::into_key).collect()
@@ -194,6 +196,7 @@ impl Postgres {
     async fn lock_owner(&self, tenant: TenantId) -> Result<Transaction, ApiKeysError> {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => ApiKeysError::Store(error),
+            DefinitionsError::TooMany(exceeded) => ApiKeysError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => ApiKeysError::NotFound { what: "tenant" },

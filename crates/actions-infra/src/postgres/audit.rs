@@ -31,7 +31,7 @@ impl Audit for Postgres {
             .bind(tenant.0)
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(EntryRecord::into_entry).collect())
@@ -47,7 +47,7 @@ impl Audit for Postgres {
             .bind(tenant.0)
             .bind(after)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(EntryRecord::into_entry).collect())
@@ -57,7 +57,7 @@ impl Audit for Postgres {
         let text = "select seq, hash from engine.audit_head where tenant = $1";
         let head: Option<(i64, Vec<u8>)> = sqlx::query_as(text)
             .bind(tenant.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(head.map(|(seq, hash)| Head { seq, hash: hash_of(hash) }).unwrap_or_default())

@@ -44,7 +44,7 @@ impl Bulks for Postgres {
         let found: Option<String> = sqlx::query_scalar(text)
             .bind(tenant.0)
             .bind(id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         found.map(|text| from_text("bulk", &text)).transpose()
@@ -64,7 +64,7 @@ impl Bulks for Postgres {
                 .bind(tenant.0)
                 .bind(before)
                 .bind(i64::from(limit))
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
             bulks.extend(readable(&found));
@@ -77,12 +77,13 @@ impl Bulks for Postgres {
     }
 
     async fn open_bulks(&self, tenant: Option<TenantId>) -> Result<Vec<Bulk>, StoreError> {
-        let found: Vec<(Uuid, String)> = sqlx::query_as(include_str!("bulks/open_bulks.sql"))
-            .bind(tenant.map(|tenant| tenant.0))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(read_error)?;
-        Ok(readable(&found).collect())
+        let statement = sqlx::query_as(include_str!("bulks/open_bulks.sql"))
+            .bind(tenant.map(|tenant| tenant.0));
+        let found: Result<Vec<(Uuid, String)>, _> = match tenant {
+            Some(tenant) => statement.fetch_all(&mut *self.for_tenant(tenant).await?).await,
+            None => statement.fetch_all(&self.pool).await,
+        };
+        Ok(readable(&found.map_err(read_error)?).collect())
     }
 
     async fn bulk_items(
@@ -97,7 +98,7 @@ impl Bulks for Postgres {
             .bind(id.0)
             .bind(number_of(after))
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         found.into_iter().map(ItemRecord::into_item).collect()

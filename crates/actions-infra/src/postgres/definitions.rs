@@ -19,6 +19,7 @@ use actions_domain::tenant::{ControlChange, Controls, Tenant, TenantSlug};
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{constraint, read_error, write_error};
 use super::record::{corrupt, from_text, to_text};
 use crate::unreadable;
@@ -124,6 +125,7 @@ impl Definitions for Postgres {
         let next = NextAction { tenant, known, uuid, spec, health: &health, is_deleted: false };
         let action = next.write(&mut tx).await?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(action)
     }
@@ -199,7 +201,7 @@ impl Definitions for Postgres {
                 .bind(name.as_str())
                 .bind(before)
                 .bind(i64::from(limit))
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
         rows.into_iter().map(ActionRecord::into_action).collect()
@@ -245,6 +247,7 @@ impl Definitions for Postgres {
         }
         let saved = write_subscription(&mut tx, tenant, id, action, spec, false).await?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(saved)
     }

@@ -1,5 +1,8 @@
 //! What happened, read from PostgreSQL for people. Finished executions, later items and the log
 //! are read in one statement each, so an item on its way is found once.
+//!
+//! What a tenant's callers ask runs under row-level security (`roles`); what is of all tenants does
+//! not.
 
 use async_trait::async_trait;
 use sqlx::FromRow;
@@ -28,7 +31,7 @@ impl History for Postgres {
         let row: Option<EventRecord> = sqlx::query_as(include_str!("history/find_event.sql"))
             .bind(tenant.0)
             .bind(id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         row.map(EventRecord::into_event).transpose()
@@ -49,7 +52,8 @@ impl History for Postgres {
             None => statement,
         };
         let statement = statement.bind(listed_bytes_max());
-        let rows: Vec<EventRecord> = statement.fetch_all(&self.pool).await.map_err(read_error)?;
+        let mut reader = self.for_tenant(query.tenant).await?;
+        let rows: Vec<EventRecord> = statement.fetch_all(&mut *reader).await.map_err(read_error)?;
         rows.into_iter().map(EventRecord::into_listed).collect()
     }
 
@@ -62,7 +66,7 @@ impl History for Postgres {
             sqlx::query_as(include_str!("history/executions_of_event.sql"))
                 .bind(tenant.0)
                 .bind(event.0)
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
         rows.into_iter().map(ExecutionRecord::into_execution).collect()
@@ -73,11 +77,12 @@ impl History for Postgres {
         tenant: TenantId,
         event: EventId,
     ) -> Result<Vec<YieldNote>, StoreError> {
+        let mut reader = self.for_tenant(tenant).await?;
         let text = "select yielded::text from engine.event where id = $2 and tenant = $1";
         let row: Option<(Option<String>,)> = sqlx::query_as(text)
             .bind(tenant.0)
             .bind(event.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *reader)
             .await
             .map_err(read_error)?;
         let Some((yielded,)) = row else { return Ok(Vec::new()) };
@@ -88,7 +93,7 @@ impl History for Postgres {
         let joined: Vec<(i32, Uuid)> = sqlx::query_as(text)
             .bind(tenant.0)
             .bind(event.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *reader)
             .await
             .map_err(read_error)?;
         notes.extend(joined.into_iter().map(|(action, head)| YieldNote {
@@ -110,7 +115,7 @@ impl History for Postgres {
         let rows: Vec<Option<Uuid>> = sqlx::query_scalar(text)
             .bind(tenant.0)
             .bind(head.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(|event| event.map(EventId)).collect())
@@ -125,7 +130,7 @@ impl History for Postgres {
             sqlx::query_as(include_str!("history/find_execution.sql"))
                 .bind(tenant.0)
                 .bind(id.0)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
         row.map(ExecutionRecord::into_execution).transpose()
@@ -149,8 +154,9 @@ impl History for Postgres {
             statement
         };
         let statement = statement.bind(listed_bytes_max());
+        let mut reader = self.for_tenant(query.tenant).await?;
         let rows: Vec<ExecutionRecord> =
-            statement.fetch_all(&self.pool).await.map_err(read_error)?;
+            statement.fetch_all(&mut *reader).await.map_err(read_error)?;
         rows.into_iter().map(ExecutionRecord::into_execution).collect()
     }
 
@@ -166,7 +172,7 @@ impl History for Postgres {
                 .bind(query.fingerprint)
                 .bind(query.action.map(|id| id.0))
                 .bind(listed_bytes_max())
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.for_tenant(query.tenant).await?)
                 .await
                 .map_err(read_error)?;
         rows.into_iter().map(DeadLetterRecord::into_dead_letter).collect()
@@ -181,7 +187,7 @@ impl History for Postgres {
             sqlx::query_as(include_str!("history/find_dead_letter.sql"))
                 .bind(tenant.0)
                 .bind(id.0)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.for_tenant(tenant).await?)
                 .await
                 .map_err(read_error)?;
         row.map(DeadLetterRecord::into_dead_letter).transpose()
@@ -195,7 +201,7 @@ impl History for Postgres {
         let rows: Vec<GroupRecord> = sqlx::query_as(include_str!("history/dead_letter_groups.sql"))
             .bind(tenant.0)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         rows.into_iter().map(GroupRecord::into_group).collect()
@@ -211,7 +217,7 @@ impl History for Postgres {
             .bind(tenant.0)
             .bind(action.map(|id| id.0))
             .bind(since)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(CountsRecord::into_counts).collect())
@@ -227,7 +233,7 @@ impl History for Postgres {
             .bind(tenant.0)
             .bind(action.0)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)
     }
@@ -265,7 +271,7 @@ impl History for Postgres {
         let rows: Vec<MetricRecord> = sqlx::query_as(include_str!("history/queue_metrics.sql"))
             .bind(tenant.0)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(MetricRecord::into_metric).collect())
@@ -279,7 +285,7 @@ impl History for Postgres {
         let rows: Vec<RefusedRecord> = sqlx::query_as(include_str!("history/refused_intake.sql"))
             .bind(tenant.0)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         Ok(rows.into_iter().map(RefusedRecord::into_refused).collect())

@@ -15,6 +15,7 @@ use actions_domain::schedule::{Progress, Schedule, ScheduleName, ScheduleSpec};
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{read_error, write_error};
 use super::record::to_text;
 use crate::unreadable;
@@ -22,7 +23,10 @@ use crate::unreadable;
 #[async_trait]
 impl Schedules for Postgres {
     async fn schedules(&self, tenant: Option<TenantId>) -> Result<Vec<Schedule>, StoreError> {
-        let rows = select(&self.pool, tenant, None).await?;
+        let rows = match tenant {
+            Some(asking) => select(&mut *self.for_tenant(asking).await?, tenant, None).await?,
+            None => select(&self.pool, None, None).await?,
+        };
         Ok(rows.into_iter().filter_map(ScheduleRecord::into_schedule).collect())
     }
 
@@ -59,6 +63,7 @@ impl Schedules for Postgres {
             .await
             .map_err(write_error)?;
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(next)
     }

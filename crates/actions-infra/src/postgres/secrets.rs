@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{read_error, write_error};
 use crate::sealed::{VersionRow, gather, master_key, secret_name};
 
@@ -83,6 +84,7 @@ impl Secrets for Postgres {
         note_change(&mut tx).await?;
         let stored = find(&mut *tx, place.tenant, std::slice::from_ref(&place.name)).await?.pop();
         append(&mut tx, act).await.map_err(write_error)?;
+        keep_within::<SecretsError>(&mut tx, act).await?;
         tx.commit().await.map_err(write_error)?;
         Ok(stored.ok_or(SecretsError::Stale)?.secret)
     }
@@ -90,7 +92,7 @@ impl Secrets for Postgres {
     async fn secrets(&self, tenant: TenantId) -> Result<Vec<Secret>, StoreError> {
         let rows: Vec<SecretRecord> = sqlx::query_as(include_str!("secrets/secrets.sql"))
             .bind(tenant.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.for_tenant(tenant).await?)
             .await
             .map_err(read_error)?;
         let found = gather(rows.into_iter().map(SecretRecord::into_version))?;
@@ -183,6 +185,7 @@ impl Postgres {
     async fn lock_keeper(&self, tenant: TenantId) -> Result<Transaction, SecretsError> {
         self.lock_tenant(tenant).await.map_err(|error| match error {
             DefinitionsError::Store(error) => SecretsError::Store(error),
+            DefinitionsError::TooMany(exceeded) => SecretsError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => SecretsError::NotFound { what: "tenant" },

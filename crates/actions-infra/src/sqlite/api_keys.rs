@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{commit_error, store_error};
 use super::record::{corrupt, get, micros, timestamp};
 
@@ -58,6 +59,7 @@ impl ApiKeys for SqliteStore {
             .await
             .map_err(store_error)?;
         append(&mut tx, act).await?;
+        keep_within::<ApiKeysError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(())
     }

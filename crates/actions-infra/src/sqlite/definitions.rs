@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros, to_text};
 
@@ -125,6 +126,7 @@ impl Definitions for SqliteStore {
         };
         write_action(&mut tx, &action).await?;
         append(&mut tx, act).await?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(action)
     }
@@ -251,6 +253,7 @@ impl Definitions for SqliteStore {
         };
         write_subscription(&mut tx, &subscription).await?;
         append(&mut tx, act).await?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(subscription)
     }

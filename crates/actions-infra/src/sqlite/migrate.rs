@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 22] = [
+const MIGRATIONS: [(&str, &str); 24] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -55,6 +55,8 @@ const MIGRATIONS: [(&str, &str); 22] = [
     ),
     ("create_audit", include_str!("../../../../schema/sqlite/0021_create_audit.sql")),
     ("create_secrets", include_str!("../../../../schema/sqlite/0022_create_secrets.sql")),
+    ("guard_tenants", include_str!("../../../../schema/sqlite/0023_guard_tenants.sql")),
+    ("count_usage", include_str!("../../../../schema/sqlite/0024_count_usage.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{commit_error, store_error};
 use super::record::{get, micros, timestamp, to_text};
 use crate::unreadable;
@@ -69,6 +70,7 @@ impl Schedules for SqliteStore {
             .await
             .map_err(store_error)?;
         append(&mut tx, act).await?;
+        keep_within::<DefinitionsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(next)
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::append;
+use super::bounds::keep_within;
 use super::error::{commit_error, store_error};
 use super::record::{get, micros, timestamp};
 use crate::sealed::{VersionRow, gather, master_key, secret_name};
@@ -90,6 +91,7 @@ impl Secrets for SqliteStore {
         note_change(&mut tx).await?;
         let stored = find(&mut *tx, place.tenant, std::slice::from_ref(&place.name)).await?.pop();
         append(&mut tx, act).await?;
+        keep_within::<SecretsError>(&mut tx, act).await?;
         tx.commit().await.map_err(commit_error)?;
         Ok(stored.ok_or(SecretsError::Stale)?.secret)
     }

@@ -28,6 +28,9 @@ const SAMPLES_KEPT: TimeDelta = TimeDelta::days(30);
 /// Processes that are gone.
 const NODES_KEPT: TimeDelta = TimeDelta::days(90);
 
+/// Versions of secrets beyond their end, so that clocks may differ.
+const SECRETS_KEPT: TimeDelta = TimeDelta::hours(1);
+
 /// A tenant, and before when its history and its dead letters go.
 type Bounds = (TenantId, Option<Timestamp>, Option<Timestamp>);
 
@@ -134,6 +137,7 @@ impl SqliteStore {
             ("delete from engine_queue_metrics where sampled_at < ?", now - SAMPLES_KEPT),
             ("delete from engine_intake_refused where refused_at < ?", now - SAMPLES_KEPT),
             (include_str!("tend/nodes.sql"), now - NODES_KEPT),
+            ("delete from engine_secret_version where ends_at < ?", now - SECRETS_KEPT),
         ];
         for (text, before) in steps {
             let mut tx = self.begin().await?;

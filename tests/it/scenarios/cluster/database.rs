@@ -16,7 +16,7 @@ use crate::support::process::pause;
 async fn lost_connections_and_a_restart_of_the_database_lose_nothing() {
     let (per_second, turns) = if is_full() { (1_000, 120) } else { (100, 20) };
     // The tests' own server is everybody's: only a private one is restarted.
-    let server = PrivateServer::start();
+    let server = PrivateServer::start().await;
     let database_url = match &server {
         Some(server) => server.url(),
         None => fresh_database().await,

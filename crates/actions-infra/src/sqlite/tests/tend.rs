@@ -1,8 +1,10 @@
 //! What becomes of old rows.
 
 use actions_domain::bulk::{Bulk, BulkChange, BulkSpec, Chosen, Operation};
-use actions_domain::id::BulkId;
+use actions_domain::id::{BulkId, SecretId};
 use actions_domain::ports::bulks::Bulks;
+use actions_domain::ports::secrets::{NextVersion, Secrets};
+use actions_domain::secret::{MasterKeyId, Sealed, SecretName, SecretPlace};
 use actions_domain::tenant::{ControlChange, Retention};
 
 use super::*;
@@ -223,4 +225,28 @@ async fn bulks_go_with_the_history_once_they_have_ended() {
     let left = store.list_bulks(TenantId::ADMIN, None, 10).await.unwrap();
     assert_eq!(left.iter().map(|bulk| bulk.id).collect::<Vec<_>>(), [ids[1]]);
     assert_eq!(count(&store, "select count(*) from engine_bulk_item").await, 1_200);
+}
+
+#[tokio::test]
+async fn a_replaced_version_of_a_secret_goes_an_hour_after_its_end() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let name = SecretName::parse("TOKEN").unwrap();
+    let id = SecretId(uuid::Uuid::from_u128(1));
+    for number in [1, 2] {
+        let sealed =
+            Sealed { key: MasterKeyId::parse("test").unwrap(), wrapped: vec![1], text: vec![2] };
+        let place = SecretPlace { tenant: TenantId::ADMIN, id, name: name.clone(), number };
+        let at = folder.clock.now();
+        let previous_ends_at = at + chrono::TimeDelta::hours(24);
+        let put = NextVersion { place, sealed, at, by: "me".to_owned(), previous_ends_at };
+        store.put_secret(&put, None).await.unwrap();
+    }
+    let versions = "select count(*) from engine_secret_version";
+    folder.clock.set(folder.clock.now() + chrono::TimeDelta::hours(25));
+    store.tend().await.unwrap();
+    assert_eq!(count(&store, versions).await, 2);
+    folder.clock.set(folder.clock.now() + chrono::TimeDelta::seconds(1));
+    store.tend().await.unwrap();
+    assert_eq!(count(&store, versions).await, 1);
 }

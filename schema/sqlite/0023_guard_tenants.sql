@@ -1,0 +1,2 @@
+-- Nothing to do: SQLite has neither roles nor rules for rows.
+-- The number keeps pace with PostgreSQL's.
