@@ -11,4 +11,5 @@ mod life;
 mod program;
 mod secrets;
 mod tenants;
+mod tls;
 mod traces;

@@ -33,6 +33,7 @@ mod api_keys;
 mod audit;
 mod bulks;
 mod definitions;
+mod deletions;
 mod event_stream;
 mod hints;
 mod history;

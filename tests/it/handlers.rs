@@ -25,6 +25,7 @@ mod encryption;
 mod mail;
 mod messages;
 pub(crate) mod peer;
+mod reach;
 mod sms;
 mod webhooks;
 

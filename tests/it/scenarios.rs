@@ -2,6 +2,7 @@
 
 mod bulks;
 mod cluster;
+mod deletion;
 mod flushes;
 mod full_disk;
 mod hints;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actions_app::quotas::ProcessLayers;
-use actions_domain::limits::CONCURRENCY_MAX;
 use zeroize::Zeroizing;
 
 use crate::sites::Sites;
+use crate::tls::TlsFiles;
 
 mod environment;
 mod sources;
@@ -20,11 +20,11 @@ mod tenant_settings;
 #[cfg(test)]
 mod tests;
 mod units;
+mod values;
 
 pub(crate) use environment::Environment;
 pub(crate) use sources::{Flags, Resolved};
 pub(crate) use table::{ENGINE, Setting, setting};
-use units::size;
 pub(crate) use units::{byte_count, duration};
 
 /// A text that is never shown. Its memory is wiped when it is dropped.
@@ -253,6 +253,10 @@ pub(crate) struct EngineConfig {
 pub(crate) struct Config {
     pub(crate) engine: EngineConfig,
     pub(crate) listen: SocketAddr,
+    /// Where operators alone are answered. `None`: where everybody is.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// `None`: HTTP without TLS.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) bootstrap_token: Option<Secret>,
     pub(crate) sites: Sites,
     pub(crate) oidc: Option<OidcConfig>,
@@ -268,13 +272,6 @@ impl std::fmt::Display for Problems {
         f.write_str(&self.0.join("\n"))
     }
 }
-
-/// Less memory for waiting items would make a node read the same rows over and over.
-const WINDOW_BYTES_MIN: usize = 1 << 20;
-/// An empty database takes a part of this.
-const SQLITE_SIZE_MIN: u64 = 1 << 20;
-/// Shortest and longest of the token that lets an administrator in.
-const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// Which database holds, beside one that a flag names.
 #[derive(Debug, Clone, Copy)]
@@ -329,17 +326,28 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads everything before it gives up, so that all mistakes are told at once.
     fn config(&mut self, database: Option<Database>, environment: &Environment) -> Option<Config> {
-        let listen = self.parse("listen", listen);
+        let listen = self.parse("listen", values::listen);
+        let admin_listen = self.optional("admin_listen", values::listen);
+        // Port 0 is another one each time.
+        if admin_listen.is_some() && admin_listen == listen && listen.is_some_and(|l| l.port() != 0)
+        {
+            self.problem(
+                "ACTIONS_ADMIN_LISTEN must be another address than ACTIONS_LISTEN".to_owned(),
+            );
+        }
+        let tls = self.tls();
         let engine = self.engine(database, listen, environment);
-        let bootstrap_token = self.optional("bootstrap_token", token);
-        let hosts = self.parse("hosts", hosts);
-        let origins = self.parse("cors_origins", origins);
+        let bootstrap_token = self.optional("bootstrap_token", values::token);
+        let hosts = self.parse("hosts", values::hosts);
+        let origins = self.parse("cors_origins", values::origins);
         let oidc = self.oidc();
-        let filter = self.parse("log", log_filter);
-        let format = self.optional("log_format", log_format);
+        let filter = self.parse("log", values::log_filter);
+        let format = self.optional("log_format", values::log_format);
         Some(Config {
             engine: engine?,
             listen: listen?,
+            admin_listen,
+            tls,
             bootstrap_token,
             sites: Sites::new(&hosts?, &origins?).ok()?,
             oidc,
@@ -353,29 +361,29 @@ impl Reader<'_> {
         listen: Option<SocketAddr>,
         environment: &Environment,
     ) -> Option<EngineConfig> {
-        let redis_url = self.optional("redis_url", redis_url);
-        let rate_ledger = self.parse("rate_ledger", rate_ledger);
+        let redis_url = self.optional("redis_url", values::redis_url);
+        let rate_ledger = self.parse("rate_ledger", values::rate_ledger);
         if rate_ledger == Some(RateLedger::Redis) && self.resolved.find("redis_url").is_none() {
             self.problem("ACTIONS_RATE_LEDGER=redis needs ACTIONS_REDIS_URL".to_owned());
         }
-        let pull_queue = self.parse("pull_queue", pull_queue);
+        let pull_queue = self.parse("pull_queue", values::pull_queue);
         if pull_queue == Some(PullQueue::Redis) && self.resolved.find("redis_url").is_none() {
             self.problem("ACTIONS_PULL_QUEUE=redis needs ACTIONS_REDIS_URL".to_owned());
         }
-        let durability = self.parse("sqlite_durability", durability);
-        let sqlite_size_max = self.optional("sqlite_max_size", sqlite_size);
-        let keep_days = self.parse("keep_days", keep_days);
+        let durability = self.parse("sqlite_durability", values::durability);
+        let sqlite_size_max = self.optional("sqlite_max_size", values::sqlite_size);
+        let keep_days = self.parse("keep_days", values::keep_days);
         let tenant_settings = self.tenant_settings(keep_days.flatten());
         let traces = self.traces();
-        let master_keys = self.optional("master_key", master_keys);
-        let egress_allow = self.parse("egress_allow", networks);
-        let role = self.parse("role", role);
-        let slots = self.parse("slots", slots);
+        let master_keys = self.optional("master_key", values::master_keys);
+        let egress_allow = self.parse("egress_allow", values::networks);
+        let role = self.parse("role", values::role);
+        let slots = self.parse("slots", values::slots);
         let beat = self.parse("beat", duration);
         let lease_ttl = self.parse("lease_ttl", duration);
         let drain_timeout = self.parse("drain_timeout", duration);
-        let window_bytes = self.parse("window", window);
-        let node_name = self.optional("node_name", node_name);
+        let window_bytes = self.parse("window", values::window);
+        let node_name = self.optional("node_name", values::node_name);
         if let (Some(beat), Some(ttl)) = (beat, lease_ttl)
             && (beat.is_zero() || ttl < beat * 2)
         {
@@ -414,12 +422,31 @@ impl Reader<'_> {
         })
     }
 
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let file = |raw: &str| match raw {
+            "" => Err("expected the path of a file".to_owned()),
+            path => Ok(PathBuf::from(path)),
+        };
+        match (self.optional("tls_cert", file), self.optional("tls_key", file)) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.problem("ACTIONS_TLS_CERT needs ACTIONS_TLS_KEY, its private key".to_owned());
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("ACTIONS_TLS_KEY needs ACTIONS_TLS_CERT, its certificate".to_owned());
+                None
+            }
+        }
+    }
+
     fn oidc(&mut self) -> Option<OidcConfig> {
-        let issuer = self.optional("oidc_issuer", issuer);
-        let audience = self.parse("oidc_audience", word);
-        let algorithms = self.parse("oidc_algorithms", algorithms);
-        let tenant_claim = self.parse("oidc_tenant_claim", word);
-        let role_claim = self.parse("oidc_role_claim", word);
+        let issuer = self.optional("oidc_issuer", values::issuer);
+        let audience = self.parse("oidc_audience", values::word);
+        let algorithms = self.parse("oidc_algorithms", values::algorithms);
+        let tenant_claim = self.parse("oidc_tenant_claim", values::word);
+        let role_claim = self.parse("oidc_role_claim", values::word);
         Some(OidcConfig {
             issuer: issuer?,
             audience: audience?,
@@ -430,10 +457,10 @@ impl Reader<'_> {
     }
 
     fn traces(&mut self) -> Option<TracesConfig> {
-        let endpoint = self.optional("otlp_endpoint", http_url);
-        let headers = self.optional("otlp_headers", otlp_headers);
+        let endpoint = self.optional("otlp_endpoint", values::http_url);
+        let headers = self.optional("otlp_headers", values::otlp_headers);
         let service = self.parse("service_name", |raw| Ok(raw.to_owned()));
-        let kept_ppm = self.parse("trace_ratio", ratio);
+        let kept_ppm = self.parse("trace_ratio", values::ratio);
         let endpoint = endpoint?;
         if !crate::wiring::CAN_TRACE {
             self.problem(
@@ -468,186 +495,6 @@ impl Reader<'_> {
     }
 }
 
-fn listen(raw: &str) -> Result<SocketAddr, String> {
-    raw.parse().map_err(|_| "expected ADDRESS:PORT, like 127.0.0.1:7070".to_owned())
-}
-
-fn redis_url(raw: &str) -> Result<Secret, String> {
-    crate::wiring::check_redis_url(raw)?;
-    Ok(Secret::new(raw.to_owned()))
-}
-
-fn master_keys(raw: &str) -> Result<Secret, String> {
-    crate::wiring::check_master_keys(raw)?;
-    Ok(Secret::new(raw.to_owned()))
-}
-
-fn http_url(raw: &str) -> Result<String, String> {
-    match url::Url::parse(raw) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(raw.to_owned()),
-        _ => Err("expected an http or https URL, like http://127.0.0.1:4318".to_owned()),
-    }
-}
-
-/// What a provider says of itself is known to be its own over TLS alone; on this machine it may be
-/// without, for trials.
-fn issuer(raw: &str) -> Result<String, String> {
-    let expected = "expected an https URL without a query, as the provider's tokens say it in iss";
-    let url = url::Url::parse(raw).map_err(|_| expected.to_owned())?;
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_here;
-    if is_safe && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() {
-        return Ok(raw.to_owned());
-    }
-    Err(expected.to_owned())
-}
-
-fn algorithms(raw: &str) -> Result<Vec<String>, String> {
-    let names = raw.split([',', ' ']).filter(|name| !name.is_empty());
-    let names: Vec<String> = names.map(str::to_owned).collect();
-    if names.is_empty() {
-        return Err("expected at least one algorithm, like RS256".to_owned());
-    }
-    names.iter().try_for_each(|name| crate::wiring::check_token_algorithm(name))?;
-    Ok(names)
-}
-
-fn word(raw: &str) -> Result<String, String> {
-    if (1..=255).contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(raw.to_owned());
-    }
-    Err("expected 1 to 255 printable characters without spaces".to_owned())
-}
-
-fn otlp_headers(raw: &str) -> Result<Secret, String> {
-    if pairs(raw).all(|pair| pair.is_some_and(|(name, _)| !name.is_empty())) {
-        return Ok(Secret::new(raw.to_owned()));
-    }
-    Err("expected name=value pairs joined by commas".to_owned())
-}
-
-/// A share, in millionths.
-fn ratio(raw: &str) -> Result<u32, String> {
-    match raw.trim().parse::<f64>() {
-        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok((ratio * 1e6).round() as u32),
-        _ => Err("expected a number from 0 to 1".to_owned()),
-    }
-}
-
-fn rate_ledger(raw: &str) -> Result<RateLedger, String> {
-    match raw {
-        "database" => Ok(RateLedger::Database),
-        "redis" => Ok(RateLedger::Redis),
-        _ => Err("expected database or redis".to_owned()),
-    }
-}
-
-fn pull_queue(raw: &str) -> Result<PullQueue, String> {
-    match raw {
-        "database" => Ok(PullQueue::Database),
-        "redis" => Ok(PullQueue::Redis),
-        _ => Err("expected database or redis".to_owned()),
-    }
-}
-
-fn durability(raw: &str) -> Result<Durability, String> {
-    match raw {
-        "full" => Ok(Durability::Full),
-        "normal" => Ok(Durability::Normal),
-        _ => Err("expected full or normal".to_owned()),
-    }
-}
-
-fn role(raw: &str) -> Result<Role, String> {
-    let all = [Role::All, Role::Api, Role::Worker];
-    let named = all.into_iter().find(|role| role.word() == raw);
-    named.ok_or_else(|| "expected all, api or worker".to_owned())
-}
-
-fn sqlite_size(raw: &str) -> Result<u64, String> {
-    match size(raw)? as u64 {
-        bytes if bytes >= SQLITE_SIZE_MIN => Ok(bytes),
-        _ => Err("the least is 1MB".to_owned()),
-    }
-}
-
-/// 0: for ever.
-fn keep_days(raw: &str) -> Result<Option<u16>, String> {
-    match raw.trim().parse::<u16>() {
-        Ok(0) => Ok(None),
-        Ok(days) if days >= 2 => Ok(Some(days)),
-        _ => Err("expected a number of days from 2 to 65535, or 0 to keep everything".to_owned()),
-    }
-}
-
-fn slots(raw: &str) -> Result<usize, String> {
-    match raw.parse::<u32>() {
-        Ok(slots) if (1..=CONCURRENCY_MAX).contains(&slots) => Ok(slots as usize),
-        _ => Err(format!("expected a number from 1 to {CONCURRENCY_MAX}")),
-    }
-}
-
-fn window(raw: &str) -> Result<usize, String> {
-    match size(raw)? {
-        bytes if bytes >= WINDOW_BYTES_MIN => Ok(bytes),
-        _ => Err("the least is 1MB".to_owned()),
-    }
-}
-
-fn token(raw: &str) -> Result<Secret, String> {
-    if TOKEN_BYTES.contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(Secret::new(raw.to_owned()));
-    }
-    Err(format!(
-        "expected {} to {} printable characters, like the output of: openssl rand -hex 32",
-        TOKEN_BYTES.start(),
-        TOKEN_BYTES.end()
-    ))
-}
-
-fn log_filter(raw: &str) -> Result<String, String> {
-    raw.parse::<tracing_subscriber::filter::Targets>()
-        .map(|_| raw.to_owned())
-        .map_err(|_| "expected a level, or target=level pairs joined by commas".to_owned())
-}
-
-fn log_format(raw: &str) -> Result<LogFormat, String> {
-    match raw {
-        "pretty" => Ok(LogFormat::Pretty),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("expected pretty or json".to_owned()),
-    }
-}
-
-fn hosts(raw: &str) -> Result<Vec<String>, String> {
-    let hosts = list(raw);
-    Sites::new(&hosts, &[]).map(|_| hosts)
-}
-
-fn origins(raw: &str) -> Result<Vec<String>, String> {
-    let origins = list(raw);
-    Sites::new(&[], &origins).map(|_| origins)
-}
-
-fn list(raw: &str) -> Vec<String> {
-    raw.split([',', ' ']).filter(|one| !one.is_empty()).map(str::to_owned).collect()
-}
-
-fn networks(raw: &str) -> Result<Vec<String>, String> {
-    let networks = list(raw);
-    networks.iter().try_for_each(|network| crate::wiring::check_network(network))?;
-    Ok(networks)
-}
-
-fn node_name(raw: &str) -> Result<String, String> {
-    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if (1..=100).contains(&raw.len()) && raw.bytes().all(is_allowed) {
-        Ok(raw.to_owned())
-    } else {
-        Err("expected 1 to 100 letters, digits, '-', '_' or '.'".to_owned())
-    }
-}
-
 /// The name of a server that has none: its host and its port, which no two servers share. It is
 /// the same after a restart, so what the last start owned is taken back at once.
 fn server_name(environment: &Environment, listen: SocketAddr) -> String {
@@ -667,7 +514,8 @@ pub(crate) fn process_name(environment: &Environment) -> String {
 fn host_name(environment: &Environment) -> String {
     let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = environment.find("HOSTNAME").map(str::to_owned).or(from_kernel);
-    let mut name = node_name(name.unwrap_or_default().trim()).unwrap_or_else(|_| "node".to_owned());
+    let mut name =
+        values::node_name(name.unwrap_or_default().trim()).unwrap_or_else(|_| "node".to_owned());
     name.truncate(80);
     name
 }

@@ -23,14 +23,20 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::warn;
 
+use crate::tls::Tls;
+
 /// After a failure that is not the client's, like a lack of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the beginning of TLS may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// What clients may take up.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +60,18 @@ pub async fn serve(
     bounds: Bounds,
     closing: CancellationToken,
 ) {
+    serve_over(None, listener, router, clock, bounds, closing).await;
+}
+
+/// The same over TLS, where there is any.
+pub(crate) async fn serve_over(
+    tls: Option<Arc<Tls>>,
+    listener: TcpListener,
+    router: Router,
+    clock: Arc<dyn Clock>,
+    bounds: Bounds,
+    closing: CancellationToken,
+) {
     let room = usize::try_from(bounds.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(room));
     let accepting = async {
@@ -61,8 +79,23 @@ pub async fn serve(
             let place = room.clone().acquire_owned().await.expect("it is never closed");
             let stream = accept(&listener, clock.as_ref()).await;
             let (router, clock, closing) = (router.clone(), clock.clone(), closing.clone());
+            let acceptor = tls.as_ref().map(|tls| tls.acceptor());
             tokio::spawn(async move {
-                converse(stream, router, clock, bounds.quiet_max, closing).await;
+                let quiet_max = bounds.quiet_max;
+                match acceptor {
+                    None => converse(stream, router, clock, quiet_max, closing).await,
+                    Some(acceptor) => {
+                        // A client that says nothing of TLS has less time than one that is quiet.
+                        let greeted = tokio::select! {
+                            greeted = acceptor.accept(stream) => greeted.ok(),
+                            () = clock.sleep(HANDSHAKE_MAX.min(quiet_max)) => None,
+                            () = closing.cancelled() => None,
+                        };
+                        if let Some(stream) = greeted {
+                            converse(stream, router, clock, quiet_max, closing).await;
+                        }
+                    }
+                }
                 drop(place);
             });
         }
@@ -99,7 +132,7 @@ fn is_of_client(error: &io::Error) -> bool {
 }
 
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     clock: Arc<dyn Clock>,
     quiet_max: Duration,

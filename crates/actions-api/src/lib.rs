@@ -20,6 +20,7 @@ mod request;
 mod routes;
 mod sites;
 mod time;
+mod tls;
 mod wiring;
 
 pub use caller::Access;

@@ -74,6 +74,7 @@ kinds! {
     API_KEY_ENDED = 409 "api_key.ended" "The API key holds no more";
     SECRET_NO_KEY = 409 "secret.no_key" "The server has no master key";
     BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
+    TENANT_NOT_SUSPENDED = 409 "tenant.not_suspended" "The tenant is not suspended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";

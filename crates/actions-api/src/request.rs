@@ -30,6 +30,18 @@ pub(crate) struct RequestContext {
     pub(crate) path: String,
 }
 
+/// Said of requests at the door for everybody, where operators have one of their own.
+#[derive(Clone)]
+pub(crate) struct Public;
+
+/// Whether a path is for operators only.
+fn is_for_operators(path: &str) -> bool {
+    let is_below = |base: &str| {
+        path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    ["/v1/admin", "/v1/internal", "/metrics"].into_iter().any(is_below)
+}
+
 /// The outermost layer.
 pub(crate) async fn accompany(
     State(api): State<Api>,
@@ -46,6 +58,10 @@ pub(crate) async fn accompany(
     let mut response = if !api.sites.answers(request.uri(), request.headers()) {
         let detail = "the request names another host; ACTIONS_HOSTS lists the server's own names";
         Problem::new(&HOST_FORBIDDEN, detail).into_response()
+    } else if request.extensions().get::<Public>().is_some()
+        && is_for_operators(request.uri().path())
+    {
+        Problem::not_found("path").into_response()
     } else if let Some(answer) = api.sites.preflight(&request) {
         answer
     } else {

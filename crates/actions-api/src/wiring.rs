@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actions_app::app::{App, Ports};
-use actions_app::handlers::Handlers;
+use actions_app::handlers::{Handlers, Remake};
 use actions_app::node::NodeConfig;
 use actions_app::queries::secrets::warn_of_missing_keys;
 use actions_app::stream_reader::StreamReader;
@@ -110,7 +110,15 @@ pub(crate) async fn engine(config: &EngineConfig) -> Result<Engine, WiringError>
     let backend = open(config, &clock).await?;
     let pull_queue = pull_queue(&backend, redis.as_ref(), config.pull_queue, &clock);
     let builtin = builtin(&egress, &functions, &pull_queue, &clock);
-    let handlers = Arc::new(Handlers::new(builtin.list().cloned()));
+    let handlers = Handlers::new(builtin.list().cloned());
+    let (tasks, remake_clock, remake_functions) =
+        (pull_queue.clone(), clock.clone(), functions.clone());
+    let remake: Remake = Box::new(move |reach| {
+        let gate = egress.within(reach).map_err(|error| error.to_string())?;
+        let remade = self::builtin(&gate, &remake_functions, &tasks, &remake_clock);
+        Ok(remade.list().cloned().collect())
+    });
+    let handlers = Arc::new(handlers.remade_by(remake));
     let vault = vault(config)?;
     let mut ports = ports(&backend, redis.as_ref(), clock.clone(), &handlers, pull_queue, vault);
     if let (Some(redis), RateLedger::Redis) = (&redis, config.rate_ledger) {
@@ -202,6 +210,7 @@ fn ports(
                 api_keys: store.clone(),
                 audit: store.clone(),
                 secrets: store.clone(),
+                deletions: store.clone(),
                 usages: store,
                 vault,
                 traces: None,

@@ -10,6 +10,7 @@ use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
+use actions_domain::ports::deletions::Deletions;
 use actions_domain::ports::dice::Dice;
 use actions_domain::ports::hints::Hints;
 use actions_domain::ports::history::History;
@@ -58,6 +59,7 @@ pub struct Ports {
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
+    pub deletions: Arc<dyn Deletions>,
     pub vault: Arc<dyn Vault>,
     pub usages: Arc<dyn Usages>,
 }
@@ -81,6 +83,8 @@ pub struct App {
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
+    /// The same of tenants that are deleted.
+    pub deletions_begun: Arc<Notify>,
     /// Who is let in by an API key.
     pub api_keys: Arc<ApiKeyRing>,
     /// What configs name and attempts are given.
@@ -123,7 +127,8 @@ impl App {
         let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
         let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
-        let (schedules_changed, bulks_changed) = (Arc::default(), Arc::default());
+        let (schedules_changed, bulks_changed, deletions_begun) =
+            (Arc::default(), Arc::default(), Arc::default());
         Ok(Self {
             ports,
             handlers,
@@ -134,6 +139,7 @@ impl App {
             live,
             schedules_changed,
             bulks_changed,
+            deletions_begun,
             api_keys,
             secrets,
             quotas,

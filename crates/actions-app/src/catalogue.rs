@@ -86,8 +86,15 @@ impl Catalogue {
     /// # Errors
     /// When the store is away.
     pub async fn refresh_all(&self) -> Result<(), StoreError> {
+        // One that is created while the list is on its way is not missing from it.
+        let known_before: Vec<TenantId> = self.read().keys().copied().collect();
+        let tenants = self.definitions.tenants().await?;
+        let there: HashSet<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
+        for gone in known_before.into_iter().filter(|id| !there.contains(id)) {
+            self.forget(gone);
+        }
         let mut failed = None;
-        for tenant in self.definitions.tenants().await? {
+        for tenant in tenants {
             let known = self.adopt(&tenant);
             if known.version() >= tenant.defs_version {
                 continue;
@@ -189,6 +196,16 @@ impl Catalogue {
         });
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         tenants.entry(tenant.id).or_insert(fresh).clone()
+    }
+
+    /// Makes a tenant unknown that is gone for good.
+    pub fn forget(&self, tenant: TenantId) {
+        let gone = self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        if gone.is_some() {
+            let mut pinned = self.pinned.write().unwrap_or_else(PoisonError::into_inner);
+            pinned.retain(|_, action| action.tenant != tenant);
+            self.changes.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// The action that an execution runs with: as it was when the execution was accepted.

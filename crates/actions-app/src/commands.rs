@@ -11,6 +11,7 @@ pub mod control_tenant;
 pub mod create_api_key;
 pub mod create_tenant;
 pub mod delete_action;
+pub mod delete_tenant;
 pub(crate) mod disable_action;
 pub mod discard_dead_letters;
 pub mod execute_action;

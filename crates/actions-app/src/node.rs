@@ -15,6 +15,7 @@ use crate::app::App;
 mod attempts;
 mod bulk_runner;
 pub(crate) mod engine_events;
+mod eraser;
 mod intake_mover;
 mod lease_keeper;
 mod limits;

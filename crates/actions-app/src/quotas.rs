@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actions_domain::Timestamp;
+use actions_domain::authorization::{AuthorizationContext, Principal};
 use actions_domain::id::TenantId;
 use actions_domain::settings::{
     Bound, Effective, Exceeded, Layer, Setting, Values, effective, event_rate,
@@ -39,8 +40,16 @@ pub struct ProcessLayers(pub Vec<(Layer, Values)>);
 pub(crate) enum Admission {
     /// What is beyond them is refused.
     Asked,
-    /// It is counted and not refused: the time of a schedule has come.
+    /// It is counted and not refused.
     Granted,
+}
+
+impl Admission {
+    /// What the engine does by itself was accepted before: the times of schedules, and the events of
+    /// what runs. Refusing these would fail what should make the backlog smaller.
+    pub(crate) fn of(caller: &AuthorizationContext) -> Self {
+        if caller.principal == Principal::Engine { Self::Granted } else { Self::Asked }
+    }
 }
 
 /// What is refused because the tenant uses as much as it may.

@@ -47,8 +47,11 @@ act_kinds! {
     TenantCreated = "tenant.created",
     LimitsChanged = "limits.changed",
     RetentionChanged = "retention.changed",
+    EgressChanged = "egress.changed",
     TenantSuspended = "tenant.suspended",
     TenantReinstated = "tenant.reinstated",
+    TenantDeletionBegun = "tenant.deletion_begun",
+    TenantDeleted = "tenant.deleted",
     TenantPaused = "tenant.paused",
     TenantResumed = "tenant.resumed",
     ActionPaused = "action.paused",
@@ -169,6 +172,29 @@ impl Act {
     #[must_use]
     pub fn about(self, change: &ControlChange, before: &Controls, after: &Controls) -> Self {
         self.from(before.shown_for(change)).to(after.shown_for(change))
+    }
+
+    /// What the engine itself has brought to its end.
+    pub fn of_engine(tenant: TenantId, at: Timestamp, kind: ActKind, subject: String) -> Self {
+        let actor = Actor {
+            kind: "engine",
+            id: None,
+            name: "engine".to_owned(),
+            role: "engine",
+            ingress: "engine",
+            request_id: String::new(),
+        };
+        Self {
+            tenant,
+            at,
+            actor,
+            kind,
+            subject,
+            before: None,
+            after: None,
+            reason: None,
+            bound: None,
+        }
     }
 
     /// Says what has become of a bulk. `None`: nothing, or it was refused.
@@ -433,8 +459,7 @@ impl Entry {
     }
 
     fn seal_with(&self, text_of: impl Fn(&Json) -> String) -> Hash {
-        let mut hasher = Sealer(blake3::Hasher::new());
-        hasher.0.update(DOMAIN);
+        let mut hasher = Sealer::new(DOMAIN);
         hasher.0.update(self.previous.as_bytes());
         hasher.number(i64::from(self.stream.0));
         hasher.number(self.seq);
@@ -450,24 +475,34 @@ impl Entry {
         hasher.optional(state(&self.before).as_deref());
         hasher.optional(state(&self.after).as_deref());
         hasher.optional(self.reason.as_deref());
-        Hash(*hasher.0.finalize().as_bytes())
+        hasher.finish()
     }
 }
 
 /// Writes fields so that no two lists of fields give the same bytes.
-struct Sealer(blake3::Hasher);
+pub(crate) struct Sealer(blake3::Hasher);
 
 impl Sealer {
-    fn number(&mut self, number: i64) {
+    pub(crate) fn new(domain: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(domain);
+        Self(hasher)
+    }
+
+    pub(crate) fn finish(&self) -> Hash {
+        Hash(*self.0.finalize().as_bytes())
+    }
+
+    pub(crate) fn number(&mut self, number: i64) {
         self.0.update(&number.to_le_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());
     }
 
-    fn optional(&mut self, text: Option<&str>) {
+    pub(crate) fn optional(&mut self, text: Option<&str>) {
         self.0.update(&[u8::from(text.is_some())]);
         if let Some(text) = text {
             self.text(text);

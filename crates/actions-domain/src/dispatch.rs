@@ -10,7 +10,7 @@
 //! held until the end of the item is committed, so the next owner of a key sees what the one
 //! before it did. Slots are free as soon as the attempt has ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +128,8 @@ pub enum Input {
     Supersede { execution: ExecutionId, by: ExecutionId },
     /// The limits of a tenant, an action or a subscription.
     Limits { scope: Scope, limits: Limits },
+    /// The tenant is gone for good. What waits is dropped, and what runs is cut off.
+    Forget(TenantId),
     /// How many turns a tenant gets in a round.
     Weight { tenant: TenantId, weight: u32 },
     /// The answer to [`Effect::Exchange`].
@@ -288,6 +290,8 @@ pub struct Dispatcher {
     committing: usize,
     cancels: Recent,
     done: Recent,
+    /// Tenants that are gone. What is read of them was on its way.
+    gone: HashSet<TenantId>,
     /// Marks and effects of the step that is under way.
     marks: BTreeMap<Part, Vec<(Token, Item)>>,
     effects: Vec<Effect>,
@@ -316,6 +320,7 @@ impl Dispatcher {
             committing: 0,
             cancels: Recent::new(CANCELS_MAX),
             done: Recent::new(DONE_MAX),
+            gone: HashSet::new(),
             marks: BTreeMap::new(),
             effects: Vec::new(),
         }
@@ -374,6 +379,7 @@ impl Dispatcher {
                     self.wake(called);
                 }
             }
+            Input::Forget(tenant) => self.forget_tenant(tenant, now),
             Input::Weight { tenant, weight } => self.queue.set_weight(tenant, weight),
             Input::Shares(shares) => {
                 for share in shares {

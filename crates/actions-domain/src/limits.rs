@@ -126,6 +126,10 @@ pub const WEIGHT_MAX: u32 = 100;
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Actions of one tenant that may be paused one by one: all of it is read with every change.
 pub const PAUSED_ACTIONS_MAX: usize = 1_000;
+/// Entries of one list of where a tenant may connect to: each is compared at each dial.
+pub const REACH_PLACES_MAX: usize = 100;
+/// One of them: no name of a host is longer.
+pub const REACH_PLACE_BYTES_MAX: usize = 255;
 /// Days of history: deduplication looks back a day, so what it answers with is kept for two.
 pub const KEEP_DAYS_MIN: u32 = 2;
 /// Days that a tenant may keep history, or dead letters: whoever wants more wants an archive.

@@ -13,6 +13,8 @@ pub mod bulks;
 pub mod clock;
 /// Tenants, actions and subscriptions with their versions.
 pub mod definitions;
+/// Tenants that are being deleted, and the proof that they are.
+pub mod deletions;
 /// The only source of randomness.
 pub mod dice;
 /// Events that other programs put into a stream.

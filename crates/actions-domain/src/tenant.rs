@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +14,13 @@ use crate::id::{ActionId, TenantId};
 use crate::limits::SLUG_BYTES_MAX;
 use crate::settings::Setting;
 use crate::throttle::{Limits, Rate};
+
+/// The end of a tenant, and the proof of it.
+pub mod deletion;
+/// Where a tenant's handlers may connect to.
+pub mod reach;
+
+use reach::Reach;
 
 /// Someone whose events, actions and executions are kept apart from everyone else's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +43,9 @@ pub struct Controls {
     pub limits: TenantLimits,
     #[serde(default, skip_serializing_if = "Retention::is_default")]
     pub retention: Retention,
+    /// Where its handlers may connect to.
+    #[serde(default, skip_serializing_if = "has_default_reach")]
+    pub reach: Arc<Reach>,
     /// Nothing of the tenant starts; what comes in waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -46,6 +57,10 @@ pub struct Controls {
     /// Of the tenant `admin`: what holds for every tenant that has nothing of its own.
     #[serde(default, skip_serializing_if = "TenantLimits::is_default")]
     pub all_tenants: TenantLimits,
+}
+
+fn has_default_reach(reach: &Arc<Reach>) -> bool {
+    reach.is_default()
 }
 
 /// What a tenant may use of the installation. [`Setting`] says what each of it means.
@@ -158,6 +173,7 @@ pub enum ControlChange {
     /// Of the tenant `admin` alone.
     LimitAllTenants(TenantLimits),
     SetRetention(Retention),
+    SetReach(Reach),
     Pause(Pause),
     Resume,
     Suspend(Pause),
@@ -175,6 +191,7 @@ impl Controls {
             ControlChange::SetLimits(limits) => next.limits = *limits,
             ControlChange::LimitAllTenants(limits) => next.all_tenants = *limits,
             ControlChange::SetRetention(retention) => next.retention = *retention,
+            ControlChange::SetReach(reach) => next.reach = Arc::new(reach.clone()),
             ControlChange::Pause(pause) => {
                 next.pause.get_or_insert_with(|| pause.clone());
             }
@@ -204,6 +221,7 @@ impl Controls {
             ControlChange::SetLimits(_) => serde_json::to_value(self.limits),
             ControlChange::LimitAllTenants(_) => serde_json::to_value(self.all_tenants),
             ControlChange::SetRetention(_) => serde_json::to_value(self.retention),
+            ControlChange::SetReach(_) => serde_json::to_value(self.reach.as_ref()),
             ControlChange::Pause(_) | ControlChange::Resume => serde_json::to_value(&self.pause),
             ControlChange::Suspend(_) | ControlChange::EndSuspension => {
                 serde_json::to_value(&self.suspension)

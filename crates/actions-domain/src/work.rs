@@ -263,6 +263,18 @@ impl Commit {
             && self.refusals.is_empty()
     }
 
+    /// Leaves out what is about tenants that are gone: it began before they went. Submissions stay:
+    /// a store refuses those of a tenant that it does not have.
+    pub fn leave_out(&mut self, gone: &[TenantId]) {
+        let stays = |tenant: TenantId| !gone.contains(&tenant);
+        self.marks.retain(|item| stays(item.work.tenant));
+        self.reports.retain(|told| stays(told.tenant));
+        self.retries.retain(|later| stays(later.item.work.tenant));
+        self.finishes.retain(|finish| stays(finish.item.work.tenant));
+        self.cancels.retain(|cancel| stays(cancel.tenant));
+        self.discards.retain(|discard| stays(discard.tenant));
+    }
+
     /// A partition that is written without its fence: nothing would keep a former owner out.
     pub fn unfenced(&self) -> Option<Part> {
         let mut written = (self.marks.iter().map(|item| item.part))

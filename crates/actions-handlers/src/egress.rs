@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actions_domain::tenant::reach::Reach;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use url::{Host, Url};
@@ -23,7 +24,7 @@ mod policy;
 mod request;
 
 pub use client::install_crypto;
-pub use error::EgressError;
+pub use error::{EgressError, Refusal};
 pub use lookup::{Lookup, SystemLookup};
 pub use policy::EgressPolicy;
 pub use request::{BadHeader, Method, Request, Response, check_header};
@@ -70,6 +71,19 @@ impl Egress {
         Ok(Self { inner: Arc::new(Inner { policy, resolver, clients }) })
     }
 
+    /// The gate as one tenant has it. It shares no connection with other lists: one that is open was
+    /// checked by somebody else's rules.
+    ///
+    /// # Errors
+    /// `Setup` when a root certificate of the policy cannot be used.
+    pub fn within(&self, reach: &Reach) -> Result<Self, EgressError> {
+        let policy = EgressPolicy { reach: reach.clone(), ..self.policy().clone() };
+        let policy = Arc::new(policy);
+        let resolver = self.inner.resolver.under(policy.clone());
+        let clients = Clients::new(&policy, &resolver)?;
+        Ok(Self { inner: Arc::new(Inner { policy, resolver, clients }) })
+    }
+
     pub fn policy(&self) -> &EgressPolicy {
         &self.inner.policy
     }
@@ -100,7 +114,8 @@ impl Egress {
             url.host().ok_or_else(|| EgressError::Url { reason: "it has no host".into() })?;
         let port = url.port_or_known_default().unwrap_or(0);
         if !policy.http_ports.iter().any(|range| range.contains(&port)) {
-            return Err(EgressError::forbidden(host, format!("port {port} is not open")));
+            let reason = format!("port {port} is not open");
+            return Err(EgressError::forbidden(host, Refusal::Port, reason));
         }
         policy.check_host(&host)
     }
@@ -139,7 +154,8 @@ impl Egress {
         let policy = &self.inner.policy;
         let parsed = parsed_host(host)?;
         if !policy.smtp_ports.iter().any(|range| range.contains(&port)) {
-            return Err(EgressError::forbidden(host, format!("port {port} is not open for mail")));
+            let reason = format!("port {port} is not open for mail");
+            return Err(EgressError::forbidden(host, Refusal::Port, reason));
         }
         policy.check_host(&parsed)
     }

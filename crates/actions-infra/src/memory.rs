@@ -26,6 +26,7 @@ use actions_domain::ports::store::IntakeRow;
 use actions_domain::schedule::{Schedule, ScheduleName};
 use actions_domain::secret::{SealedSecret, SecretName};
 use actions_domain::subscription::Subscription;
+use actions_domain::tenant::deletion::TenantDeletion;
 use actions_domain::tenant::{Controls, Tenant, TenantSlug};
 use actions_domain::terms::{ClaimHolder, YieldNote};
 use actions_domain::throttle::{Bucket, Holder, Scope};
@@ -40,6 +41,7 @@ mod bounds;
 mod bulks;
 mod claims;
 mod definitions;
+mod deletions;
 mod event_stream;
 mod hints;
 mod history;
@@ -55,13 +57,14 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of eleven ports.
+/// The in-memory adapter of twelve ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
 /// [`actions_domain::ports::definitions::Definitions`], [`actions_domain::ports::bulks::Bulks`],
 /// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
-/// [`actions_domain::ports::secrets::Secrets`], [`actions_domain::ports::usages::Usages`] and
+/// [`actions_domain::ports::secrets::Secrets`], [`actions_domain::ports::usages::Usages`],
+/// [`actions_domain::ports::deletions::Deletions`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -144,11 +147,14 @@ struct Tables {
     bulks: BTreeMap<(TenantId, BulkId), (Bulk, Vec<BulkItem>)>,
     api_keys: BTreeMap<ApiKeyId, api_keys::ApiKeyRow>,
     api_key_version: i64,
+    /// Keys of tenants that are gone, with the version of when they went.
+    keys_of_gone: Vec<(i64, Vec<ApiKeyId>)>,
     /// Oldest first.
     audit: HashMap<TenantId, Vec<Entry>>,
     secrets: BTreeMap<(TenantId, SecretName), SealedSecret>,
     secrets_version: i64,
     queue_metrics: Vec<QueueMetric>,
+    deletions: BTreeMap<TenantId, TenantDeletion>,
     usage: BTreeMap<(TenantId, Day), Usage>,
     /// Executions that had not ended, and when they were counted.
     backlog: HashMap<TenantId, (u64, Timestamp)>,
@@ -249,10 +255,12 @@ impl Tables {
             bulks: BTreeMap::new(),
             api_keys: BTreeMap::new(),
             api_key_version: 0,
+            keys_of_gone: Vec::new(),
             audit: HashMap::new(),
             secrets: BTreeMap::new(),
             secrets_version: 0,
             queue_metrics: Vec::new(),
+            deletions: BTreeMap::new(),
             usage: BTreeMap::new(),
             backlog: HashMap::new(),
         }

@@ -34,6 +34,7 @@ mod batch;
 mod bounds;
 mod bulks;
 mod definitions;
+mod deletions;
 mod emit;
 mod error;
 mod hints;
@@ -90,7 +91,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 24] = [
+const MIGRATIONS: [(&str, &str); 25] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -133,6 +134,7 @@ const MIGRATIONS: [(&str, &str); 24] = [
     ("create secrets", include_str!("../../../schema/postgres/0022_create_secrets.sql")),
     ("guard tenants", include_str!("../../../schema/postgres/0023_guard_tenants.sql")),
     ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
+    ("delete tenants", include_str!("../../../schema/postgres/0025_delete_tenants.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
@@ -415,6 +417,7 @@ impl Postgres {
             outcomes.push(dropped.map(drop).map_err(error::read_error));
         }
         outcomes.push(self.expire_by_tenant().await);
+        outcomes.push(self.erase_late_rows().await);
         outcomes.into_iter().collect()
     }
 

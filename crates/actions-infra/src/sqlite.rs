@@ -26,6 +26,7 @@ mod bounds;
 mod bulk;
 mod bulks;
 mod definitions;
+mod deletions;
 mod emit;
 mod error;
 mod history;

@@ -55,7 +55,12 @@ async fn newest(app: &TestApp) -> Value {
 }
 
 async fn count(app: &TestApp) -> usize {
-    all(app, "/v1/tenants/acme").await.len() + all(app, "/v1/admin").await.len()
+    let platform = all(app, "/v1/admin").await.len();
+    // One of the routes deletes the tenant.
+    if app.get("audit").await.status == 404 {
+        return platform;
+    }
+    all(app, "/v1/tenants/acme").await.len() + platform
 }
 
 /// What has to be done before a route so that it changes something.
@@ -71,7 +76,7 @@ fn first(pattern: &str, things: &Things) -> Option<String> {
         "POST /bulk/{bulk}:resume" => {
             return Some(format!("/v1/tenants/acme/bulk/{}:pause", things.bulk));
         }
-        "POST /v1/admin/tenants/{slug}:resume" => {
+        "POST /v1/admin/tenants/{slug}:resume" | "DELETE /v1/admin/tenants/{slug}" => {
             return Some("/v1/admin/tenants/acme:suspend".to_owned());
         }
         _ => return None,
@@ -111,6 +116,7 @@ fn sent(pattern: &str, things: &Things) -> Value {
         "POST /definitions:apply" => json!({ "actions": [action] }),
         "PUT /controls/limits" | "PUT /v1/admin/tenant-limits" => json!({ "weight": 3 }),
         "PUT /controls/retention" => json!({ "keep_days": 3 }),
+        "PUT /controls/egress" => json!({ "deny": ["example.com"] }),
         "POST /bulk" => json!({ "op": "cancel", "ids": [things.execution] }),
         "POST /dead-letters:discard" => json!({ "ids": [things.dead], "reason": "none" }),
         "POST /dead-letters:requeue" => json!({ "ids": [things.dead] }),
@@ -154,6 +160,11 @@ async fn whatever_changes_something_leaves_an_entry() {
         let path = things.path(path).replace("{tenant}", "acme");
         let path =
             if path.starts_with("/v1/internal") { format!("{path}?tenant=acme") } else { path };
+        let path = if pattern == "DELETE /v1/admin/tenants/{slug}" {
+            format!("{path}?confirm=acme")
+        } else {
+            path
+        };
         let answer = if method == Method::DELETE {
             app.send(method.clone(), &path, &[("if-match", "*")], "").await
         } else {

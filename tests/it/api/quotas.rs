@@ -6,6 +6,7 @@ use std::time::Duration;
 use actions_app::commands::submit_event::{SubmitEvents, SubmitEventsError, submit_events};
 use actions_app::quotas::QuotaError;
 use actions_domain::authorization::AuthorizationContext;
+use actions_domain::ports::clock::Clock;
 use axum::http::Method;
 use serde_json::{Value, json};
 
@@ -127,23 +128,26 @@ async fn processes_share_a_rate() {
 }
 
 #[tokio::test]
-async fn a_schedule_is_never_refused_and_others_wait_for_it() {
+async fn a_time_of_a_schedule_is_never_refused_and_others_wait_for_it() {
     let app = TestApp::start().await;
     app.given_action("report", "reports.due", json!({})).await;
-    let schedule = json!({ "name": "often", "event_type": "reports.due", "every_seconds": 3600 });
+    let at = app.engine.clock.now() + chrono::TimeDelta::seconds(10);
+    let schedule = json!({ "name": "once", "event_type": "reports.due", "at": at });
     assert_eq!(app.post("schedules", schedule).await.status, 201);
     limit(&app, json!({ "events_per_second": 1 })).await;
+    app.advance(Duration::from_millis(9_500)).await;
     assert_eq!(batch(&app, 3).await.status, 202);
-    refused(&send(&app).await, "events_per_second");
-    for _ in 0..2 {
-        let fired = app.post("schedules/often:fire", json!({})).await;
-        assert!(fired.status.is_success(), "{}", fired.text);
-    }
-    app.advance(Duration::from_secs(2)).await;
+    // Whoever fires one is asked like anybody else.
+    refused(&app.post("schedules/once:fire", json!({})).await, "events_per_second");
+    let (from, to) = (at, at + chrono::TimeDelta::seconds(1));
+    let times = json!({ "from": from, "to": to });
+    refused(&app.post("schedules/once:backfill", times).await, "events_per_second");
+    assert_eq!(app.engine.script.calls().len(), 0);
+    app.advance(Duration::from_millis(600)).await;
+    assert_eq!(app.engine.script.calls().len(), 1);
     refused(&send(&app).await, "events_per_second");
     app.advance(Duration::from_secs(2)).await;
     assert_eq!(send(&app).await.status, 202, "what was owed is paid");
-    assert_eq!(app.engine.script.calls().len(), 2);
 }
 
 #[tokio::test]

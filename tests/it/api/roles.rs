@@ -32,7 +32,7 @@ const OPEN: [&str; 8] = [
 ];
 
 /// About all tenants: what a role of the tenant `admin` needs.
-const OF_PLATFORM: [(&str, &[Permission]); 11] = [
+const OF_PLATFORM: [(&str, &[Permission]); 13] = [
     ("GET /metrics", &[ReadMetrics]),
     ("GET /v1/admin/master-keys", &[ManageTenants]),
     ("GET /v1/admin/nodes", &[ManageTenants]),
@@ -44,6 +44,8 @@ const OF_PLATFORM: [(&str, &[Permission]); 11] = [
     ("POST /v1/admin/master-keys:rewrap", &[ManageTenants]),
     ("POST /v1/admin/tenants/{slug}:suspend", &[ManageTenants]),
     ("POST /v1/admin/tenants/{slug}:resume", &[ManageTenants]),
+    ("GET /v1/admin/tenants/{slug}/deletion", &[ManageTenants]),
+    ("DELETE /v1/admin/tenants/{slug}", &[ManageTenants]),
 ];
 
 const INTERNAL: [(&str, &[Permission]); 10] = [
@@ -95,6 +97,7 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /controls", &[ReadDefinitions]),
     ("PUT /controls/limits", &[ManageTenants]),
     ("PUT /controls/retention", &[ManageTenants]),
+    ("PUT /controls/egress", &[ManageTenants]),
     ("POST /controls:pause", &[Pause]),
     ("POST /controls:resume", &[Pause]),
     ("GET /dead-letters", &[ReadExecutions]),

@@ -130,3 +130,75 @@ async fn a_suspension_is_in_the_platforms_audit_and_done_once() {
     let missing = app.json(Method::POST, &format!("{TENANTS}/none:suspend"), &[], json!({})).await;
     insta::assert_snapshot!(missing.problem(), @"404 not_found");
 }
+
+async fn delete(app: &TestApp, query: &str) -> crate::support::app::Answer {
+    app.send(Method::DELETE, &format!("{TENANTS}/acme{query}"), &[], "").await
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_is_deleted_with_proof() {
+    let app = TestApp::start().await;
+    app.given_action("a", "a.b", json!({})).await;
+    app.emit("a.b", json!({ "mark": "canary" })).await;
+    app.post("actions/a:execute", json!({ "delay": "1m" })).await;
+    let token = given_key(&app, "acme", json!({ "name": "k", "role": "developer" })).await;
+    let refused = delete(&app, "?confirm=acme").await;
+    insta::assert_snapshot!(refused.problem(), @"409 tenant.not_suspended");
+    suspend(&app, "suspend").await;
+    for query in ["", "?confirm=other", "?confirm=ACME", "?confirm="] {
+        let refused = delete(&app, query).await;
+        assert_eq!(refused.problem(), "400 parameter.invalid", "{query}: {}", refused.text);
+        assert!(refused.text.contains("repeat the slug acme"), "{}", refused.text);
+    }
+    let head = app.get("audit:verify").await.body()["head"].clone();
+
+    let begun = delete(&app, "?confirm=acme&reason=left").await;
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    assert_eq!(begun.header("location"), "/v1/admin/tenants/acme/deletion");
+    let bearer = with(&token);
+    let headers = [("authorization", bearer.as_str())];
+    let keys = app.send(Method::GET, "/v1/tenants/acme/actions", &headers, "").await;
+    insta::assert_snapshot!(keys.problem(), @"401 auth.invalid");
+    let events = app.post("events", json!({ "type": "a.b" })).await;
+    insta::assert_snapshot!(events.problem(), @"404 not_found");
+    app.advance(std::time::Duration::from_secs(10)).await;
+
+    let shown = app.send(Method::GET, begun.header("location"), &[], "").await.body();
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("deleted"), &json!("left")), "{shown}");
+    assert_eq!(shown["requested_by"], "token:bootstrap");
+    assert_eq!(shown["audit_head"], head, "of the tenant's own stream");
+    let certificate = &shown["certificate"];
+    assert_eq!(certificate["intact"], true);
+    assert!(certificate["left"].as_object().unwrap().values().all(|rows| *rows == 0), "{shown}");
+    assert!(shown["removed"]["event"].as_u64() >= Some(1), "{shown}");
+    let entries = "/v1/admin/audit?subject=tenant:acme";
+    let entries = app.send(Method::GET, entries, &[], "").await.body();
+    assert_eq!(entries["items"][0]["act"], "tenant.deleted");
+    assert_eq!(entries["items"][0]["actor"], "engine");
+    assert_eq!(entries["items"][0]["after"]["digest"], certificate["digest"]);
+    assert_eq!(entries["items"][1]["act"], "tenant.deletion_begun");
+
+    assert_eq!(app.engine.script.calls().len(), 1, "what waited never started");
+    let again = delete(&app, "?confirm=acme").await;
+    assert_eq!((again.status.as_u16(), &again.body()["state"]), (202, &json!("deleted")));
+    let listed = app.send(Method::GET, TENANTS, &[], "").await;
+    assert!(!listed.text.contains("acme"), "{}", listed.text);
+    let taken = app.json(Method::POST, TENANTS, &[], json!({ "slug": "acme" })).await;
+    insta::assert_snapshot!(taken.problem(), @"409 exists");
+    assert!(taken.text.contains("was deleted"), "{}", taken.text);
+}
+
+#[tokio::test]
+async fn what_is_no_deleted_tenant_is_told_so() {
+    let app = TestApp::start().await;
+    let admin = app.send(Method::DELETE, &format!("{TENANTS}/admin?confirm=admin"), &[], "").await;
+    insta::assert_snapshot!(admin.problem(), @"422 tenant.invalid");
+    for path in ["none?confirm=none", "a-b?confirm=a-b"] {
+        let missing = app.send(Method::DELETE, &format!("{TENANTS}/{path}"), &[], "").await;
+        assert_eq!(missing.problem(), "404 not_found", "{path}: {}", missing.text);
+    }
+    for slug in ["acme", "none", "a-b"] {
+        let path = format!("{TENANTS}/{slug}/deletion");
+        assert_eq!(app.send(Method::GET, &path, &[], "").await.problem(), "404 not_found");
+    }
+}

@@ -3,7 +3,7 @@
 use super::tree;
 
 /// Steps that change something that is there, and why the version before can live with it.
-const CHANGES: [(&str, &str, &str); 7] = [
+const CHANGES: [(&str, &str, &str); 10] = [
     (
         "0008_keep_needed_events",
         "create or replace function engine.drop_old_history_v1",
@@ -38,6 +38,21 @@ const CHANGES: [(&str, &str, &str); 7] = [
         "0020_flush_in_fewer_statements",
         "create or replace function engine.enqueue_v1(",
         "same arguments, answer and locks, only quicker",
+    ),
+    (
+        "0025_delete_tenants",
+        "create or replace function engine.refuse_audit_change_v1",
+        "refuses as before, but for tenants that are gone",
+    ),
+    (
+        "0025_delete_tenants",
+        "create or replace function engine.settle_v1(",
+        "same arguments, answer and locks; it leaves out what is of tenants that are gone",
+    ),
+    (
+        "0025_delete_tenants",
+        "create or replace function engine.report_v1(",
+        "same arguments, answer and locks; it leaves out what is of tenants that are gone",
     ),
 ];
 

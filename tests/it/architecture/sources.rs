@@ -87,11 +87,12 @@ fn nothing_speaks_of_one_machine() {
 }
 
 /// Reads with a tenant that are the engine's own, and why.
-const OWNERS_READS: [(&str, &str); 4] = [
+const OWNERS_READS: [(&str, &str); 5] = [
     ("changes", "nodes read the definitions of all tenants"),
     ("find_secrets", "what is sealed is read by the attempt that uses it, and by no reader"),
     ("claim", "a worker's claim is a write"),
     ("tell", "a worker's word is a write"),
+    ("settle", "a deletion sees to it that nobody writes for the tenant any more"),
 ];
 
 #[test]

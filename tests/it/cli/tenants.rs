@@ -48,3 +48,24 @@ fn an_export_holds_everything_and_no_secret() {
     assert!(exported.out.contains("a\u{7f}b\u{85}"), "and texts every character");
     assert!(!exported.out.contains("Y2FuYXJ5") && !exported.out.contains(key.out.trim()));
 }
+
+#[test]
+fn a_tenant_is_deleted_and_leaves_a_certificate() {
+    let dev = Dev::ephemeral();
+    assert_eq!(dev.run(&["tenant", "create", "acme"]).code, 0);
+    assert_eq!(dev.run(&["emit", "a.b", "-T", "acme"]).code, 0);
+    let early = dev.run(&["tenant", "delete", "acme", "--yes"]);
+    assert!(early.code != 0 && early.err.contains("suspend the tenant first"), "{early:?}");
+    assert_eq!(dev.run(&["tenant", "suspend", "acme", "--yes"]).code, 0);
+    assert_eq!(dev.run(&["tenant", "delete", "acme"]).code, 2, "nobody can be asked");
+    let wrong = dev.run(&["tenant", "delete", "acme", "--confirm", "default"]);
+    assert!(wrong.code != 0 && wrong.err.contains("acme"), "{wrong:?}");
+    let deleted = dev.run(&["tenant", "delete", "acme", "--yes", "--reason", "left us"]);
+    assert!(deleted.code == 0 && deleted.out.contains("deleted"), "{deleted:?}");
+    let shown = dev.run(&["tenant", "deletion", "acme", "-o", "json"]);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!((&shown["state"], &shown["reason"]), (&"deleted".into(), &"left us".into()));
+    assert_eq!(shown["certificate"]["intact"], true);
+    assert_eq!(dev.run(&["tenant", "show", "acme"]).code, 5, "it is not there");
+    assert_eq!(dev.run(&["emit", "a.b"]).code, 0, "the others go on");
+}

@@ -12,6 +12,7 @@ use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
+use actions_domain::ports::deletions::Deletions;
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
@@ -107,6 +108,21 @@ impl Stores {
         Arc::new(Postgres::connect(postgres_options(url)).await.unwrap())
     }
 
+    /// The tasks for workers, where the store keeps them.
+    pub(crate) async fn pull_queue_of_store(&self) -> Option<Arc<dyn PullQueue>> {
+        match &self.backend {
+            Backend::Memory(_) | Backend::Sqlite(_) => None,
+            Backend::Postgres(_) => Some(self.pull_queue().await),
+        }
+    }
+
+    /// All bytes of a SQLite store: the file, and the log of writes beside it.
+    pub(crate) fn sqlite_files(&self) -> Vec<Vec<u8>> {
+        let Backend::Sqlite(folder) = &self.backend else { panic!("no SQLite") };
+        let files = std::fs::read_dir(folder).unwrap();
+        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
     async fn open_store(&self) -> Ports {
         match &self.backend {
             Backend::Memory(memory) => Ports::of(Arc::clone(memory)),
@@ -167,15 +183,26 @@ impl Stores {
 
     /// Emits an event of the tenant `admin` inside a transaction of a user, committed or not.
     pub(crate) async fn emit(&self, event_type: &str, commits: bool) {
+        let (slug, tenant) = (TenantSlug::admin(), actions_domain::id::TenantId::ADMIN);
+        self.emit_of(&slug, tenant, event_type, commits).await;
+    }
+
+    /// The same of another tenant.
+    pub(crate) async fn emit_of(
+        &self,
+        slug: &TenantSlug,
+        tenant: actions_domain::id::TenantId,
+        event_type: &str,
+        commits: bool,
+    ) {
         let event_type = EventType::parse(event_type).unwrap();
         let data = Json::parse(r#"{"n": 1.50}"#).unwrap();
-        let tenant = TenantSlug::admin();
         match &self.backend {
             Backend::Memory(memory) if commits => {
                 let id = given::event_id(0);
                 let body = format!(r#"{{"id":"{id}","type":"{event_type}","data":{data}}}"#);
                 let body = Json::parse(&body).unwrap();
-                memory.insert_intake(actions_domain::id::TenantId::ADMIN, body);
+                memory.insert_intake(tenant, body);
             }
             // Memory has no transactions of users.
             Backend::Memory(_) => {}
@@ -185,14 +212,14 @@ impl Stores {
                 let mut user = sqlite::Connection::connect_with(&options).await.unwrap();
                 let mut tx = user.begin().await.unwrap();
                 let emit = sqlite::Emit::new(event_type, data);
-                sqlite::emit_in(&mut tx, &tenant, &emit).await.unwrap();
+                sqlite::emit_in(&mut tx, slug, &emit).await.unwrap();
                 if commits { tx.commit().await.unwrap() } else { tx.rollback().await.unwrap() }
             }
             Backend::Postgres(url) => {
                 let mut user = sqlx::PgConnection::connect(url).await.unwrap();
                 let mut tx = user.begin().await.unwrap();
                 let emit = postgres::Emit::new(event_type, data);
-                postgres::emit_in(&mut tx, &tenant, &emit).await.unwrap();
+                postgres::emit_in(&mut tx, slug, &emit).await.unwrap();
                 if commits { tx.commit().await.unwrap() } else { tx.rollback().await.unwrap() }
             }
         }
@@ -224,6 +251,7 @@ pub(crate) struct Ports {
     pub api_keys: Arc<dyn ApiKeys>,
     pub audit: Arc<dyn Audit>,
     pub secrets: Arc<dyn Secrets>,
+    pub deletions: Arc<dyn Deletions>,
     pub usages: Arc<dyn Usages>,
 }
 
@@ -239,6 +267,7 @@ impl Ports {
             + ApiKeys
             + Audit
             + Secrets
+            + Deletions
             + Usages
             + 'static,
     >(
@@ -255,6 +284,7 @@ impl Ports {
             api_keys: Arc::clone(&all) as _,
             audit: Arc::clone(&all) as _,
             secrets: Arc::clone(&all) as _,
+            deletions: Arc::clone(&all) as _,
             usages: all as _,
         }
     }

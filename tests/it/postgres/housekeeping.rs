@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use actions_domain::id::{SecretId, TenantId};
 use actions_domain::ports::definitions::Definitions;
+use actions_domain::ports::deletions::{Deletions, Erased};
 use actions_domain::ports::history::History;
+use actions_domain::ports::permits::Permits;
 use actions_domain::ports::secrets::{NextVersion, Secrets};
 use actions_domain::ports::store::{DueQuery, Store};
 use actions_domain::secret::{MasterKeyId, Sealed, SecretName, SecretPlace};
-use actions_domain::tenant::{ControlChange, Retention};
+use actions_domain::tenant::deletion::DeletionRequest;
+use actions_domain::tenant::{ControlChange, Pause, Retention, TenantSlug};
+use actions_domain::throttle::{Draw, Rate, Scope};
 use actions_domain::work::{Home, Part, Seq, Why};
 use chrono::TimeDelta;
 
-use super::fixture::{Database, open};
+use super::fixture::{Database, event_id, now, open};
+use crate::support::process::pause as pause_for;
 
 #[tokio::test]
 async fn rows_go_into_partitions_that_were_made_ahead() {
@@ -368,7 +373,7 @@ async fn tasks_that_no_attempt_wants_any_more_do_not_stay() {
 async fn a_replaced_version_of_a_secret_goes_an_hour_after_its_end() {
     let database = open().await;
     let (name, id) = (SecretName::parse("TOKEN").unwrap(), SecretId(uuid::Uuid::from_u128(1)));
-    let now = super::fixture::now();
+    let now = now();
     // Each is replaced by the next one: the first went long ago, the second just now.
     for (number, previous_ended) in [(1, 0), (2, 61), (3, 59)] {
         let sealed =
@@ -388,6 +393,30 @@ async fn a_replaced_version_of_a_secret_goes_an_hour_after_its_end() {
         .await;
     database.store.tend().await.unwrap();
     assert_eq!(database.count("select count(*) from engine.secret_version").await, 1);
+}
+
+#[tokio::test]
+async fn what_was_drawn_of_a_deleted_tenants_limits_goes_also_where_it_had_no_definitions() {
+    let Database { store, .. } = &open().await;
+    let slug = TenantSlug::parse("bare").unwrap();
+    let tenant = store.create_tenant(event_id().0, &slug, "Bare", None).await.unwrap().id;
+    let rate = Rate { per_minute: Some(600), per_hour: None };
+    store.draw(&[Draw { scope: Scope::Events(tenant), rate, want: 1 }]).await.unwrap();
+    let pause = Pause { at: now(), by: "ops".to_owned(), reason: None };
+    store.change_controls(tenant, &ControlChange::Suspend(pause), None).await.unwrap();
+    let request = DeletionRequest { at: now(), by: "ops".to_owned(), reason: None };
+    store.begin_deletion(&slug, &request, None).await.unwrap();
+    let (kind, id) = Scope::Events(tenant).numbers();
+    let drawn = "select count(*) from engine.rate where kind = $1 and id = $2";
+    let rows = async || -> i64 {
+        let rows = sqlx::query_scalar(drawn).bind(kind).bind(id);
+        rows.fetch_one(store.pool()).await.unwrap()
+    };
+    assert_eq!(rows().await, 1);
+    while store.erase(tenant).await.unwrap() != Erased::Nothing {
+        pause_for(Duration::from_millis(20)).await;
+    }
+    assert_eq!(rows().await, 0);
 }
 
 /// Moves what is finished into a day of long ago.

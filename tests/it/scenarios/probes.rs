@@ -9,10 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::time::Instant;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::api::roles::{body, described, split};
 use crate::support::cluster::eventually;
@@ -111,6 +111,9 @@ struct Said {
     text: String,
 }
 
+/// A path, and the body that names something.
+type Asked<'a> = (&'a str, &'a dyn Fn(&str) -> Value);
+
 struct Tally {
     probes: usize,
     wrong: Vec<String>,
@@ -174,6 +177,7 @@ impl Scene {
     async fn nothing_is_told(self) {
         let before = self.state_of_the_other().await;
         let mut tally = Tally { probes: 0, wrong: Vec::new() };
+        self.read_own_lists(&mut tally).await;
         self.probe_paths(&mut tally).await;
         self.probe_foreign_paths(&mut tally).await;
         self.probe_lists(&mut tally).await;
@@ -188,6 +192,15 @@ impl Scene {
         assert!(probes >= PROBES, "only {probes} probes");
         assert_eq!(self.state_of_the_other().await, before, "something of the other has changed");
         eprintln!("{probes} probes");
+    }
+
+    /// One's own lists, while nothing of the other has been named yet.
+    async fn read_own_lists(&self, tally: &mut Tally) {
+        for route in operations().iter().filter(|route| is_list(route)) {
+            let path = format!("{OWN}{}?limit=1000", filled(split(route).1));
+            let (_, text) = self.ask(&Method::GET, &path, None).await;
+            tally.look_for_marks(&path, "", &text, &self.known);
+        }
     }
 
     /// Ids of the other in every place of every path of one's own tenant.
@@ -239,8 +252,6 @@ impl Scene {
         let mut chance = Chance::new(7);
         for route in &lists {
             let path = format!("{OWN}{}", filled(split(route).1));
-            let (_, text) = self.ask(&Method::GET, &format!("{path}?limit=1000"), None).await;
-            tally.look_for_marks(&path, &path, &text, &self.known);
             for cursor in &self.cursors {
                 for _ in 0..3 {
                     let at = chance.below(cursor.len());
@@ -295,7 +306,7 @@ impl Scene {
                 let url = format!("http://127.0.0.1:8080/{{{{ secrets.{word} }}}}");
                 json!({ "handler": "webhook.http", "config": { "webhook_url": url } })
             };
-            let asks: [(&str, &dyn Fn(&str) -> Value); 12] = [
+            let asks: [Asked<'_>; 12] = [
                 ("/subscriptions", &|word| json!({ "action": word, "event_pattern": "x.y" })),
                 (
                     "/schedules",
@@ -402,7 +413,9 @@ impl Said {
         }
         let mut problem: Value = serde_json::from_str(text).unwrap_or_default();
         for member in ["request_id", "trace_id", "instance"] {
-            problem.as_object_mut().map(|problem| problem.remove(member));
+            if let Some(problem) = problem.as_object_mut() {
+                problem.remove(member);
+            }
         }
         let text = problem.to_string();
         let text =

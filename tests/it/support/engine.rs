@@ -271,6 +271,7 @@ async fn app_over(
         api_keys: faults.clone(),
         audit: memory.clone(),
         secrets: memory.clone(),
+        deletions: memory.clone(),
         usages: memory.clone(),
         vault: Arc::new(Envelopes::new(Arc::new(keys), dice)),
         definitions: memory.clone(),

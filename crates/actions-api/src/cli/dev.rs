@@ -13,7 +13,7 @@ use clap::Args;
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs::{self, Stream};
-use super::server::Turn;
+use super::server::{Doors, Turn};
 use super::shutdown::Signals;
 use super::{Context, DEFAULT_TENANT, EngineFlags, seed, serve, server};
 use crate::config::{Config, Database, DatabaseDefault, Resolved};
@@ -93,7 +93,8 @@ pub(super) async fn run(cx: &Context, args: Dev) -> Result<Exit, CliError> {
         Ok(())
     };
     let access = crate::Access::LocalDev;
-    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
+    server::run(engine, &config.engine, config.sites, Doors::one(listener), access, signals, tell)
+        .await
 }
 
 fn config(cx: &Context, args: &Dev) -> Result<Config, CliError> {

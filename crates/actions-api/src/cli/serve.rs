@@ -1,15 +1,19 @@
 //! `actions serve`.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use clap::Args;
 use tracing::{info, warn};
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::logs::{self, Stream};
-use super::server::{self, Turn};
+use super::server::{self, Doors, Turn};
 use super::shutdown::Signals;
 use super::{Context, EngineFlags};
 use crate::config::{Database, EngineConfig};
+use crate::tls::Tls;
 use crate::{Access, wiring};
 
 /// Run a node: the HTTP interface and the engine
@@ -48,9 +52,23 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
     warn_of_redis(cx);
     tell_of_master_key(cx, &config.engine);
     let signals = Signals::listen()?;
-    let listener = server::listen(config.listen).await?;
+    // Before anything else is touched: a certificate that cannot be used is mended first.
+    let tls = config.tls.map(Tls::load).transpose();
+    let tls = tls.map_err(|error| CliError::usage(server::chain(&error)))?.map(Arc::new);
+    for address in [Some(config.listen), config.admin_listen].into_iter().flatten() {
+        warn_of_plain_http(address, tls.is_some());
+    }
+    let public = server::listen(config.listen).await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some(server::listen(address).await?),
+        None => None,
+    };
     let engine = server::engine(&config.engine).await?;
-    let address = listener.local_addr()?;
+    let address = public.local_addr()?;
+    if let Some(admin) = &admin {
+        info!(address = %admin.local_addr()?, "operators are answered here, and nowhere else");
+    }
+    let doors = Doors { public, admin, tls };
     let EngineConfig { database, node_name, .. } = &config.engine;
     let tell = |turn| {
         match turn {
@@ -62,7 +80,19 @@ pub(super) async fn run(cx: &Context, args: Serve) -> Result<Exit, CliError> {
         }
         Ok(())
     };
-    server::run(engine, &config.engine, config.sites, listener, access, signals, tell).await
+    server::run(engine, &config.engine, config.sites, doors, access, signals, tell).await
+}
+
+/// Behind a proxy that speaks TLS this is as it should be, so it is said once and refused never.
+fn warn_of_plain_http(listen: SocketAddr, has_tls: bool) {
+    if !has_tls && !listen.ip().is_loopback() {
+        warn!(
+            address = %listen,
+            "HTTP WITHOUT TLS on an address that others reach: whoever listens on the way reads \
+             tokens and events; set ACTIONS_TLS_CERT and ACTIONS_TLS_KEY, or let only a proxy \
+             that speaks TLS reach it"
+        );
+    }
 }
 
 /// Without a key everything works but secrets; a key that everybody can read is none.

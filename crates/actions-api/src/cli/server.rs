@@ -1,9 +1,16 @@
 //! The HTTP interface and the node of this process, from start to drained end.
 
+use std::sync::Arc;
+
 use actions_app::node;
+use axum::Extension;
+use axum::http::HeaderValue;
+use axum::http::header::STRICT_TRANSPORT_SECURITY;
+use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::warn;
 
 use super::error::CliError;
@@ -11,8 +18,29 @@ use super::exit::Exit;
 use super::shutdown::Signals;
 use crate::config::EngineConfig;
 use crate::connections::{self, Bounds};
+use crate::request::Public;
+use crate::tls::Tls;
 use crate::wiring::{self, Engine, WiringError};
 use crate::{Access, Serving, Sites};
+
+/// A year, as browsers are told that there is no way without TLS. Other names than ours are not ours
+/// to speak for.
+const HSTS: &str = "max-age=31536000";
+
+/// Where a server is asked.
+pub(super) struct Doors {
+    pub(super) public: TcpListener,
+    /// Where operators ask. `None`: where everybody does.
+    pub(super) admin: Option<TcpListener>,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+impl Doors {
+    /// One for everybody, without TLS.
+    pub(super) fn one(public: TcpListener) -> Self {
+        Self { public, admin: None, tls: None }
+    }
+}
 
 /// A turn in the life of a server, told once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +56,7 @@ pub(super) async fn run(
     engine: Engine,
     config: &EngineConfig,
     sites: Sites,
-    listener: TcpListener,
+    doors: Doors,
     access: Access,
     mut signals: Signals,
     mut tell: impl FnMut(Turn) -> Result<(), CliError>,
@@ -39,14 +67,34 @@ pub(super) async fn run(
     let (has_node, has_api) = (config.role.has_node(), config.role.has_api());
     let draining = closing.clone();
     let serving = Serving { access, metrics, has_node, has_api, draining, sites };
-    let router = crate::router(engine.app.clone(), serving);
+    let mut router = crate::router(engine.app.clone(), serving);
+    let Doors { public, admin, tls } = doors;
+    if tls.is_some() {
+        let hsts = HeaderValue::from_static(HSTS);
+        let layer = SetResponseHeaderLayer::if_not_present(STRICT_TRANSPORT_SECURITY, hsts);
+        router = router.layer(layer);
+    }
     let node = has_node.then(|| node::start(engine.app.clone(), wiring::node_config(config)));
     let reader = has_node.then(|| engine.read_stream(&config.node_name)).flatten();
     tokio::spawn(warn_of_redis(config.clone()));
     let clock = engine.app.ports.clock.clone();
     let bounds = Bounds::default();
-    let http = connections::serve(listener, router, clock, bounds, closing.clone());
-    let http = tokio::spawn(http);
+    // What is only for operators is not there for anybody else, where they have a door of their own.
+    let for_all =
+        if admin.is_some() { router.clone().layer(Extension(Public)) } else { router.clone() };
+    let serve = |listener, router| {
+        let (tls, clock, closing) = (tls.clone(), clock.clone(), closing.clone());
+        connections::serve_over(tls, listener, router, clock, bounds, closing)
+    };
+    let for_all = serve(public, for_all);
+    let for_operators = admin.map(|listener| serve(listener, router));
+    let http = tokio::spawn(async move {
+        tokio::join!(for_all, OptionFuture::from(for_operators));
+    });
+    let fresh = tls.map(|tls| {
+        let clock = clock.clone();
+        tokio::spawn(async move { tls.keep_fresh(clock).await })
+    });
     let clock = wiring::clock();
     let joined = async {
         while has_node && engine.app.live.node().is_none() {
@@ -76,6 +124,9 @@ pub(super) async fn run(
             tokio::select! {
                 _ = http => {}
                 () = clock.sleep(HELD_OPEN) => warn!("requests were cut off"),
+            }
+            if let Some(fresh) = fresh {
+                fresh.abort();
             }
             engine.close().await;
             drained

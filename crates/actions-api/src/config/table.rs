@@ -99,6 +99,27 @@ pub(crate) const ENGINE: &[Setting] = &[
         "address and port of the HTTP interface",
     ),
     Setting::engine(
+        "admin_listen",
+        Some(("admin-listen", "ADDRESS")),
+        "ACTIONS_ADMIN_LISTEN",
+        None,
+        "address and port where alone /v1/admin, /v1/internal and /metrics answer; serve only",
+    ),
+    Setting::engine(
+        "tls_cert",
+        Some(("tls-cert", "FILE")),
+        "ACTIONS_TLS_CERT",
+        None,
+        "the certificate of the HTTP interface with its chain, in PEM form; serve only",
+    ),
+    Setting::engine(
+        "tls_key",
+        Some(("tls-key", "FILE")),
+        "ACTIONS_TLS_KEY",
+        None,
+        "the private key of that certificate, in PEM form; both are read again when they change",
+    ),
+    Setting::engine(
         "hosts",
         Some(("hosts", "NAMES")),
         "ACTIONS_HOSTS",

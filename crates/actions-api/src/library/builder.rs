@@ -249,6 +249,7 @@ async fn tenant(engine: &Engine, slug: &TenantSlug) -> Result<Tenant, BuildError
         }
         Err(
             error @ (DefinitionsError::NotFound { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::Stale { .. }
             | DefinitionsError::TooMany(_)
             | DefinitionsError::Store(_)),

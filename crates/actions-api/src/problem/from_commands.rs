@@ -11,6 +11,7 @@ use actions_app::commands::control_tenant::ControlTenantError;
 use actions_app::commands::create_api_key::CreateApiKeyError;
 use actions_app::commands::create_tenant::CreateTenantError;
 use actions_app::commands::delete_action::DeleteActionError;
+use actions_app::commands::delete_tenant::DeleteTenantError;
 use actions_app::commands::discard_dead_letters::DiscardDeadLettersError;
 use actions_app::commands::execute_action::ExecuteActionError;
 use actions_app::commands::fire_schedule::FireScheduleError;
@@ -37,8 +38,8 @@ use super::{
     EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS, FAN_OUT_EXCEEDED, FieldError,
     IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind, OVERLOADED, PARAMETER_INVALID,
     PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY,
-    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_SUSPENDED,
-    VERSION_STALE,
+    STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_NOT_SUSPENDED,
+    TENANT_SUSPENDED, VERSION_STALE,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -496,11 +497,28 @@ impl From<CreateTenantError> for Problem {
     }
 }
 
+impl From<DeleteTenantError> for Problem {
+    fn from(error: DeleteTenantError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeleteTenantError::Forbidden(forbidden) => forbidden.into(),
+            DeleteTenantError::NotFound => Self::not_found("tenant"),
+            DeleteTenantError::Platform => Self::new(&TENANT_INVALID, detail),
+            DeleteTenantError::Unconfirmed { .. } => Self::parameter("confirm", detail),
+            DeleteTenantError::Reason => Self::parameter("reason", detail),
+            DeleteTenantError::NotSuspended => Self::new(&TENANT_NOT_SUSPENDED, detail),
+            DeleteTenantError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<DefinitionsError> for Problem {
     fn from(error: DefinitionsError) -> Self {
         let detail = error.to_string();
         match error {
-            DefinitionsError::Exists { .. } => Self::new(&EXISTS, detail),
+            DefinitionsError::Exists { .. } | DefinitionsError::Retired { .. } => {
+                Self::new(&EXISTS, detail)
+            }
             DefinitionsError::NotFound { what, .. } => Self::not_found(what),
             DefinitionsError::Stale { .. } => Self::new(&VERSION_STALE, detail),
             DefinitionsError::TooMany(_) => Self::new(&QUOTA_EXCEEDED, detail),

@@ -1,8 +1,11 @@
 //! `/v1/tenants/{tenant}/controls`, pauses and limits
 
-use actions_app::commands::control_tenant::{Target, pause, resume, set_limits, set_retention};
+use actions_app::commands::control_tenant::{
+    Target, pause, resume, set_limits, set_reach, set_retention,
+};
 use actions_app::queries::controls::controls;
 use actions_domain::id::ActionId;
+use actions_domain::tenant::reach::Reach;
 use actions_domain::tenant::{Controls, Pause, Retention, TenantLimits};
 use axum::extract::State;
 use axum::response::Response;
@@ -15,7 +18,7 @@ use crate::body::{JsonBody, OptionalBody};
 use crate::caller::Caller;
 use crate::extract::Segments;
 use crate::page::json;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem, TENANT_INVALID};
 use crate::routes::Api;
 use crate::time::Time;
 
@@ -24,6 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(show))
         .routes(routes!(put_limits))
         .routes(routes!(put_retention))
+        .routes(routes!(put_egress))
         .routes(routes!(pause_tenant))
         .routes(routes!(resume_tenant))
         .routes(routes!(pause_action))
@@ -83,6 +87,24 @@ struct RetentionBody {
     dead_letter_days: Option<u32>,
 }
 
+/// Where the tenant's handlers may connect to, beside what holds for everybody.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"only": ["*.example.com", "93.184.0.0/16"], "deny": ["old.example.com"]}))]
+struct EgressBody {
+    /// Networks that are open for this tenant although they are not public, like `10.0.0.0/8`. What
+    /// hands out a cloud's credentials stays closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    allow: Vec<String>,
+    /// Names of hosts, `*.` in front for all below one, and networks. Where there are any, nothing
+    /// else is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    only: Vec<String>,
+    /// The same, of what is never called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<String>,
+}
+
 /// Why something is paused.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +118,7 @@ pub(crate) struct PauseBody {
 pub(crate) struct ControlsView {
     limits: LimitsBody,
     retention: RetentionBody,
+    egress: EgressBody,
     /// The whole tenant is paused: nothing starts, what comes in waits.
     pause: Option<PauseView>,
     /// The platform has suspended the tenant: nothing starts, and nothing is accepted.
@@ -205,6 +228,16 @@ impl From<RetentionBody> for Retention {
     }
 }
 
+impl From<&Reach> for EgressBody {
+    fn from(reach: &Reach) -> Self {
+        Self {
+            allow: reach.allow.iter().map(ToString::to_string).collect(),
+            only: reach.only.iter().map(ToString::to_string).collect(),
+            deny: reach.deny.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl From<&Pause> for PauseView {
     fn from(pause: &Pause) -> Self {
         Self { at: pause.at.into(), by: pause.by.clone(), reason: pause.reason.clone() }
@@ -222,6 +255,7 @@ pub(crate) fn view(api: &Api, caller: &Caller, controls: &Controls) -> ControlsV
     ControlsView {
         limits: controls.limits.into(),
         retention: controls.retention.into(),
+        egress: controls.reach.as_ref().into(),
         pause: controls.pause.as_ref().map(Into::into),
         suspension: controls.suspension.as_ref().map(Into::into),
         paused_actions: paused,
@@ -261,6 +295,23 @@ async fn put_retention(
 ) -> Result<Response, Problem> {
     let (authorization, tenant) = (&caller.authorization, caller.tenant);
     let changed = set_retention(&api.app, authorization, tenant, body.into()).await?;
+    Ok(json(&view(&api, &caller, &changed)))
+}
+
+/// Replaces where the tenant's handlers may connect to, for the platform's operators. It holds from
+/// the next call on.
+#[utoipa::path(put, path = "/controls/egress", tag = "controls", operation_id = "set_egress",
+    request_body = EgressBody, responses((status = 200, body = ControlsView)))]
+async fn put_egress(
+    State(api): State<Api>,
+    caller: Caller,
+    JsonBody(body): JsonBody<EgressBody>,
+) -> Result<Response, Problem> {
+    let reach = Reach::parse(&body.allow, &body.only, &body.deny).map_err(|(pointer, error)| {
+        let message = error.to_string();
+        Problem::new(&TENANT_INVALID, &message).with_error(FieldError::new(pointer, message))
+    })?;
+    let changed = set_reach(&api.app, &caller.authorization, caller.tenant, reach).await?;
     Ok(json(&view(&api, &caller, &changed)))
 }
 

@@ -118,7 +118,7 @@ async fn show(
     caller: Caller,
     Segments(path): Segments<HandlerPath>,
 ) -> Result<Response, Problem> {
-    let handler = find_handler(&api.app, &caller.authorization, &path.handler)?;
+    let handler = find_handler(&api.app, &caller.authorization, caller.tenant, &path.handler)?;
     Ok(json(&HandlerView::full(handler.descriptor())))
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn findings(
     handler: &str,
     config: &Value,
 ) -> Result<FindingsView, Problem> {
-    let handler = find_handler(&api.app, &caller.authorization, handler)?;
+    let handler = find_handler(&api.app, &caller.authorization, caller.tenant, handler)?;
     let mut findings = check_config(&api.app, handler.as_ref(), config);
     let configs = [(String::new(), config)];
     findings.warnings.extend(missing_secrets(&api.app, caller.tenant, configs).await?);

@@ -149,6 +149,9 @@ pub(crate) struct LimitsView {
     weight: u32,
     /// Of one tenant, paused one by one.
     paused_actions: usize,
+    /// Of each list of where a tenant may connect to, and bytes of one entry.
+    egress_places: usize,
+    egress_place_bytes: usize,
     /// Of a pause.
     reason_bytes: usize,
     keep_days_min: u32,
@@ -298,6 +301,8 @@ pub(crate) fn limits_view() -> LimitsView {
         gathered_wait_seconds: limits::GATHERED_WAIT_MAX.as_secs(),
         weight: limits::WEIGHT_MAX,
         paused_actions: limits::PAUSED_ACTIONS_MAX,
+        egress_places: limits::REACH_PLACES_MAX,
+        egress_place_bytes: limits::REACH_PLACE_BYTES_MAX,
         reason_bytes: limits::REASON_BYTES_MAX,
         keep_days_min: limits::KEEP_DAYS_MIN,
         retention_days: limits::RETENTION_DAYS_MAX,

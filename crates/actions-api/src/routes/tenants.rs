@@ -1,8 +1,14 @@
 //! `/v1/admin/tenants`
 
+use std::collections::BTreeMap;
+
 use actions_app::commands::control_tenant::{end_suspension, suspend};
 use actions_app::commands::create_tenant::{CreateTenant, create_tenant};
-use actions_app::queries::tenants::{find_tenant, list_tenants};
+use actions_app::commands::delete_tenant::{DeleteTenant, DeleteTenantError, delete_tenant};
+use actions_app::queries::QueryError;
+use actions_app::queries::tenants::{find_deletion, find_tenant, list_tenants};
+use actions_domain::audit::Head;
+use actions_domain::tenant::deletion::TenantDeletion;
 use actions_domain::tenant::{Tenant, TenantSlug};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,7 +21,7 @@ use uuid::Uuid;
 
 use crate::body::{JsonBody, OptionalBody};
 use crate::caller::Operator;
-use crate::extract::Segments;
+use crate::extract::{Params, Segments};
 use crate::page::{ListQuery, PageView, json};
 use crate::problem::{FieldError, Problem, TENANT_INVALID};
 use crate::routes::Api;
@@ -25,7 +31,8 @@ use crate::time::Time;
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(show))
+        .routes(routes!(show, delete))
+        .routes(routes!(show_deletion))
         .routes(routes!(suspend_tenant))
         .routes(routes!(resume_tenant))
 }
@@ -132,6 +139,116 @@ async fn show(
 ) -> Result<Response, Problem> {
     let tenant = find_tenant(&api.app, &caller, &path.slug).await?;
     Ok(json(&TenantView::new(&api, &tenant)))
+}
+
+/// A tenant that is being deleted, or that was.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeletionView {
+    /// The tenant's id, which is used no more.
+    id: Uuid,
+    slug: String,
+    name: String,
+    /// `deleting`, or `deleted` when nothing is left.
+    state: &'static str,
+    requested_at: Time,
+    requested_by: String,
+    reason: Option<String>,
+    /// Rows that were removed up to now, by table.
+    removed: BTreeMap<String, u64>,
+    /// The newest entry of the tenant's audit, as `NUMBER:HASH`: an export of it that ends there is
+    /// whole.
+    audit_head: String,
+    /// The proof, when the tenant is deleted.
+    certificate: Option<CertificateView>,
+}
+
+/// What was counted after everything was removed.
+#[derive(Debug, Serialize, ToSchema)]
+struct CertificateView {
+    finished_at: Time,
+    /// Rows left in every table that has tenants: all zero.
+    left: BTreeMap<String, u64>,
+    /// BLAKE3 over all of the above, as the platform's audit has it too.
+    digest: String,
+    /// Whether the digest is that of what stands here.
+    intact: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct DeleteParams {
+    /// The slug once more.
+    confirm: Option<String>,
+    /// Why, for whoever looks at it later.
+    reason: Option<String>,
+}
+
+impl From<TenantDeletion> for DeletionView {
+    fn from(deletion: TenantDeletion) -> Self {
+        let intact = deletion.is_intact();
+        let head = Head { seq: deletion.audit_length, hash: deletion.audit_hash };
+        let certificate = deletion.certificate.map(|certificate| CertificateView {
+            finished_at: certificate.finished_at.into(),
+            left: certificate.left,
+            digest: certificate.digest.to_string(),
+            intact,
+        });
+        Self {
+            id: deletion.uuid,
+            slug: deletion.slug.to_string(),
+            name: deletion.name,
+            state: if certificate.is_some() { "deleted" } else { "deleting" },
+            requested_at: deletion.requested_at.into(),
+            requested_by: deletion.requested_by,
+            reason: deletion.reason,
+            removed: deletion.removed,
+            audit_head: head.to_string(),
+            certificate,
+        }
+    }
+}
+
+/// Deletes a suspended tenant for good. It is gone at once, with its API keys; what it had is
+/// removed afterwards, which `…/deletion` tells of. Its slug is never given again.
+#[utoipa::path(delete, path = "/tenants/{slug}", tag = "tenants", operation_id = "delete_tenant",
+    params(SlugPath, DeleteParams), responses((status = 202, body = DeletionView)))]
+async fn delete(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    Segments(path): Segments<SlugPath>,
+    Params(params): Params<DeleteParams>,
+) -> Result<Response, Problem> {
+    let slug = match find_tenant(&api.app, &caller, &path.slug).await {
+        Ok(tenant) => tenant.slug,
+        // It may be gone already.
+        Err(QueryError::NotFound { .. }) => {
+            TenantSlug::parse(&path.slug).map_err(|_| DeleteTenantError::NotFound)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let request = DeleteTenant { slug, confirm: params.confirm, reason: params.reason };
+    let deletion = delete_tenant(&api.app, &caller, request).await?;
+    let place = format!("/v1/admin/tenants/{}/deletion", deletion.slug);
+    let view = json(&DeletionView::from(deletion));
+    let mut response = (StatusCode::ACCEPTED, view).into_response();
+    if let Ok(place) = HeaderValue::from_str(&place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Shows how far the deletion of a tenant is, and its certificate. It is kept for good.
+#[utoipa::path(get, path = "/tenants/{slug}/deletion", tag = "tenants",
+    operation_id = "get_tenant_deletion", params(SlugPath),
+    responses((status = 200, body = DeletionView)))]
+async fn show_deletion(
+    State(api): State<Api>,
+    Operator(caller): Operator,
+    Segments(path): Segments<SlugPath>,
+) -> Result<Response, Problem> {
+    let deletion = find_deletion(&api.app, &caller, &path.slug).await?;
+    Ok(json(&DeletionView::from(deletion)))
 }
 
 /// Suspends a tenant: nothing starts, and nothing is accepted, from the next event on. What runs may

@@ -14,6 +14,7 @@ use actions_domain::ports::store::StoreError;
 use serde_json::json;
 
 use crate::app::App;
+use crate::commands::check_definition::reach_of;
 use crate::config_secrets::resolve;
 
 /// How long a handler may take for the answer.
@@ -66,7 +67,8 @@ async fn ask_handler(
     tenant: TenantId,
     action: &Action,
 ) -> Result<Result<(), String>, StoreError> {
-    let Some(handler) = app.handlers.find(&action.spec.handler) else {
+    let reach = reach_of(app, tenant);
+    let Some(handler) = app.handlers.find_within(&action.spec.handler, &reach) else {
         return Ok(Err(format!("no handler {} is installed", action.spec.handler)));
     };
     let config = &action.spec.config;

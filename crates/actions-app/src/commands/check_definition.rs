@@ -1,6 +1,7 @@
 //! Judges definitions before they are stored, by the same code that will run them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use actions_domain::action::{ActionSpec, ActionType, DeliveryMode};
 use actions_domain::id::TenantId;
@@ -12,6 +13,7 @@ use actions_domain::ports::handler::{Descriptor, FieldNote, Handler, KEEPS_CONFI
 use actions_domain::ports::matcher::MatchError;
 use actions_domain::secret::references;
 use actions_domain::subscription::SubscriptionSpec;
+use actions_domain::tenant::reach::Reach;
 use serde_json::Value;
 
 use crate::app::App;
@@ -91,7 +93,7 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
     }
     findings.errors.extend(check_match(app, None, &spec.conditions, "", "/conditions"));
     findings.warnings.extend(doubtful_patterns(tenant, &spec.event_patterns));
-    match app.handlers.find(&spec.handler) {
+    match app.handlers.find_within(&spec.handler, &reach_of(app, tenant)) {
         Some(handler) => {
             findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
             findings.warnings.extend(doubtful_type(handler.as_ref(), spec.action_type));
@@ -103,6 +105,12 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
         )),
     }
     findings
+}
+
+/// Where the handlers of a tenant may connect to.
+pub(crate) fn reach_of(app: &App, tenant: TenantId) -> Arc<Reach> {
+    let known = app.catalogue.find(tenant);
+    known.map(|known| known.controls().reach.clone()).unwrap_or_default()
 }
 
 /// What a handler does more than once by itself cannot happen at most once.

@@ -9,6 +9,7 @@ use actions_domain::limits::{
 };
 use actions_domain::ports::definitions::DefinitionsError;
 use actions_domain::settings::Setting;
+use actions_domain::tenant::reach::Reach;
 use actions_domain::tenant::{ControlChange, Controls, Pause, Retention, Tenant, TenantLimits};
 use tracing::warn;
 
@@ -112,6 +113,19 @@ pub async fn set_retention(
     }
     let act = app.act(caller, tenant, ActKind::RetentionChanged, CONTROLS);
     change(app, tenant, &ControlChange::SetRetention(retention), &act).await
+}
+
+/// Replaces where a tenant's handlers may connect to. It holds from the next call on.
+pub async fn set_reach(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    reach: Reach,
+) -> Result<Controls, ControlTenantError> {
+    // It may open what the operator keeps closed, so it is not for the tenant itself.
+    caller.require(Permission::ManageTenants, tenant)?;
+    let act = app.act(caller, tenant, ActKind::EgressChanged, CONTROLS);
+    change(app, tenant, &ControlChange::SetReach(reach), &act).await
 }
 
 /// Lets nothing more of the target start. What runs may end, and what comes in waits. Pausing

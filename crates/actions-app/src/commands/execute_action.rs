@@ -89,16 +89,6 @@ pub async fn execute_action(
     caller: &AuthorizationContext,
     request: ExecuteAction,
 ) -> Result<AcceptedJob, ExecuteActionError> {
-    execute(app, caller, request, Admission::Asked).await
-}
-
-/// The same, with or without asking the tenant's quotas.
-pub(crate) async fn execute(
-    app: &App,
-    caller: &AuthorizationContext,
-    request: ExecuteAction,
-    admission: Admission,
-) -> Result<AcceptedJob, ExecuteActionError> {
     caller.require(Permission::Execute, request.tenant)?;
     let bytes = request.input.as_str().len();
     if bytes > EVENT_BYTES_MAX {
@@ -107,7 +97,7 @@ pub(crate) async fn execute(
     if request.delay.is_some_and(|delay| delay > SCHEDULE_AHEAD_MAX) {
         return Err(ExecuteActionError::TooFarAhead);
     }
-    if admission == Admission::Asked {
+    if Admission::of(caller) == Admission::Asked {
         app.quotas.admit_job(request.tenant)?;
     }
     for _ in 0..ACCEPT_AGAIN_MAX {

@@ -13,13 +13,12 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::app::App;
-use crate::commands::execute_action::{ExecuteAction, ExecuteActionError, execute};
+use crate::commands::execute_action::{ExecuteAction, ExecuteActionError, execute_action};
 use crate::commands::submit_event::{
-    Idempotency, NewEvent, SubmitEvents, SubmitEventsError, submit,
+    Idempotency, NewEvent, SubmitEvents, SubmitEventsError, submit_events,
 };
 use crate::queries::QueryError;
 use crate::queries::schedules::find_schedule;
-use crate::quotas::Admission;
 use crate::timetable::Timetable;
 
 /// What one time of a schedule has led to.
@@ -160,7 +159,7 @@ async fn fire(
                 delay: None,
                 idempotency,
             };
-            let job = execute(app, caller, request, Admission::Granted).await?;
+            let job = execute_action(app, caller, request).await?;
             let executions = vec![job.execution];
             Ok(Fired { at, duplicate: job.duplicate, event: None, executions })
         }
@@ -174,7 +173,7 @@ async fn fire(
                 delay: None,
             };
             let request = SubmitEvents { tenant, events: vec![event], idempotency };
-            let accepted = submit(app, caller, request, Admission::Granted).await?;
+            let accepted = submit_events(app, caller, request).await?;
             let event = accepted.first().map(|accepted| accepted.event);
             let duplicate = accepted.iter().any(|accepted| accepted.duplicate);
             let executions = accepted.iter().flat_map(|accepted| &accepted.executions);

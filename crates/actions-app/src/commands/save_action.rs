@@ -195,6 +195,7 @@ pub(crate) fn with_stored_secrets(
 pub(super) fn has_lost_race(error: &DefinitionsError) -> bool {
     match error {
         DefinitionsError::Exists { .. }
+        | DefinitionsError::Retired { .. }
         | DefinitionsError::NotFound { .. }
         | DefinitionsError::Stale { .. } => true,
         DefinitionsError::TooMany(_) | DefinitionsError::Store(_) => false,

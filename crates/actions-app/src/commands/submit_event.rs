@@ -146,16 +146,6 @@ pub async fn submit_events(
     caller: &AuthorizationContext,
     request: SubmitEvents,
 ) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
-    submit(app, caller, request, Admission::Asked).await
-}
-
-/// The same, with or without asking the tenant's quotas.
-pub(crate) async fn submit(
-    app: &App,
-    caller: &AuthorizationContext,
-    request: SubmitEvents,
-    admission: Admission,
-) -> Result<Vec<AcceptedEvent>, SubmitEventsError> {
     caller.require(Permission::SubmitEvent, request.tenant)?;
     let definitions = definitions_of(app, request.tenant).await?;
     let given = request.events.len();
@@ -169,7 +159,7 @@ pub(crate) async fn submit(
         events.push((new.delay, Arc::new(event_of(app, caller, request.tenant, new, now))));
     }
 
-    match admission {
+    match Admission::of(caller) {
         Admission::Asked => app.quotas.admit_events(request.tenant, given).await?,
         Admission::Granted => app.quotas.charge_events(request.tenant, given),
     }

@@ -18,6 +18,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::retry::{Jitter, RetryPolicy};
 use actions_domain::work::{Fence, Work};
 use futures_util::FutureExt;
+use metrics::counter;
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -28,6 +29,9 @@ use crate::config_secrets;
 /// Pauses between tries to read while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The code of a fault of the gate that outgoing connections pass.
+const EGRESS_REFUSED: &str = "egress.forbidden";
 
 /// How long a handler may take to find out whether an attempt has had its effect.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -43,6 +47,7 @@ pub(crate) enum Attempted {
 /// Makes one attempt. Always comes to an end: a handler that does not answer in time is
 /// dropped, one that panics has failed.
 pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> Attempted {
+    let work = start.item.work.clone();
     let found = prepare_patiently(app, node, &start).await;
     // The last look before something happens: whoever slept through its lease starts nothing
     // that another node may have started by now. The session ends, or is heard again.
@@ -70,6 +75,9 @@ pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> Attempted 
         }
         Err(refused) => (refused.policy, refused.ended),
     };
+    if let Some(fault) = ended.fault.as_ref().filter(|fault| fault.code == EGRESS_REFUSED) {
+        tell_of_refusal(app, &work, fault);
+    }
     let end = End {
         started_at,
         ended_at: app.ports.clock.now(),
@@ -83,6 +91,24 @@ pub(crate) async fn attempt(app: &App, node: NodeId, start: Start) -> Attempted 
         jitter: Jitter(app.ports.dice.roll()),
     };
     Attempted::Ended { end: Box::new(end), last_words }
+}
+
+/// Counts what the gate refused, and says whose it was.
+fn tell_of_refusal(app: &App, work: &Work, fault: &Fault) {
+    let refusal = fault.details.as_ref().and_then(|details| details["refusal"].as_str());
+    // Words of the gate; whatever else a handler says makes no series of its own.
+    let reason = match refusal {
+        Some("metadata") => "metadata",
+        Some("private") => "private",
+        Some("port") => "port",
+        Some("denied") => "denied",
+        Some("not_listed") => "not_listed",
+        Some(_) | None => "other",
+    };
+    counter!("actions_egress_refusals_total", "reason" => reason).increment(1);
+    let known = app.catalogue.find(work.tenant);
+    let tenant = known.as_ref().map_or("", |known| known.tenant.slug.as_str());
+    warn!(tenant, execution = %work.id, reason, fault.message, "a call was refused by the gate");
 }
 
 /// Calls the handler, within its time and as long as it is heard.
@@ -266,7 +292,8 @@ async fn prepare(
         let fault = Fault::system("action.unhealthy", format!("the action is unhealthy: {why}"));
         return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));
     }
-    let Some(handler) = app.handlers.find(&action.spec.handler) else {
+    let reach = known.controls().reach.clone();
+    let Some(handler) = app.handlers.find_within(&action.spec.handler, &reach) else {
         let message = format!("handler {} is not installed on this node", action.spec.handler);
         let fault = Fault::system("handler.not_found", message);
         return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));

@@ -1,6 +1,6 @@
 //! Tells the scheduler the limits, weights and pauses of tenants, actions and subscriptions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actions_domain::action::Action;
 use actions_domain::dispatch::Input;
@@ -35,7 +35,20 @@ impl Limits {
         let platform = catalogue.find(TenantId::ADMIN).map(|known| known.controls().all_tenants);
         let platform = platform.unwrap_or_default();
         let is_for_all = std::mem::replace(&mut self.all_tenants, platform) != platform;
-        for known in catalogue.list() {
+        let tenants = catalogue.list();
+        let there: HashSet<TenantId> = tenants.iter().map(|known| known.tenant.id).collect();
+        self.versions.retain(|tenant, _| {
+            let is_there = there.contains(tenant);
+            if !is_there {
+                inputs.push(Input::Forget(*tenant));
+                let told = self.told.remove(tenant).unwrap_or_default();
+                let none = Throttle::default();
+                inputs.extend(told.into_keys().map(|scope| Input::Limits { scope, limits: none }));
+                self.weights.remove(tenant);
+            }
+            is_there
+        });
+        for known in tenants {
             let version = known.version();
             if self.versions.insert(known.tenant.id, version) != Some(version) || is_for_all {
                 self.tell(&known, quotas, &mut inputs);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::bulk_runner::BulkRunner;
+use super::eraser::Eraser;
 use super::intake_mover::IntakeMover;
 use super::lease_keeper::LeaseKeeper;
 use super::live::Message;
@@ -104,6 +105,7 @@ fn start_loops(
     let listener = crate::hints::listen(app.ports.clone(), heard);
     let timekeeper = Timekeeper::new(app.clone());
     let bulk_runner = BulkRunner::new(app.clone());
+    let eraser = Eraser { app: app.clone() };
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -130,6 +132,7 @@ fn start_loops(
     loops.spawn(sampler.run());
     loops.spawn(timekeeper.run());
     loops.spawn(bulk_runner.run());
+    loops.spawn(eraser.run());
     loops
 }
 

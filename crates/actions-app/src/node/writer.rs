@@ -204,6 +204,15 @@ impl Writer {
             self.flush(writes).await?;
             return self.flush(rest).await;
         }
+        // It may be what the engine has to say of a tenant that is gone since.
+        if !self.engine_events(&writes).is_empty() {
+            if let Err(error) = self.app.catalogue.refresh_all().await {
+                warn!(%error, "the tenants cannot be read");
+            }
+            if self.engine_events(&writes).is_empty() {
+                return self.flush(writes).await;
+            }
+        }
         let last = writes.pop();
         if let Some(Write::Report { report, .. }) = &last {
             warn!(reason, execution = %report.execution, "the store refuses a report");

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use actions_domain::action::HandlerId;
 use actions_domain::authorization::{AuthorizationContext, Permission};
+use actions_domain::id::TenantId;
 use actions_domain::ports::handler::Handler;
 
 use crate::app::App;
+use crate::commands::check_definition::reach_of;
 use crate::queries::QueryError;
 
 /// Lists handlers by id.
@@ -18,13 +20,16 @@ pub fn list_handlers(
     Ok(app.handlers.list())
 }
 
-/// Finds a handler by its id or by a founding class name.
+/// Finds a handler by its id or by a founding class name, as a tenant has it.
 pub fn find_handler(
     app: &App,
     caller: &AuthorizationContext,
+    tenant: TenantId,
     id: &str,
 ) -> Result<Arc<dyn Handler>, QueryError> {
     caller.require(Permission::ReadDefinitions, caller.tenant)?;
-    let found = HandlerId::parse(id).ok().and_then(|id| app.handlers.find(&id));
+    let found = HandlerId::parse(id)
+        .ok()
+        .and_then(|id| app.handlers.find_within(&id, &reach_of(app, tenant)));
     found.ok_or(QueryError::NotFound { what: "handler" })
 }

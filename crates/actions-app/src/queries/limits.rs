@@ -5,7 +5,7 @@ use actions_domain::id::TenantId;
 use actions_domain::limits::USAGE_DAYS_MAX;
 use actions_domain::settings::{Effective, Layer, Setting};
 use actions_domain::tenant::TenantLimits;
-use actions_domain::usage::{Day, DayUsage};
+use actions_domain::usage::{Day, DayUsage, Usage};
 
 use crate::app::App;
 use crate::queries::{QueryError, definitions_of};
@@ -119,9 +119,14 @@ pub async fn usage(
     caller.require(Permission::ReadMetrics, tenant)?;
     let today = Day::of(app.ports.clock.now());
     let since = today.before(days.clamp(1, USAGE_DAYS_MAX) - 1);
-    // What this process has not written yet is nobody's secret.
-    app.quotas.write_usage().await?;
-    let days = app.ports.usages.usage_since(tenant, since).await?;
+    let mut days = app.ports.usages.usage_since(tenant, since).await?;
+    // What this process has not written yet. Writing it here would be cut off with the request.
+    let unwritten = app.quotas.unwritten(tenant);
+    match days.first_mut().filter(|newest| newest.day == today) {
+        Some(newest) => newest.usage.add(unwritten),
+        None if unwritten == Usage::default() => {}
+        None => days.insert(0, DayUsage { tenant, day: today, usage: unwritten }),
+    }
     Ok(TenantUsage { days, stored_bytes: stored_bytes(app, tenant).await? })
 }
 

@@ -2,7 +2,8 @@
 
 use actions_domain::authorization::{AuthorizationContext, Permission};
 use actions_domain::id::TenantId;
-use actions_domain::tenant::Tenant;
+use actions_domain::tenant::deletion::TenantDeletion;
+use actions_domain::tenant::{Tenant, TenantSlug};
 
 use crate::app::App;
 use crate::queries::QueryError;
@@ -42,4 +43,16 @@ pub async fn find_tenant(
     let mut tenants = all(app, caller).await?.into_iter();
     let found = tenants.find(|tenant| tenant.slug.as_str() == name || Some(tenant.uuid) == id);
     found.ok_or(QueryError::NotFound { what: "tenant" })
+}
+
+/// Finds a tenant that is being deleted, or that was, by its slug.
+pub async fn find_deletion(
+    app: &App,
+    caller: &AuthorizationContext,
+    slug: &str,
+) -> Result<TenantDeletion, QueryError> {
+    caller.require(Permission::ManageTenants, TenantId::ADMIN)?;
+    let missing = QueryError::NotFound { what: "deleted tenant" };
+    let Ok(slug) = TenantSlug::parse(slug) else { return Err(missing) };
+    app.ports.deletions.find_deletion(&slug).await?.ok_or(missing)
 }

@@ -87,7 +87,7 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get(&part) else { return };
         let Some(mut stretch) = partition.window.open(from, next, skipped) else { return };
         for mut item in items {
-            if self.is_known(item.work.id) {
+            if self.is_known(item.work.id) || self.gone.contains(&item.work.tenant) {
                 continue;
             }
             let has_room = self.make_room(&mut item);
@@ -146,7 +146,10 @@ impl Dispatcher {
         let is_superseded =
             item.work.terms.as_ref().is_some_and(|terms| terms.superseded_by.is_some());
         let is_over = is_superseded || self.cancels.contains(id);
-        if self.is_known(id) || !(is_soon || hold || is_over) {
+        if self.is_known(id)
+            || self.gone.contains(&item.work.tenant)
+            || !(is_soon || hold || is_over)
+        {
             return;
         }
         let has_room = self.make_room(&mut item);

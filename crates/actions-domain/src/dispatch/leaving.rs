@@ -10,6 +10,7 @@ use super::entries::{Slot, Stage};
 use super::partition::Leaving;
 use super::{Dispatcher, Effect, after};
 use crate::Timestamp;
+use crate::id::{ExecutionId, TenantId};
 use crate::work::Part;
 
 impl Dispatcher {
@@ -87,6 +88,22 @@ impl Dispatcher {
         }
         self.pull_out(slot);
         self.forget(slot);
+    }
+
+    /// Drops what waits of a tenant that is gone, and ends what runs: its end is committed like any
+    /// other, and left out by the store.
+    pub(super) fn forget_tenant(&mut self, tenant: TenantId, now: Timestamp) {
+        self.gone.insert(tenant);
+        let own = self.entries.iter().filter(|(_, entry)| entry.item.work.tenant == tenant);
+        let own: Vec<(Slot, ExecutionId, Stage)> =
+            own.map(|(slot, entry)| (slot, entry.item.work.id, entry.stage)).collect();
+        for (slot, id, stage) in own {
+            if stage.is_waiting() {
+                self.let_go(slot);
+            } else {
+                self.cancel(id, now);
+            }
+        }
     }
 
     /// Gives back where nothing runs any more, and keeps what did not come to an end in time.

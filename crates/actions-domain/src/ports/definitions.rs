@@ -23,6 +23,10 @@ pub enum DefinitionsError {
     /// The name is taken.
     #[error("{name} exists already")]
     Exists { name: String },
+    /// A tenant had the slug and was deleted. It is never given again: events, keys and links of the
+    /// former tenant would mean the new one.
+    #[error("{slug} belonged to a tenant that was deleted; choose another slug")]
+    Retired { slug: String },
     #[error("there is no {what} {name}")]
     NotFound { what: &'static str, name: String },
     /// Somebody else changed it first.

@@ -89,9 +89,11 @@ const SPECIAL_V6: [(Ipv6Net, &str); 9] = [
     // Teredo holds two IPv4 addresses, one of them masked, and is dead: not worth judging.
     (v6(0x2001, 0, 0, 23), "it is Teredo or reserved for protocols (2001::/23)"),
     (v6(0x5f00, 0, 0, 16), "it belongs to segment routing (5f00::/16)"),
-    // The position of its IPv4 address is the operator's choice, so it cannot be judged.
-    (v6(0x64, 0xff9b, 1, 48), "it is local NAT64 (64:ff9b:1::/48)"),
+    (LOCAL_NAT64, "it is local NAT64 (64:ff9b:1::/48)"),
 ];
+
+/// The position of its IPv4 address is the operator's choice, so it is not unwrapped.
+const LOCAL_NAT64: Ipv6Net = v6(0x64, 0xff9b, 1, 48);
 
 /// Where the internet is.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
@@ -103,11 +105,30 @@ fn judge_v6(ip: Ipv6Addr) -> Verdict {
     if let Some(inner) = unwrapped(ip) {
         return judge(IpAddr::V4(inner));
     }
+    let is_metadata = |inner: &Ipv4Addr| METADATA.contains(&IpAddr::V4(*inner));
+    if LOCAL_NAT64.contains(&ip) && carried(ip).iter().any(is_metadata) {
+        return Verdict::Metadata;
+    }
     let special = SPECIAL_V6.iter().find(|(net, _)| net.contains(&ip));
     match special {
         Some((_, class)) => Verdict::Special { class, plain: IpAddr::V6(ip) },
         None if GLOBAL_V6.contains(&ip) => Verdict::Public,
         None => Verdict::Special { class: "it is not a global address", plain: IpAddr::V6(ip) },
+    }
+}
+
+/// Each IPv4 address that one of local NAT64 may carry (RFC 6052, section 2.2).
+fn carried(ip: Ipv6Addr) -> [Ipv4Addr; 4] {
+    let octets = ip.octets();
+    [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]]
+        .map(|places| Ipv4Addr::from(places.map(|place: usize| octets[place])))
+}
+
+/// An address without the wrapping of IPv4 in IPv6.
+pub fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => unwrapped(v6).map_or(ip, IpAddr::V4),
     }
 }
 

@@ -4,6 +4,31 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use actions_domain::execution::{ErrorClass, Fault, Outcome};
+use serde_json::json;
+
+/// Which rule of the gate refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Metadata,
+    Private,
+    Port,
+    /// The tenant's own list of what is denied.
+    Denied,
+    /// The tenant has a list of what alone is called.
+    NotListed,
+}
+
+impl Refusal {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Private => "private",
+            Self::Port => "port",
+            Self::Denied => "denied",
+            Self::NotListed => "not_listed",
+        }
+    }
+}
 
 /// Why there is no answer. None of these shows a URL's path, query or credentials: they are
 /// secrets of their own.
@@ -13,7 +38,7 @@ pub enum EgressError {
     Url { reason: String },
     /// The gate refuses.
     #[error("{host} may not be called: {reason}")]
-    Forbidden { host: String, reason: String },
+    Forbidden { host: String, refusal: Refusal, reason: String },
     #[error("the name {host} could not be resolved: {detail}")]
     Dns { host: String, detail: String },
     /// TLS included.
@@ -32,8 +57,8 @@ pub enum EgressError {
 }
 
 impl EgressError {
-    pub(super) fn forbidden(host: impl Display, reason: String) -> Self {
-        Self::Forbidden { host: host.to_string(), reason }
+    pub(super) fn forbidden(host: impl Display, refusal: Refusal, reason: String) -> Self {
+        Self::Forbidden { host: host.to_string(), refusal, reason }
     }
 
     /// A stable code, `egress.reason`.
@@ -55,7 +80,12 @@ impl EgressError {
     pub fn outcome(&self) -> Outcome {
         let fault = |class| Fault::new(class, self.code(), self.to_string());
         match self {
-            Self::Url { .. } | Self::Forbidden { .. } | Self::Request { .. } => {
+            // Whoever counts refusals reads from it which rule it was.
+            Self::Forbidden { host, refusal, .. } => {
+                let details = json!({ "host": host, "refusal": refusal.word() });
+                Outcome::Reject(fault(ErrorClass::HandlerError).with_details(details))
+            }
+            Self::Url { .. } | Self::Request { .. } => {
                 Outcome::Reject(fault(ErrorClass::HandlerError))
             }
             Self::Timeout { .. } => Outcome::Retry(fault(ErrorClass::Timeout)),

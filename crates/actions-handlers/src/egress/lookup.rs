@@ -79,6 +79,11 @@ impl Resolver {
         Self { policy, lookup, paused: Arc::default() }
     }
 
+    /// The same under other rules.
+    pub(super) fn under(&self, policy: Arc<EgressPolicy>) -> Self {
+        Self { policy, ..self.clone() }
+    }
+
     pub(super) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, EgressError> {
         debug_assert!(LOOKUP_TIME_MAX < CONNECT_TIME_MAX, "a lookup is part of a connect");
         let failed = |detail: String| EgressError::Dns { host: name.to_owned(), detail };

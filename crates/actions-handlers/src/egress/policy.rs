@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
+use actions_domain::tenant::reach::{Reach, Unreachable};
 use ipnet::IpNet;
 use url::Host;
 
 use super::address::{self, Verdict};
-use super::error::EgressError;
+use super::error::{EgressError, Refusal};
 
 /// The settings of a gate. The default opens nothing that is not public.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct EgressPolicy {
     pub smtp_ports: Vec<RangeInclusive<u16>>,
     /// Certificate authorities to trust beside the public ones, in DER form.
     pub roots: Vec<Vec<u8>>,
+    /// What holds for one tenant beside that.
+    pub reach: Reach,
 }
 
 impl Default for EgressPolicy {
@@ -30,6 +33,7 @@ impl Default for EgressPolicy {
             http_ports: vec![80..=80, 443..=443, 1024..=65_535],
             smtp_ports: vec![25..=25, 465..=465, 587..=587, 1024..=65_535],
             roots: Vec::new(),
+            reach: Reach::default(),
         }
     }
 }
@@ -46,18 +50,24 @@ impl EgressPolicy {
 
     /// Checks an address that stands for `host`.
     pub(super) fn check_answer(&self, ip: IpAddr, host: &str) -> Result<(), EgressError> {
-        let forbidden = |class: &str| EgressError::forbidden(host, class.to_owned());
-        match address::judge(ip) {
-            Verdict::Public => Ok(()),
-            Verdict::Metadata => Err(forbidden("it is a cloud's metadata address")),
+        let forbidden =
+            |refusal, class: &str| EgressError::forbidden(host, refusal, class.to_owned());
+        let verdict = address::judge(ip);
+        if verdict == Verdict::Metadata {
+            return Err(forbidden(Refusal::Metadata, "it is a cloud's metadata address"));
+        }
+        let forms = [ip, address::plain(ip)];
+        self.reach.check_address(host, &forms).map_err(|why| unreachable(host, why))?;
+        match verdict {
+            Verdict::Public | Verdict::Metadata => Ok(()),
             Verdict::Special { class, plain } => {
                 let is_open = |net: &IpNet| net.contains(&plain) || net.contains(&ip);
-                if self.allow.iter().any(is_open) {
+                if self.allow.iter().any(is_open) || self.reach.opens(&forms) {
                     Ok(())
                 } else {
-                    let hint =
-                        "whoever runs the server opens such networks with ACTIONS_EGRESS_ALLOW";
-                    Err(forbidden(&format!("{class}; {hint}")))
+                    let hint = "whoever runs the server opens such networks with \
+                        ACTIONS_EGRESS_ALLOW, or for one tenant with `actions tenant egress`";
+                    Err(forbidden(Refusal::Private, &format!("{class}; {hint}")))
                 }
             }
         }
@@ -78,11 +88,23 @@ impl EgressPolicy {
             return Err(EgressError::Url { reason: "its host is empty".to_owned() });
         }
         if super::METADATA_NAMES.contains(&name.as_str()) {
-            return Err(EgressError::forbidden(name, "it is a cloud's metadata".to_owned()));
+            let reason = "it is a cloud's metadata".to_owned();
+            return Err(EgressError::forbidden(name, Refusal::Metadata, reason));
         }
         if name == "localhost" || name.ends_with(".localhost") {
             return self.check_answer(IpAddr::V4(Ipv4Addr::LOCALHOST), &name);
         }
-        Ok(())
+        self.reach.check_name(&name).map_err(|why| unreachable(&name, why))
     }
+}
+
+fn unreachable(host: &str, why: Unreachable) -> EgressError {
+    let (refusal, reason) = match why {
+        Unreachable::Denied => (Refusal::Denied, "the tenant's settings deny it"),
+        Unreachable::NotListed => {
+            (Refusal::NotListed, "it is not among the places that the tenant's settings name")
+        }
+    };
+    let hint = "a platform administrator changes that with `actions tenant egress`";
+    EgressError::forbidden(host, refusal, format!("{reason}; {hint}"))
 }

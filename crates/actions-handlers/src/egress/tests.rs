@@ -181,7 +181,13 @@ fn every_forbidden_address_is_refused_when_it_is_written_down() {
 #[test]
 fn an_allow_list_opens_what_it_names_and_never_metadata() {
     let gate = gate(&["127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/0", "::/0", "::1/128"]);
-    for url in ["http://127.0.0.1:9000/", "http://[::ffff:127.0.0.1]/", "http://localhost/"] {
+    let opened = [
+        "http://127.0.0.1:9000/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://localhost/",
+        "http://[64:ff9b:1::10.0.0.1]/",
+    ];
+    for url in opened {
         assert!(gate.check_url(url).is_ok(), "{url}");
     }
     let metadata = [
@@ -193,6 +199,8 @@ fn an_allow_list_opens_what_it_names_and_never_metadata() {
         "http://100.100.100.200/",
         "http://192.0.0.192/",
         "http://169.254.170.2/",
+        "http://[64:ff9b:1::169.254.169.254]/",
+        "http://[64:ff9b:1:a9fe:a9:fe00::]/",
     ];
     for url in metadata {
         let refused = gate.check_url(url);

@@ -147,8 +147,21 @@ impl ApiKeys for Memory {
         let tables = self.tables();
         let version = tables.api_key_version;
         let rows = tables.api_keys.values();
-        let changed = rows.filter(|row| since.is_some_and(|since| row.version > since));
-        Ok(ApiKeyChanges { version, keys: changed.map(|row| row.key.id).collect() })
+        let is_news = |version: i64| since.is_some_and(|since| version > since);
+        let changed = rows.filter(|row| is_news(row.version)).map(|row| row.key.id);
+        let gone = tables.keys_of_gone.iter().filter(|(version, _)| is_news(*version));
+        let gone = gone.flat_map(|(_, keys)| keys).copied();
+        Ok(ApiKeyChanges { version, keys: changed.chain(gone).collect() })
+    }
+}
+
+impl ApiKeyRow {
+    pub(super) fn tenant(&self) -> TenantId {
+        self.key.tenant
+    }
+
+    pub(super) fn revoke(&mut self, now: Timestamp) {
+        self.key.revoked_at.get_or_insert(now);
     }
 }
 

@@ -55,7 +55,7 @@ impl Tables {
         self.audit.get(&tenant).map_or(&[], Vec::as_slice)
     }
 
-    fn head(&self, tenant: TenantId) -> Head {
+    pub(super) fn head(&self, tenant: TenantId) -> Head {
         self.entries(tenant).last().map(Entry::head).unwrap_or_default()
     }
 }

@@ -29,7 +29,13 @@ impl Definitions for Memory {
         if tables.tenants.values().any(|tenant| tenant.slug == *slug || tenant.uuid == uuid) {
             return Err(DefinitionsError::Exists { name: slug.to_string() });
         }
-        let id = TenantId(tables.tenants.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        if tables.deletion(slug).is_some() {
+            return Err(DefinitionsError::Retired { slug: slug.to_string() });
+        }
+        // Numbers are never used again.
+        let last = tables.tenants.last_key_value().map(|(last, _)| last.0);
+        let last_gone = tables.deletions.last_key_value().map(|(last, _)| last.0);
+        let id = TenantId(last.max(last_gone).map_or(1, |last| last + 1));
         let tenant = Tenant {
             id,
             uuid,

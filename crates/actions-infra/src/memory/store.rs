@@ -27,11 +27,12 @@ use super::{DedupeRow, LaterRow, Memory, Place, Tables, log_item};
 
 #[async_trait]
 impl Store for Memory {
-    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+    async fn commit(&self, mut batch: Commit) -> Result<Receipt, StoreError> {
         let now = self.clock.now();
         let mut tables = self.tables();
         // Everything that can fail comes first: after it, all of the batch is written.
         tables.check_fences(batch.node, &batch.fences)?;
+        batch.leave_out(&tables.gone());
         tables.check_batch(&batch)?;
         let deed = batch.deed.clone();
         let was_asked = tables.is_asked(deed.as_ref());
@@ -466,7 +467,7 @@ impl Tables {
         }
     }
 
-    fn leave_home(&mut self, id: ExecutionId) {
+    pub(super) fn leave_home(&mut self, id: ExecutionId) {
         match self.places.remove(&id) {
             Some(Place::Log { part, seq }) => {
                 if let Some(row) = self.parts.get_mut(usize::from(part.0)) {

@@ -13,6 +13,10 @@ impl Usages for Memory {
     async fn add_usage(&self, added: &[DayUsage]) -> Result<(), StoreError> {
         let mut tables = self.tables();
         for DayUsage { tenant, day, usage } in added {
+            // What a node has added up of one that is gone.
+            if tables.deletions.contains_key(tenant) {
+                continue;
+            }
             tables.usage.entry((*tenant, *day)).or_default().add(*usage);
         }
         Ok(())

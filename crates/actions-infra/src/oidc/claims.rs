@@ -55,7 +55,11 @@ impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Once::deserialize(deserializer)?.0 {
             Value::Object(claims) => Ok(Self(claims)),
-            _ => Err(D::Error::custom("expected an object of claims")),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(D::Error::custom("expected an object of claims")),
         }
     }
 }

@@ -182,12 +182,11 @@ impl ApiKeys for Postgres {
             return Ok(ApiKeyChanges { version, keys: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
-        let keys: Vec<Uuid> =
-            sqlx::query_scalar("select id from engine.api_key where version > $1")
-                .bind(since)
-                .fetch_all(&self.door)
-                .await
-                .map_err(read_error)?;
+        let keys: Vec<Uuid> = sqlx::query_scalar(include_str!("api_keys/changed.sql"))
+            .bind(since)
+            .fetch_all(&self.door)
+            .await
+            .map_err(read_error)?;
         Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })
     }
 }
@@ -198,6 +197,7 @@ impl Postgres {
             DefinitionsError::Store(error) => ApiKeysError::Store(error),
             DefinitionsError::TooMany(exceeded) => ApiKeysError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => ApiKeysError::NotFound { what: "tenant" },
         })

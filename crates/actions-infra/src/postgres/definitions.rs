@@ -45,11 +45,21 @@ impl Definitions for Postgres {
                 .await;
         match created {
             Ok(record) => {
+                // After the insert, which waits for whoever takes this slug away.
+                if was_deleted(&mut tx, slug).await? {
+                    return Err(DefinitionsError::Retired { slug: slug.to_string() });
+                }
                 append(&mut tx, act).await.map_err(write_error)?;
                 tx.commit().await.map_err(write_error)?;
                 Ok(record.into_tenant()?)
             }
             Err(error) if is_taken(&error) => {
+                tx.rollback().await.map_err(read_error)?;
+                // The schema of one that is being deleted may still be there.
+                let mut connection = self.pool.acquire().await.map_err(StoreError::unavailable)?;
+                if was_deleted(&mut connection, slug).await? {
+                    return Err(DefinitionsError::Retired { slug: slug.to_string() });
+                }
                 Err(DefinitionsError::Exists { name: slug.to_string() })
             }
             Err(error) => Err(write_error(error).into()),
@@ -435,6 +445,12 @@ async fn write_subscription(
 }
 
 /// A name or id that is there already.
+/// Whether a slug was a tenant's that is gone.
+async fn was_deleted(connection: &mut PgConnection, slug: &TenantSlug) -> Result<bool, StoreError> {
+    let text = "select exists (select from engine.tenant_deletion where slug = $1)";
+    sqlx::query_scalar(text).bind(slug.as_str()).fetch_one(connection).await.map_err(read_error)
+}
+
 fn is_taken(error: &sqlx::Error) -> bool {
     let names = ["tenant_slug", "tenant_uuid", "action_name", "action_uuid"];
     constraint(error).is_some_and(|name| names.contains(&name))

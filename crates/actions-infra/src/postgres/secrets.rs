@@ -187,6 +187,7 @@ impl Postgres {
             DefinitionsError::Store(error) => SecretsError::Store(error),
             DefinitionsError::TooMany(exceeded) => SecretsError::TooMany(exceeded),
             DefinitionsError::Exists { .. }
+            | DefinitionsError::Retired { .. }
             | DefinitionsError::NotFound { .. }
             | DefinitionsError::Stale { .. } => SecretsError::NotFound { what: "tenant" },
         })

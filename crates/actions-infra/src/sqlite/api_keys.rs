@@ -192,11 +192,21 @@ impl ApiKeys for SqliteStore {
             return Ok(ApiKeyChanges { version, keys: Vec::new() });
         };
         // More may have been changed meanwhile: that is told twice, never left out.
-        let keys: Vec<Uuid> = sqlx::query_scalar("select id from engine_api_key where version > ?")
-            .bind(since)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(store_error)?;
+        let mut keys: Vec<Uuid> =
+            sqlx::query_scalar("select id from engine_api_key where version > ?")
+                .bind(since)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(store_error)?;
+        // Of tenants that are gone, whose keys may be gone from the table as well.
+        let of_gone: Vec<Vec<u8>> =
+            sqlx::query_scalar("select keys from engine_tenant_deletion where key_version > ?")
+                .bind(since)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(store_error)?;
+        let ids = of_gone.iter().flat_map(|ids| ids.chunks_exact(16));
+        keys.extend(ids.filter_map(|id| Uuid::from_slice(id).ok()));
         Ok(ApiKeyChanges { version, keys: keys.into_iter().map(ApiKeyId).collect() })
     }
 }

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::audit::append;
 use super::bounds::keep_within;
+use super::deletions;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros, to_text};
 
@@ -33,6 +34,9 @@ impl Definitions for SqliteStore {
         act: Option<&Act>,
     ) -> Result<Tenant, DefinitionsError> {
         let mut tx = self.begin().await?;
+        if deletions::was_used(&mut tx, slug).await? {
+            return Err(DefinitionsError::Retired { slug: slug.to_string() });
+        }
         let row = sqlx::query(include_str!("definitions/create_tenant.sql"))
             .bind(uuid)
             .bind(slug.as_str())

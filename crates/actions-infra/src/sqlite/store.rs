@@ -18,6 +18,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::SqliteStore;
 use super::audit::append;
+use super::deletions;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros};
 
@@ -28,7 +29,7 @@ mod ingest;
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, batch: Commit) -> Result<Receipt, StoreError> {
+    async fn commit(&self, mut batch: Commit) -> Result<Receipt, StoreError> {
         if batch.is_empty() && batch.fences.is_empty() {
             return Ok(Receipt::default());
         }
@@ -37,6 +38,7 @@ impl Store for SqliteStore {
         // Taken after the lock: what this commit writes is due after everything before it.
         let now = self.clock.now();
         check_fences(&mut tx, batch.node, &batch.fences).await?;
+        batch.leave_out(&deletions::gone(&mut tx).await?);
         let mut tails = Tails::read(&mut tx).await?;
         // Before anything joins: what begins or ends in this commit is joined no more.
         batches::close(&mut tx, &batch).await?;

@@ -28,6 +28,8 @@ const SAMPLES_KEPT: TimeDelta = TimeDelta::days(30);
 /// Processes that are gone.
 const NODES_KEPT: TimeDelta = TimeDelta::days(90);
 
+/// How long rows of a deleted tenant may come late.
+const LATE_ROWS_FOR: TimeDelta = TimeDelta::days(2);
 /// Versions of secrets beyond their end, so that clocks may differ.
 const SECRETS_KEPT: TimeDelta = TimeDelta::hours(1);
 
@@ -105,6 +107,7 @@ impl SqliteStore {
                 removed += self.remove_all(text, tenant, before).await?;
             }
         }
+        self.erase_late_rows(now - LATE_ROWS_FOR).await?;
         self.give_room_back().await?;
         Ok(removed)
     }

@@ -18,7 +18,8 @@ impl Usages for SqliteStore {
             return Ok(());
         }
         let text = "insert into engine_usage_day (tenant, day, events, bytes, executions)
-            values (?, ?, ?, ?, ?)
+            select ?1, ?2, ?3, ?4, ?5
+            where not exists (select 1 from engine_tenant_deletion where id = ?1)
             on conflict (tenant, day) do update
             set events = events + excluded.events, bytes = bytes + excluded.bytes,
                 executions = executions + excluded.executions";

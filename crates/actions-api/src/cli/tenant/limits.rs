@@ -39,12 +39,16 @@ pub(in crate::cli) struct Limits {
     /// Events that are kept, like 10GB; with so much, new events are refused
     #[arg(long, value_name = "SIZE", value_parser = size)]
     stored_bytes: Option<Limit>,
+    /// Actions that there may be
     #[arg(long, value_name = "N", value_parser = limit)]
     actions: Option<Limit>,
+    /// Subscriptions that there may be
     #[arg(long, value_name = "N", value_parser = limit)]
     subscriptions: Option<Limit>,
+    /// Schedules that there may be
     #[arg(long, value_name = "N", value_parser = limit)]
     schedules: Option<Limit>,
+    /// Secrets that there may be
     #[arg(long, value_name = "N", value_parser = limit)]
     secrets: Option<Limit>,
     /// API keys that hold

@@ -118,3 +118,26 @@ fn least_is_given_up_where_most_is_going_on() {
     let given: Vec<Part> = given_back(&mut node).into_iter().map(|(part, _)| part).collect();
     assert_eq!(given, [Part(1), Part(2)]);
 }
+
+#[test]
+fn what_waits_of_a_tenant_that_is_gone_is_dropped_and_what_runs_is_ended() {
+    let mut node = Node::ready(Settings { slots: 1, ..settings() });
+    let of = |number, tenant| Work { tenant: TenantId(tenant), ..work(number) };
+    node.hand_over(vec![of(1, 7), of(2, 7), of(3, 8)]);
+    let running = node.starts();
+    assert_eq!(running.len(), 1);
+    assert_eq!(running[0].item.work.tenant, TenantId(7));
+
+    node.step(Input::Forget(TenantId(7)));
+    let aborted = node.effects.iter().any(|effect| matches!(effect, Effect::Abort(_)));
+    assert!(aborted, "{:?}", node.effects);
+    let ends = node.finishes();
+    assert_eq!(ends.len(), 1, "its end is committed, and the store leaves it out");
+    node.step(Input::Committed(vec![ends[0].item.work.id]));
+    assert_eq!(node.run(AttemptOutcome::Completed), [id(3)], "others go on");
+
+    // What was on its way is not taken in.
+    node.hand_over(vec![of(4, 7)]);
+    assert_eq!(node.started(), [] as [ExecutionId; 0]);
+    assert_eq!(node.dispatcher.depths(), super::super::Depths::default());
+}
