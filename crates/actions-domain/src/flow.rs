@@ -5,6 +5,8 @@
 //! is wrong. A run is what its [`journal`] says: [`run::Run::evolve`] is what is so after an entry,
 //! [`decide::decide`] is what follows from an input.
 //!
+//! Runs are kept by stores as a [`record`], a journal and what they were [`told`] and have not taken yet.
+//!
 //! Steps are performed elsewhere, as ordinary executions. Expressions and templates are evaluated
 //! by whoever calls, behind [`expression::Expressions`]. Nothing here reads a clock or rolls dice.
 
@@ -17,7 +19,9 @@ pub mod fault;
 pub mod graph;
 pub mod journal;
 pub mod problem;
+pub mod record;
 pub mod run;
+pub mod told;
 pub mod written;
 
 #[cfg(test)]

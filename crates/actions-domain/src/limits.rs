@@ -284,3 +284,7 @@ pub const RUN_SIGNALS_MAX: usize = 10_000;
 pub const RUN_PAYLOAD_BYTES_MAX: usize = OUTPUT_BYTES_MAX;
 /// Items of one map: each takes two entries of its run's history, and compensation two more.
 pub const MAP_ITEMS_MAX: usize = 4_000;
+/// What the owner of runs reads at once of what they were told.
+pub const INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Histories of runs that a node keeps in memory. Others are read again when they go on.
+pub const RUN_CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -160,6 +160,7 @@ pub(crate) fn terms_of(
         concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
         throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
         gathering: None,
+        step: None,
         claim: claim_of(action, data),
         superseded_by: None,
     };

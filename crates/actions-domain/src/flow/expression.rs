@@ -8,7 +8,7 @@ use crate::json::Json;
 
 /// Evaluates the texts of a graph. The same text over the same scope gives the same answer: what
 /// was decided is written down, but what comes after a crash is decided again.
-pub trait Expressions {
+pub trait Expressions: Send + Sync {
     /// Whether an expression holds.
     ///
     /// # Errors
@@ -26,6 +26,24 @@ pub trait Expressions {
     /// # Errors
     /// Why it cannot be filled in, as a sentence.
     fn name(&self, text: &str, scope: &Scope<'_>) -> Result<String, String>;
+
+    /// Compiles an expression, to refuse it at the door.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    fn check(&self, expression: &str) -> Result<(), String> {
+        let _ = expression;
+        Ok(())
+    }
+
+    /// Compiles the templates of a value, likewise.
+    ///
+    /// # Errors
+    /// A JSON pointer into the value and what is wrong there.
+    fn check_template(&self, template: &Value) -> Result<(), (String, String)> {
+        let _ = template;
+        Ok(())
+    }
 }
 
 /// What an expression can speak of: the run as it is now, and one item of a map.

@@ -223,6 +223,30 @@ pub enum Cause {
     Cancelled { reason: Option<String> },
 }
 
+impl Cause {
+    /// As a fault, for whoever started the run.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Step { fault, .. } | Self::Run { fault } => fault.clone(),
+            Self::Cancelled { reason } => {
+                let reason = reason.as_deref().unwrap_or("nobody said why");
+                Fault::handler("flow.cancelled", format!("the run was cancelled: {reason}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step { step, fault } => write!(f, "step {step} failed: {}", fault.message),
+            Self::Run { fault } => fault.message.fmt(f),
+            Self::Cancelled { reason: Some(reason) } => write!(f, "cancelled: {reason}"),
+            Self::Cancelled { reason: None } => f.write_str("cancelled"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
