@@ -1,6 +1,6 @@
 //! What expressions and templates of a workflow are evaluated with, and by whom.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::graph::StepName;
 use super::run::Run;
@@ -62,35 +62,42 @@ pub struct Item<'r> {
     pub value: &'r Json,
 }
 
+/// What an expression may name.
+pub const ROOTS: [&str; 7] = ["event", "input", "steps", "context", "item", "index", "output"];
+
 impl Scope<'_> {
+    /// One of the [`ROOTS`], where it is known here.
+    pub fn root(&self, name: &str) -> Option<Value> {
+        match name {
+            "event" | "input" => Some(self.run.input().to_value()),
+            "steps" => {
+                let steps = self.run.steps().map(|(name, _)| (name.to_string(), self.step(name)));
+                Some(Value::Object(steps.collect()))
+            }
+            "context" => {
+                let context = self.run.context();
+                let context = context.map(|(key, value)| (key.to_owned(), value.to_value()));
+                Some(Value::Object(context.collect()))
+            }
+            "item" => self.item.map(|item| item.value.to_value()),
+            "index" => self.item.map(|item| item.index.into()),
+            "output" => self.undone.map(Json::to_value),
+            _ => None,
+        }
+    }
+
     /// Everything as one value: `input`, which is also called `event`, because that is what most
     /// runs are started with; `steps.<name>.{status, output, error}`; `context.<key>`; within a
     /// map `item` and `index`; within a compensation `output`.
     ///
     /// It is as large as the run. Whoever evaluates often reads only what a text names.
     pub fn to_value(&self) -> Value {
-        let steps: Map<String, Value> =
-            (self.run.steps()).map(|(name, _)| (name.to_string(), self.step(name))).collect();
-        let context: Map<String, Value> =
-            (self.run.context()).map(|(key, value)| (key.to_owned(), value.to_value())).collect();
-        let input = self.run.input().to_value();
-        let mut all = json!({
-            "event": input,
-            "input": input,
-            "steps": steps,
-            "context": context,
-        });
-        if let Some(item) = self.item {
-            all["item"] = item.value.to_value();
-            all["index"] = item.index.into();
-        }
-        if let Some(output) = self.undone {
-            all["output"] = output.to_value();
-        }
-        all
+        let known = ROOTS.iter().filter_map(|root| Some(((*root).to_owned(), self.root(root)?)));
+        Value::Object(known.collect())
     }
 
-    fn step(&self, name: &StepName) -> Value {
+    /// A step, also one that nothing has happened to.
+    pub fn step(&self, name: &StepName) -> Value {
         json!({
             "status": self.run.status(name).word(),
             "output": self.run.output_of(name).map(Json::to_value),
