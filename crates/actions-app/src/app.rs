@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::AuthorizationContext;
-use actions_domain::id::TenantId;
+use actions_domain::flow::expression::Expressions;
+use actions_domain::id::{ExecutionId, RunId, TenantId};
 use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::audit::Audit;
 use actions_domain::ports::bulks::Bulks;
@@ -12,12 +13,13 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::deletions::Deletions;
 use actions_domain::ports::dice::Dice;
-use actions_domain::ports::hints::Hints;
+use actions_domain::ports::hints::{Hint, Hints};
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
+use actions_domain::ports::runs::Runs;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::secrets::Secrets;
@@ -25,6 +27,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::ports::traces::Traces;
 use actions_domain::ports::usages::Usages;
 use actions_domain::ports::vault::Vault;
+use actions_domain::work::Part;
 
 use tokio::sync::Notify;
 
@@ -38,6 +41,8 @@ use crate::node::live::Live;
 use crate::quotas::usage_book::UsageBook;
 use crate::quotas::{Keeper, ProcessLayers, Quotas};
 use crate::secret_ring::SecretRing;
+use crate::workflow_handler::WorkflowHandler;
+use crate::workflows::Workflows;
 
 /// What the outside world gives the engine.
 pub struct Ports {
@@ -62,6 +67,9 @@ pub struct Ports {
     pub deletions: Arc<dyn Deletions>,
     pub vault: Arc<dyn Vault>,
     pub usages: Arc<dyn Usages>,
+    pub runs: Arc<dyn Runs>,
+    /// What evaluates the texts of workflows.
+    pub expressions: Arc<dyn Expressions>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -76,13 +84,18 @@ pub struct App {
     /// The way to tell other processes where to look.
     pub hints: Teller,
     /// Who waits for which execution.
-    pub completions: Arc<Completions>,
+    pub completions: Arc<Completions<ExecutionId>>,
+    /// Who waits for the end of which run.
+    pub run_ends: Arc<Completions<RunId>>,
+    pub workflows: Arc<Workflows>,
     /// What runs on this node right now.
     pub live: Arc<Live>,
     /// Tells the node here that somebody changed a schedule. A hint: it looks by itself, too.
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
+    /// The same of runs that were told something.
+    pub runs_told: Arc<Notify>,
     /// The same of tenants that are deleted.
     pub deletions_begun: Arc<Notify>,
     /// Who is let in by an API key.
@@ -127,6 +140,8 @@ impl App {
         let api_keys = Arc::new(ApiKeyRing::new(ports.api_keys.clone(), ports.clock.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
         let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
+        let workflows = Arc::new(Workflows::new(ports.expressions.clone()));
+        handlers.register(Arc::new(WorkflowHandler::new(workflows.clone())));
         let (schedules_changed, bulks_changed, deletions_begun) =
             (Arc::default(), Arc::default(), Arc::default());
         Ok(Self {
@@ -136,14 +151,29 @@ impl App {
             ingress,
             hints,
             completions,
+            run_ends: Arc::default(),
+            workflows,
             live,
             schedules_changed,
             bulks_changed,
+            runs_told: Arc::default(),
             deletions_begun,
             api_keys,
             secrets,
             quotas,
         })
+    }
+
+    /// Tells the owners of these partitions that runs were told something. Hints only.
+    pub(crate) fn tell_of_runs(&self, parts: impl IntoIterator<Item = Part>) {
+        let own = self.live.parts();
+        for part in parts {
+            if own.contains(&part) {
+                self.runs_told.notify_one();
+            } else {
+                self.hints.tell(Hint::Runs(part));
+            }
+        }
     }
 
     /// What a caller does now, for the audit.

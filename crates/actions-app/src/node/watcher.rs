@@ -89,6 +89,8 @@ impl Watcher {
                 }
                 Hint::Cancels => self.look_for_cancels().await?,
                 Hint::ApiKeys => self.app.api_keys.doubt(),
+                Hint::Runs(part) if own.contains(part) => self.app.runs_told.notify_one(),
+                Hint::Runs(_) => {}
             }
         }
         if has_grown { self.look_for_work().await } else { Ok(()) }

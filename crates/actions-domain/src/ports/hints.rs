@@ -24,6 +24,8 @@ pub enum Hint {
     Cancels,
     /// An API key was revoked or rotated.
     ApiKeys,
+    /// Runs of this partition were told something.
+    Runs(Part),
 }
 
 /// Hints do not get through at the moment.
@@ -49,6 +51,7 @@ impl fmt::Display for Hint {
             Self::Definitions(tenant, version) => write!(f, "d{}:{version}", tenant.0),
             Self::Cancels => f.write_str("c"),
             Self::ApiKeys => f.write_str("k"),
+            Self::Runs(part) => write!(f, "r{}", part.0),
         }
     }
 }
@@ -66,6 +69,7 @@ impl FromStr for Hint {
         match word.split_at_checked(1) {
             Some(("w", raw)) => part(raw).map(Self::Work),
             Some(("l", raw)) => part(raw).map(Self::Later),
+            Some(("r", raw)) => part(raw).map(Self::Runs),
             Some(("d", raw)) => {
                 let (tenant, version) = raw.split_once(':').ok_or(UnknownHint)?;
                 match (tenant.parse(), version.parse()) {

@@ -31,6 +31,9 @@ pub trait Runs: Send + Sync {
     async fn find_run(&self, tenant: TenantId, id: RunId)
     -> Result<Option<RunRecord>, StoreError>;
 
+    /// Reads those of these runs that are there, in any order.
+    async fn find_runs(&self, runs: &[(TenantId, RunId)]) -> Result<Vec<RunRecord>, StoreError>;
+
     /// Reads runs, newest first.
     async fn list_runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
 

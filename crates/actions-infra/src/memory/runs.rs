@@ -65,6 +65,11 @@ impl Runs for Memory {
         Ok(self.tables().runs.records.get(&(tenant, id)).cloned())
     }
 
+    async fn find_runs(&self, runs: &[(TenantId, RunId)]) -> Result<Vec<RunRecord>, StoreError> {
+        let tables = self.tables();
+        Ok(runs.iter().filter_map(|key| tables.runs.records.get(key)).cloned().collect())
+    }
+
     async fn list_runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         let tables = self.tables();
         let RunQuery { tenant, name, status, before, limit } = query;

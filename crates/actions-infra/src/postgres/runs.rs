@@ -72,6 +72,18 @@ impl Runs for Postgres {
         found.map(RunRow::into_record).transpose()
     }
 
+    async fn find_runs(&self, runs: &[(TenantId, RunId)]) -> Result<Vec<RunRecord>, StoreError> {
+        let text = "select run.* from unnest($1::int4[], $2::uuid[]) as asked (tenant, id)
+            join engine.run using (tenant, id)";
+        let found: Vec<RunRow> = sqlx::query_as(text)
+            .bind(column(runs, |(tenant, _)| tenant.0))
+            .bind(column(runs, |(_, id)| id.0))
+            .fetch_all(&self.engine)
+            .await
+            .map_err(read_error)?;
+        found.into_iter().map(RunRow::into_record).collect()
+    }
+
     async fn list_runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         let found: Vec<RunRow> = sqlx::query_as(include_str!("runs/list_runs.sql"))
             .bind(query.tenant.0)

@@ -19,11 +19,17 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Values};
 use super::error::store_error;
 use super::record::{corrupt, from_text, get, micros, part, timestamp, to_text};
 use super::store::after;
 
+/// The rows come in by the values, so that each is one look-up by key.
+static FIND: LazyLock<Bulk> = LazyLock::new(|| {
+    let tail = ") as asked cross join engine_run as run
+        on run.tenant = asked.column1 and run.id = asked.column2";
+    Bulk::new("select run.* from (values", "(?, ?)", tail)
+});
 static TAKE: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("delete from engine_run_inbox where place in (", "?", ")"));
 static APPEND: LazyLock<Bulk> = LazyLock::new(|| {
@@ -92,6 +98,15 @@ impl Runs for SqliteStore {
             .await
             .map_err(store_error)?;
         found.as_ref().map(record).transpose()
+    }
+
+    async fn find_runs(&self, runs: &[(TenantId, RunId)]) -> Result<Vec<RunRecord>, StoreError> {
+        let mut conn = self.readers.acquire().await.map_err(store_error)?;
+        let bind = |(tenant, id): &(TenantId, RunId), values: &mut Values| {
+            values.add(tenant.0).add(id.0);
+        };
+        let found = FIND.fetch(&mut conn, runs, bind, |_| ()).await?;
+        found.iter().map(record).collect()
     }
 
     async fn list_runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
