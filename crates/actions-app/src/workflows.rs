@@ -149,6 +149,46 @@ pub(crate) fn triggers(config: &Value) -> Vec<Trigger> {
     written.and_then(Result::ok).map(|written| written.triggers).unwrap_or_default()
 }
 
+/// What a step calls.
+pub(crate) enum Called {
+    Handler(HandlerId, Value),
+    Action(String),
+    Workflow(String),
+}
+
+impl Called {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Action(name) => Self::Action(name.to_string()),
+            Target::Handler { id, config } => Self::Handler(id.clone(), config.clone()),
+        }
+    }
+}
+
+/// Whatever the steps of a workflow call, each with its place in the config.
+pub(crate) fn calls_of(config: &Value) -> Vec<(String, Called)> {
+    let Ok(flow) = compile(config) else { return Vec::new() };
+    let mut calls = Vec::new();
+    for (name, step) in &flow.graph().steps {
+        let place = place_of(config, name);
+        if let Some(call) = &step.compensation {
+            calls.push((format!("{place}/compensation"), Called::of(&call.target)));
+        }
+        let body = step.does.as_map().map(|map| &map.body);
+        if let Does::SubFlow(child) = &step.does {
+            calls.push((place, Called::Workflow(child.flow.clone())));
+        } else if let Some(Body::SubFlow(child)) = body {
+            calls.push((place, Called::Workflow(child.flow.clone())));
+        } else if let Some(call) = call_of(step) {
+            calls.push((place, Called::of(&call.target)));
+        }
+    }
+    if let Some(target) = &flow.graph().dead_letter {
+        calls.push((String::new(), Called::of(target)));
+    }
+    calls
+}
+
 /// Where a step stands in the config that it was compiled from.
 fn place_of(config: &Value, step: &StepName) -> String {
     let steps = config.pointer("/document/action/workflow/steps").and_then(Value::as_array);
