@@ -35,10 +35,12 @@ mod nodes;
 mod process;
 mod pull;
 mod quotas;
+mod runs;
 mod schedules;
 mod secrets;
 mod subscriptions;
 mod tenants;
+mod workflows;
 
 /// How the API is served.
 #[derive(Clone)]
@@ -163,6 +165,8 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(executions::routes())
         .merge(dead_letters::routes())
         .merge(bulk::routes())
+        .merge(workflows::routes())
+        .merge(runs::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())

@@ -268,6 +268,22 @@ pub(crate) struct LimitsView {
     stored_bytes: u64,
     /// Days of usage that one request may ask for.
     usage_days: u32,
+    /// Of one workflow.
+    workflow_steps: usize,
+    workflow_bytes: usize,
+    step_name_bytes: usize,
+    /// Workflows that start one another.
+    workflow_depth: u8,
+    /// Of one run's journal. Beyond, nothing more begins.
+    run_entries: u32,
+    run_bytes: u64,
+    /// Steps and items of one run that are under way at once.
+    run_open: usize,
+    /// Signals of one run that no step has taken.
+    run_signals: usize,
+    /// Of an output or a signal.
+    run_payload_bytes: usize,
+    map_items: usize,
 }
 
 pub(crate) fn limits_view() -> LimitsView {
@@ -391,6 +407,16 @@ pub(crate) fn limits_view() -> LimitsView {
         waiting_executions: limits::WAITING_EXECUTIONS_MAX,
         stored_bytes: limits::STORED_BYTES_MAX,
         usage_days: limits::USAGE_DAYS_MAX,
+        workflow_steps: limits::FLOW_STEPS_MAX,
+        workflow_bytes: limits::FLOW_BYTES_MAX,
+        step_name_bytes: limits::STEP_NAME_BYTES_MAX,
+        workflow_depth: limits::FLOW_DEPTH_MAX,
+        run_entries: limits::RUN_ENTRIES_MAX,
+        run_bytes: limits::RUN_BYTES_MAX,
+        run_open: limits::RUN_OPEN_MAX,
+        run_signals: limits::RUN_SIGNALS_MAX,
+        run_payload_bytes: limits::RUN_PAYLOAD_BYTES_MAX,
+        map_items: limits::MAP_ITEMS_MAX,
     }
 }
 
