@@ -10,7 +10,9 @@ use actions_domain::action::{
 };
 use actions_domain::flow::checked::Flow;
 use actions_domain::flow::expression::Expressions;
-use actions_domain::flow::graph::{Body, Call, Child, Does, FlowGraph, Step, StepName, Target, Wait};
+use actions_domain::flow::graph::{
+    Body, Call, Child, Does, FlowGraph, Step, StepName, Target, Wait,
+};
 use actions_domain::flow::record::{StepOf, WorkflowVersion};
 use actions_domain::flow::written::{Trigger, read};
 use actions_domain::id::{ActionId, TenantId};

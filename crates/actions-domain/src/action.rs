@@ -11,9 +11,9 @@ use crate::Timestamp;
 use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
-    CONCURRENCY_MAX, CONFIG_BYTES_MAX, FLOW_BYTES_MAX, GATHERED_MAX, GATHERED_WAIT_MAX, HANDLER_ID_BYTES_MAX,
-    KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
-    UNIQUE_MAX,
+    CONCURRENCY_MAX, CONFIG_BYTES_MAX, FLOW_BYTES_MAX, GATHERED_MAX, GATHERED_WAIT_MAX,
+    HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, UNIQUE_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;

@@ -179,6 +179,7 @@ async fn fill(stores: &Stores, node: &Node, tenant: &Tenant) {
     give_key(ports, id).await;
 
     work_on(stores, node, tenant, &action).await;
+    super::runs::leave_one(node, id, &mark).await;
 
     let chosen = Chosen::Where(mark.clone());
     let spec =

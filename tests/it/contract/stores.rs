@@ -17,6 +17,7 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
+use actions_domain::ports::runs::Runs;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
@@ -253,6 +254,7 @@ pub(crate) struct Ports {
     pub secrets: Arc<dyn Secrets>,
     pub deletions: Arc<dyn Deletions>,
     pub usages: Arc<dyn Usages>,
+    pub runs: Arc<dyn Runs>,
 }
 
 impl Ports {
@@ -269,6 +271,7 @@ impl Ports {
             + Secrets
             + Deletions
             + Usages
+            + Runs
             + 'static,
     >(
         all: Arc<T>,
@@ -285,7 +288,8 @@ impl Ports {
             audit: Arc::clone(&all) as _,
             secrets: Arc::clone(&all) as _,
             deletions: Arc::clone(&all) as _,
-            usages: all as _,
+            usages: Arc::clone(&all) as _,
+            runs: all as _,
         }
     }
 }

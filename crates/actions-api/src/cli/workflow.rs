@@ -173,9 +173,10 @@ async fn show(cx: &Context, client: &Client, name: &str) -> Result<(), CliError>
 async fn put(cx: &Context, client: &Client, file: &Path) -> Result<(), CliError> {
     let body = read(file)?;
     let named = ["/action/name", "/document/action/name", "/graph/name"];
-    let name = named.iter().find_map(|place| body.pointer(place)?.as_str()).ok_or_else(|| {
-        CliError::usage(format!("{}: the workflow has no name", file.display()))
-    })?;
+    let name = named
+        .iter()
+        .find_map(|place| body.pointer(place)?.as_str())
+        .ok_or_else(|| CliError::usage(format!("{}: the workflow has no name", file.display())))?;
     let path = ["workflows", name];
     // What is there is replaced as it is now; whoever changes it meanwhile is not overwritten.
     let found = client.in_tenant(Call::get(&path)).await;

@@ -366,7 +366,8 @@ async fn start(
     let is_over = record.state.status.is_final();
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = caller.href(&format!("runs/{}", record.id));
-    let view = RunSummary { duplicate: started.duplicate, ..RunSummary::from(&record) };
+    let mut view = RunSummary::from(&record);
+    view.duplicate = started.duplicate;
     let mut response = (status, json_answer(&view)).into_response();
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);

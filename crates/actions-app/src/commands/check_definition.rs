@@ -117,15 +117,17 @@ fn check_steps(app: &App, tenant: TenantId, config: &Value) -> Findings {
     let known = app.catalogue.find(tenant);
     for (place, called) in calls_of(config) {
         let lacking = match called {
-            Called::Handler(id, config) => match app.handlers.find_within(&id, &reach_of(app, tenant)) {
-                Some(handler) => {
-                    let config = if config.is_null() { json!({}) } else { config };
-                    let found = check_config(app, handler.as_ref(), &config);
-                    findings.merge(&format!("{place}/config"), found);
-                    continue;
+            Called::Handler(id, config) => {
+                match app.handlers.find_within(&id, &reach_of(app, tenant)) {
+                    Some(handler) => {
+                        let config = if config.is_null() { json!({}) } else { config };
+                        let found = check_config(app, handler.as_ref(), &config);
+                        findings.merge(&format!("{place}/config"), found);
+                        continue;
+                    }
+                    None => format!("no handler {id} is installed; the step waits until one is"),
                 }
-                None => format!("no handler {id} is installed; the step waits until one is"),
-            },
+            }
             Called::Action(name) => {
                 if known.as_ref().is_some_and(|known| known.action_named(&name).is_some()) {
                     continue;

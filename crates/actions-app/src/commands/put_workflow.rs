@@ -113,8 +113,7 @@ async fn judge(
     }
     let name = ActionName::parse(written)
         .map_err(|error| invalid(place, "flow.name", error.to_string()))?;
-    let known =
-        current_definitions(app, tenant).await?.ok_or(PutWorkflowError::UnknownTenant)?;
+    let known = current_definitions(app, tenant).await?.ok_or(PutWorkflowError::UnknownTenant)?;
     let before = known.action_named(name.as_str());
     if before.as_ref().is_some_and(|before| !before.spec.is_workflow()) {
         return Err(PutWorkflowError::OtherAction { name: name.to_string() });

@@ -297,8 +297,7 @@ async fn prepare(
         return Ok(Err(NotCalled::new(policy, Outcome::Reject(fault))));
     };
     // A run goes on when its workflow is switched off: only new runs are none any more.
-    let current =
-        if is_of_workflow { Some(action.clone()) } else { known.action(work.action) };
+    let current = if is_of_workflow { Some(action.clone()) } else { known.action(work.action) };
     let Some(current) = current.filter(|current| current.spec.is_active) else {
         let fault = Fault::handler("action.inactive", "the action was switched off or deleted");
         return Ok(Err(NotCalled::cancelled(&action, fault)));

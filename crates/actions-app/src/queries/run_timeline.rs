@@ -1,6 +1,8 @@
 //! The life of a run as a person reads it: one line for each thing that happened.
 
-use actions_domain::flow::journal::{Completed, Entry as Noted, Failed, Place, Scheduled, Skip, What};
+use actions_domain::flow::journal::{
+    Completed, Entry as Noted, Failed, Place, Scheduled, Skip, What,
+};
 
 use crate::queries::timeline::Entry;
 

@@ -93,8 +93,7 @@ pub async fn list_runs(
         };
         let found = app.ports.runs.list_runs(&query).await?;
         let keeps = |run: &RunRecord| filter.holds(run.started_at, |field| fact(run, field));
-        let is_over =
-            |run: &RunRecord| filter.since.is_some_and(|since| run.started_at < since);
+        let is_over = |run: &RunRecord| filter.since.is_some_and(|since| run.started_at < since);
         match scan.take(found, |run| run.id, is_over, keeps) {
             Step::Read(next) => scan = next,
             Step::Done(page) => return Ok(page),

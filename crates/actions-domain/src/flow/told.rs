@@ -119,9 +119,7 @@ impl CallEnd {
     pub fn of_run(phase: &Phase) -> Option<Self> {
         Some(match phase {
             Phase::Completed { output } => Self::Completed { output: output.clone() },
-            Phase::Failed { cause } => {
-                Self::Failed { fault: cause.fault(), may_retry: true }
-            }
+            Phase::Failed { cause } => Self::Failed { fault: cause.fault(), may_retry: true },
             Phase::Cancelled => Self::Cancelled,
             Phase::New | Phase::Running | Phase::Stopping { .. } => return None,
         })

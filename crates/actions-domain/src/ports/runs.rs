@@ -21,15 +21,10 @@ pub trait Runs: Send + Sync {
     /// it was written, at most `limit` and at most about
     /// [`INBOX_BYTES_MAX`](crate::limits::INBOX_BYTES_MAX); and their timers that are due within
     /// `ahead`, the first ones first, at most `limit`.
-    async fn inbox(
-        &self,
-        parts: &[Part],
-        limit: u32,
-        ahead: Duration,
-    ) -> Result<Inbox, StoreError>;
+    async fn inbox(&self, parts: &[Part], limit: u32, ahead: Duration)
+    -> Result<Inbox, StoreError>;
 
-    async fn find_run(&self, tenant: TenantId, id: RunId)
-    -> Result<Option<RunRecord>, StoreError>;
+    async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError>;
 
     /// Reads those of these runs that are there, in any order.
     async fn find_runs(&self, runs: &[(TenantId, RunId)]) -> Result<Vec<RunRecord>, StoreError>;

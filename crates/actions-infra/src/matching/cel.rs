@@ -140,8 +140,8 @@ pub(super) fn compile_program(
     variables: &[&str],
 ) -> Result<(IdedExpr, Cost), CelError> {
     let parsed = catch_unwind(AssertUnwindSafe(|| parse(source, env, regexes, variables)));
-    let parsed = parsed
-        .unwrap_or_else(|_| Err(CelError::new("the CEL parser cannot read this expression")));
+    let parsed =
+        parsed.unwrap_or_else(|_| Err(CelError::new("the CEL parser cannot read this expression")));
     parsed.map(|(tree, _)| {
         let cost = lower::cost(&tree);
         (tree, cost)

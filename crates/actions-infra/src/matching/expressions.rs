@@ -7,13 +7,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ::cel::common::ast::{Expr, IdedExpr};
+use ::cel::{Context, Env};
 use actions_domain::flow::expression::{Expressions, ROOTS, Scope};
 use actions_domain::flow::graph::StepName;
 use actions_domain::json::Json;
 use actions_domain::limits::EVENT_BYTES_MAX;
 use actions_domain::matching::condition::CelText;
-use ::cel::common::ast::{Expr, IdedExpr};
-use ::cel::{Context, Env};
 use serde_json::{Map, Value};
 
 use super::cel::{self, CelError, Cost};
@@ -41,7 +41,11 @@ impl Default for CelExpressions {
 enum Compiled {
     /// A place in the run.
     Path(Vec<String>),
-    Program { tree: IdedExpr, cost: Cost, needs: Needs },
+    Program {
+        tree: IdedExpr,
+        cost: Cost,
+        needs: Needs,
+    },
 }
 
 /// What a program looks at.
@@ -132,9 +136,10 @@ impl CelExpressions {
         }
         // A tenant's expression must not take down a thread that serves others.
         let evaluated = catch_unwind(AssertUnwindSafe(|| ::cel::Value::resolve(tree, &context)));
-        let value = evaluated
-            .map_err(|_| "the CEL library failed".to_owned())?
-            .map_err(|error| error.to_string().chars().take(REASON_CHARS_MAX).collect::<String>())?;
+        let value =
+            evaluated.map_err(|_| "the CEL library failed".to_owned())?.map_err(|error| {
+                error.to_string().chars().take(REASON_CHARS_MAX).collect::<String>()
+            })?;
         value.json().map_err(|_| "it gives something that is not JSON".to_owned())
     }
 
@@ -250,7 +255,8 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
     }
     let mut pieces = Vec::new();
     let mut rest = text.trim();
-    let is_only = rest.starts_with("{{") && end_of(&rest[2..]).is_some_and(|at| at + 4 == rest.len());
+    let is_only =
+        rest.starts_with("{{") && end_of(&rest[2..]).is_some_and(|at| at + 4 == rest.len());
     if !is_only {
         rest = text;
     }
@@ -295,7 +301,9 @@ fn path(text: &str) -> Option<Vec<String>> {
     let is_word = |(index, word): (usize, &&str)| {
         let is_step = index == 1 && words[0] == "steps";
         !word.is_empty()
-            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || (is_step && b == b'-'))
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || (is_step && b == b'-'))
     };
     let is_path = ROOTS.contains(&words[0]) && words.iter().enumerate().all(is_word);
     is_path.then(|| words.iter().map(|word| (*word).to_owned()).collect())

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use actions_domain::Timestamp;
 use actions_domain::flow::journal::{CallId, Entry};
 use actions_domain::flow::record::{NewRun, RunRecord, RunTimer, RunTurn, Tell, Waiting};
 use actions_domain::id::{ExecutionId, RunId, TenantId};
@@ -57,11 +56,7 @@ impl Runs for Memory {
         Ok(Inbox { now, waiting, timers })
     }
 
-    async fn find_run(
-        &self,
-        tenant: TenantId,
-        id: RunId,
-    ) -> Result<Option<RunRecord>, StoreError> {
+    async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {
         Ok(self.tables().runs.records.get(&(tenant, id)).cloned())
     }
 
@@ -124,7 +119,12 @@ fn usize_of(number: u32) -> usize {
 }
 
 impl Tables {
-    pub(super) fn write_runs(&mut self, starts: Vec<NewRun>, tells: Vec<Tell>, turns: Vec<RunTurn>) {
+    pub(super) fn write_runs(
+        &mut self,
+        starts: Vec<NewRun>,
+        tells: Vec<Tell>,
+        turns: Vec<RunTurn>,
+    ) {
         let tenants: BTreeSet<TenantId> = self.tenants.keys().copied().collect();
         for turn in turns {
             self.runs.take(turn);

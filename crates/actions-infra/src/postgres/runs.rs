@@ -57,11 +57,7 @@ impl Runs for Postgres {
         Ok(Inbox { now, waiting, timers: timers.collect::<Result<_, _>>()? })
     }
 
-    async fn find_run(
-        &self,
-        tenant: TenantId,
-        id: RunId,
-    ) -> Result<Option<RunRecord>, StoreError> {
+    async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {
         let text = "select * from engine.run where tenant = $1 and id = $2";
         let found: Option<RunRow> = sqlx::query_as(text)
             .bind(tenant.0)
@@ -231,7 +227,14 @@ impl<'b> Rows<'b> {
         let told_starts = starts.iter().map(|start| to_text(&start.told()));
         let told_starts = told_starts.collect::<Result<_, _>>()?;
         let tells = batch.tells.iter().map(|tell| to_text(&tell.told)).collect::<Result<_, _>>()?;
-        Ok(Self { turns: batch.turns.iter().collect(), entries, bodies, starts, told_starts, tells })
+        Ok(Self {
+            turns: batch.turns.iter().collect(),
+            entries,
+            bodies,
+            starts,
+            told_starts,
+            tells,
+        })
     }
 }
 

@@ -24,10 +24,10 @@ use super::Postgres;
 use super::audit::append;
 use super::batch::{Admission, Settlement, check_fences};
 use super::error::{is_transient, read_error, write_error};
-use super::runs::{WriteRunsError, write_runs};
 use super::record::{
     EventRecord, ItemRecord, LaterRecord, ReportRecord, corrupt, micros, part_number, part_of,
 };
+use super::runs::{WriteRunsError, write_runs};
 
 /// What `engine.admit_v1` says of each ingest of a request whose key had another body.
 const MISMATCH: i16 = 4;

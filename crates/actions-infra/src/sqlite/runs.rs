@@ -86,11 +86,7 @@ impl Runs for SqliteStore {
         Ok(Inbox { now, waiting, timers })
     }
 
-    async fn find_run(
-        &self,
-        tenant: TenantId,
-        id: RunId,
-    ) -> Result<Option<RunRecord>, StoreError> {
+    async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {
         let found = sqlx::query("select * from engine_run where tenant = ? and id = ?")
             .bind(tenant.0)
             .bind(id.0)

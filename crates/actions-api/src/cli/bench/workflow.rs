@@ -26,8 +26,9 @@ pub(super) async fn run(bench: &Running<'_>) -> Result<Measured, CliError> {
     let app = &bench.engine.app;
     bench.install(Arc::new(Noop::new(app.ports.clock.clone())));
     let tenant = bench.target(spec()).await?.tenant;
-    let caller = AuthorizationContext::of_process("bench");
-    let step = |name: &str, after: &[&str]| json!({ "name": name, "action": "noop", "depends_on": after });
+    let caller = AuthorizationContext::of_command_line(tenant, "bench");
+    let step =
+        |name: &str, after: &[&str]| json!({ "name": name, "action": "noop", "depends_on": after });
     let steps = [step("one", &[]), step("two", &["one"]), step("three", &["two"])];
     let document = json!({ "action": { "name": "three-steps", "workflow": { "steps": steps } } });
     let config = json!({ "document": document });

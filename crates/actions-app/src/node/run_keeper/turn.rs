@@ -247,21 +247,24 @@ impl<'a> Turning<'a> {
             None => loaded.record.part,
         };
         let terms = self.terms(&start.target, &action, &input, step);
-        self.submit(part, Work {
-            id,
-            tenant: self.tenant,
-            lane: start.priority.unwrap_or(action.spec.priority),
-            action: action.id,
-            defs,
-            key,
-            event: None,
-            parent: None,
-            queued_at: self.now,
-            delay: None,
-            input: Some(input),
-            depth: loaded.run.depth(),
-            terms,
-        });
+        self.submit(
+            part,
+            Work {
+                id,
+                tenant: self.tenant,
+                lane: start.priority.unwrap_or(action.spec.priority),
+                action: action.id,
+                defs,
+                key,
+                event: None,
+                parent: None,
+                queued_at: self.now,
+                delay: None,
+                input: Some(input),
+                depth: loaded.run.depth(),
+                terms,
+            },
+        );
         Ok(())
     }
 
@@ -288,9 +291,10 @@ impl<'a> Turning<'a> {
     }
 
     fn definitions(&self) -> Result<Arc<TenantDefinitions>, Fault> {
-        self.app.catalogue.find(self.tenant).ok_or_else(|| {
-            Fault::handler("tenant.not_found", "the tenant does not exist any more")
-        })
+        self.app
+            .catalogue
+            .find(self.tenant)
+            .ok_or_else(|| Fault::handler("tenant.not_found", "the tenant does not exist any more"))
     }
 
     /// A step is counted like any execution of its action. It stands for no other one and gathers
@@ -379,22 +383,25 @@ impl<'a> Turning<'a> {
         }));
         let terms = self.terms(target, &action, &input, loaded.step_of());
         let call = CallId(loaded.run.entry_count());
-        self.submit(loaded.record.part, Work {
-            id: self.run.execution(call, self.now),
-            tenant: self.tenant,
-            lane: action.spec.priority,
-            action: action.id,
-            defs,
-            key: None,
-            event: None,
-            parent: None,
-            queued_at: self.now,
-            delay: None,
-            input: Some(input),
-            depth: loaded.run.depth(),
-            // What an action does is not said by the workflow.
-            terms: terms.filter(|_| matches!(target, Target::Handler { .. })),
-        });
+        self.submit(
+            loaded.record.part,
+            Work {
+                id: self.run.execution(call, self.now),
+                tenant: self.tenant,
+                lane: action.spec.priority,
+                action: action.id,
+                defs,
+                key: None,
+                event: None,
+                parent: None,
+                queued_at: self.now,
+                delay: None,
+                input: Some(input),
+                depth: loaded.run.depth(),
+                // What an action does is not said by the workflow.
+                terms: terms.filter(|_| matches!(target, Target::Handler { .. })),
+            },
+        );
     }
 }
 

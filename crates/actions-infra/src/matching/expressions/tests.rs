@@ -98,8 +98,7 @@ fn what_is_missing_is_an_error_that_names_it() {
 fn an_item_has_its_value_and_its_place() {
     let run = run();
     let value = Json::from_value(&json!({ "to": "ada@example.com" }));
-    let scope =
-        Scope { run: &run, item: Some(Item { index: 2, value: &value }), undone: None };
+    let scope = Scope { run: &run, item: Some(Item { index: 2, value: &value }), undone: None };
     let filled = CelExpressions::default().fill(&json!("{{ item.to }} {{ index }}"), &scope);
     assert_eq!(filled.unwrap().to_value(), json!("ada@example.com 2"));
 }
