@@ -202,7 +202,7 @@ async fn a_turn_under_an_old_epoch_leaves_nothing(stores: &Stores) {
     let given = start(ADMIN, run_id());
     begin(&node, &given).await;
     let rows = waiting(&node, &[PART]).await;
-    let next = stores.takeover(&node, "next").await;
+    let next = stores.take_over("next", &node).await;
 
     let late = Commit { turns: vec![turn(&given, &rows)], ..node.batch() };
     let late = node.commit(late).await;
