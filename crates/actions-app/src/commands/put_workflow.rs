@@ -71,10 +71,8 @@ pub async fn put_workflow(
     let subscriptions = triggers(&config).into_iter().map(subscription_of);
     let subscriptions: Vec<SubscriptionSpec> = subscriptions.collect();
     let changed = apply_subscriptions(app, caller, tenant, &name, &subscriptions).await?;
-    let change = match saved.change {
-        Change::Unchanged if changed => Change::Updated,
-        change => change,
-    };
+    let is_changed = changed && saved.change == Change::Unchanged;
+    let change = if is_changed { Change::Updated } else { saved.change };
     let mut warnings = saved.warnings;
     warnings.extend(checked.warnings);
     Ok(PutWorkflowDone { action: saved.action, change, warnings })

@@ -8,7 +8,7 @@ use crate::queries::timeline::Entry;
 
 /// Tells what happened to a run, oldest first.
 pub fn run_timeline(entries: &[Noted]) -> Vec<Entry> {
-    entries.iter().map(|entry| line(entry)).collect()
+    entries.iter().map(line).collect()
 }
 
 fn line(entry: &Noted) -> Entry {

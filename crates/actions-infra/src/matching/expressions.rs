@@ -58,10 +58,9 @@ struct Needs {
 
 impl Expressions for CelExpressions {
     fn holds(&self, expression: &str, scope: &Scope<'_>) -> Result<bool, String> {
-        match self.evaluate(expression, scope)? {
-            Value::Bool(holds) => Ok(holds),
-            other => Err(format!("it gives {}, which is neither true nor false", kind(&other))),
-        }
+        let value = self.evaluate(expression, scope)?;
+        let wrong = || format!("it gives {}, which is neither true nor false", kind(&value));
+        value.as_bool().ok_or_else(wrong)
     }
 
     fn fill(&self, template: &Value, scope: &Scope<'_>) -> Result<Json, String> {
@@ -223,11 +222,7 @@ impl Filling<'_, '_> {
                 Piece::Expression(text) => {
                     let value = self.with.evaluate(text, self.scope)?;
                     self.count(bytes(&value))?;
-                    match value {
-                        Value::Null => {}
-                        Value::String(text) => written.push_str(&text),
-                        other => written.push_str(&other.to_string()),
-                    }
+                    written.push_str(&plain(&value));
                 }
             }
         }
@@ -394,13 +389,17 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// A value inside of a text.
+fn plain(value: &Value) -> String {
+    if value.is_null() {
+        return String::new();
+    }
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// A value as one token of a key.
 fn token(value: &Value) -> String {
-    let text = match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = plain(value);
     if text.is_empty() {
         return "-".to_owned();
     }

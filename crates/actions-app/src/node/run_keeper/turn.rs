@@ -412,13 +412,14 @@ fn input_of(start: &Start) -> Json {
     }
     let context = start.context.iter().map(|(key, value)| (key.clone(), value.to_value()));
     let context = Value::Object(context.collect());
-    let input = match start.input.to_value() {
-        Value::Object(mut members) => {
-            members.insert("context".to_owned(), context);
-            Value::Object(members)
-        }
-        Value::Null => json!({ "context": context }),
-        other => json!({ "input": other, "context": context }),
+    let given = start.input.to_value();
+    let input = if let Value::Object(mut members) = given {
+        members.insert("context".to_owned(), context);
+        Value::Object(members)
+    } else if given.is_null() {
+        json!({ "context": context })
+    } else {
+        json!({ "input": given, "context": context })
     };
     Json::from_value(&input)
 }
