@@ -13,3 +13,4 @@ mod secrets;
 mod tenants;
 mod tls;
 mod traces;
+mod workflows;

@@ -87,13 +87,15 @@ async fn a_problem_says_whose_rule_it_is() {
 
 #[tokio::test]
 async fn every_limit_is_published() {
-    // What no caller can see: how often a node was lost, how much the engine moves at once, and how
-    // many keys an identity provider may publish.
-    const UNSEEN: [&str; 6] = [
+    // What no caller can see: how often a node was lost, how much the engine moves or keeps at once,
+    // and how many keys an identity provider may publish.
+    const UNSEEN: [&str; 8] = [
         "LOSSES_MAX",
         "FLUSH_BYTES_MAX",
         "INTAKE_BYTES_MAX",
         "WINDOW_BYTES_MAX",
+        "INBOX_BYTES_MAX",
+        "RUN_CACHE_BYTES_MAX",
         "SKIPS_MAX",
         "JWKS_KEYS_MAX",
     ];

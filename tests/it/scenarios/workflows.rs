@@ -195,7 +195,7 @@ async fn a_failed_run_has_its_budget_of_retries_and_tells_somebody_once() {
     *valid.answers.lock().unwrap() = (0..9).map(|_| busy()).collect();
 
     app.emit("users.created", json!({ "subscription_tier": "premium" })).await;
-    app.advance(Duration::from_secs(600)).await;
+    app.advance(Duration::from_secs(90)).await;
 
     let runs = app.get("runs?status=failed").await.body()["items"].clone();
     let run = shown(&app, runs[0]["id"].as_str().unwrap()).await;
@@ -268,14 +268,15 @@ async fn a_start_with_the_same_id_is_the_same_run() {
 #[tokio::test]
 async fn a_delay_waits_for_its_time_also_over_a_crash() {
     let mut app = TestApp::start().await;
-    let later = json!([{ "name": "a" }, { "name": "b", "depends_on": ["a"], "delay": "2 hours" }]);
+    let later =
+        json!([{ "name": "a" }, { "name": "b", "depends_on": ["a"], "delay": "2 minutes" }]);
     given(&app, "later", later, json!({})).await;
     let run = started(&app, "later", json!({})).await;
     assert_eq!(shown(&app, &run).await["waits_for"][0]["what"], "timer");
-    app.advance(Duration::from_secs(3_600)).await;
+    app.advance(Duration::from_secs(60)).await;
     app.engine.crash_and_restart().await;
     app = app.again().await;
-    app.advance(Duration::from_secs(3_590)).await;
+    app.advance(Duration::from_secs(55)).await;
     assert_eq!(app.engine.script.calls().len(), 1);
     app.advance(Duration::from_secs(11)).await;
     assert_eq!(app.engine.script.calls().len(), 2);
