@@ -14,3 +14,4 @@ mod secrets;
 mod tenants;
 mod tls;
 mod traces;
+mod workflows;

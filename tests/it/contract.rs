@@ -41,6 +41,7 @@ mod history;
 mod leases;
 mod permits;
 mod pull_queue;
+mod runs;
 mod schedules;
 mod secrets;
 mod store;

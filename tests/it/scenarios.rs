@@ -19,3 +19,5 @@ mod running;
 mod schedules;
 mod secrets;
 mod stream;
+mod workflow_kills;
+mod workflows;

@@ -44,6 +44,7 @@ mod page;
 mod password;
 mod profile;
 mod progress;
+mod run;
 mod schedule;
 mod secret;
 mod seed;
@@ -55,6 +56,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod version;
+mod workflow;
 
 use client::Client;
 use confirm::Confirm;
@@ -231,6 +233,12 @@ enum Remote {
     /// Look at actions, switch, test or delete them
     #[command(subcommand, visible_aliases = ["actions"])]
     Action(action::Action),
+    /// Put workflows, look at them, and start runs
+    #[command(subcommand, visible_aliases = ["workflows"])]
+    Workflow(workflow::Workflow),
+    /// Look at runs of workflows, and tell them something
+    #[command(subcommand, visible_aliases = ["runs"])]
+    Run(run::Run),
     /// Let actions run or events happen at certain times
     #[command(subcommand, visible_aliases = ["schedules"])]
     Schedule(schedule::Schedule),
@@ -389,6 +397,8 @@ async fn talk(cx: &Context, command: Remote) -> Result<Exit, CliError> {
         Remote::DeadLetter(command) => dead_letter::run(cx, command).await,
         Remote::Bulk(command) => bulk::run(cx, command).await,
         Remote::Action(command) => action::run(cx, command).await,
+        Remote::Workflow(command) => workflow::run(cx, command).await,
+        Remote::Run(command) => run::run(cx, command).await,
         Remote::Schedule(command) => schedule::run(cx, command).await,
         Remote::Handler(command) => handler::run(cx, command).await,
         Remote::Key(command) => key::run(cx, command).await,

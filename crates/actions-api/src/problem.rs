@@ -78,6 +78,8 @@ kinds! {
     BULK_ENDED = 409 "bulk.ended" "The bulk has ended";
     TENANT_NOT_SUSPENDED = 409 "tenant.not_suspended" "The tenant is not suspended";
     ACTION_BLOCKED = 409 "action.blocked" "The action cannot run";
+    WORKFLOW_BLOCKED = 409 "workflow.blocked" "The workflow cannot run";
+    RUN_STATE = 409 "run.state" "The run cannot take this now";
     VERSION_STALE = 412 "version.stale" "It was changed since it was read";
     BODY_TOO_LARGE = 413 "body.too_large" "The body is too large";
     MEDIA_UNSUPPORTED = 415 "media.unsupported" "The content type is not read here";
@@ -85,6 +87,8 @@ kinds! {
     ACTION_INVALID = 422 "action.invalid" "The action breaks a rule";
     SUBSCRIPTION_INVALID = 422 "subscription.invalid" "The subscription breaks a rule";
     SCHEDULE_INVALID = 422 "schedule.invalid" "The schedule breaks a rule";
+    WORKFLOW_INVALID = 422 "workflow.invalid" "The workflow breaks a rule";
+    RUN_INVALID = 422 "run.invalid" "The run cannot be given this";
     API_KEY_INVALID = 422 "api_key.invalid" "The API key breaks a rule";
     ACCOUNT_INVALID = 422 "account.invalid" "The account breaks a rule";
     SECRET_INVALID = 422 "secret.invalid" "The secret breaks a rule";
@@ -132,6 +136,9 @@ pub struct FieldError {
     /// JSON pointer into the body.
     pub pointer: String,
     pub message: String,
+    /// What is wrong, for programs, where the rule has a name of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
     /// Place in the body, or in the text that the pointer leads to; from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
@@ -141,7 +148,8 @@ pub struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into(), line: None, column: None }
+        let (pointer, message) = (pointer.into(), message.into());
+        Self { pointer, message, code: None, line: None, column: None }
     }
 }
 

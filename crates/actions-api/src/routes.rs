@@ -37,11 +37,13 @@ mod nodes;
 mod process;
 mod pull;
 mod quotas;
+mod runs;
 mod schedules;
 mod secrets;
 mod sessions;
 mod subscriptions;
 mod tenants;
+mod workflows;
 
 /// How the API is served.
 #[derive(Clone)]
@@ -171,6 +173,8 @@ fn of_tenant() -> OpenApiRouter<Api> {
         .merge(executions::routes())
         .merge(dead_letters::routes())
         .merge(bulk::routes())
+        .merge(workflows::routes())
+        .merge(runs::routes())
         .merge(metrics::routes())
         .merge(api_keys::routes())
         .merge(accounts::routes())

@@ -17,7 +17,7 @@ use actions_domain::ports::store::StoreError;
 use actions_domain::ports::vault::Vault;
 use actions_handlers::egress::{Egress, EgressError, EgressPolicy, install_crypto};
 use actions_handlers::registry::builtin;
-use actions_infra::matching::IndexedMatcherFactory;
+use actions_infra::matching::{CelExpressions, IndexedMatcherFactory};
 use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
 use actions_infra::passwords::{Argon2Passwords, Cost};
 use actions_infra::postgres::{OpenError, Postgres, PostgresHints, PostgresOptions};
@@ -222,7 +222,9 @@ fn ports(
                 audit: store.clone(),
                 secrets: store.clone(),
                 deletions: store.clone(),
-                usages: store,
+                usages: store.clone(),
+                runs: store,
+                expressions: Arc::new(CelExpressions::default()),
                 vault,
                 traces: None,
                 pull_queue,

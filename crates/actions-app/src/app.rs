@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use actions_domain::audit::{Act, ActKind};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission, Role};
-use actions_domain::id::TenantId;
+use actions_domain::flow::expression::Expressions;
+use actions_domain::id::{ExecutionId, RunId, TenantId};
 use actions_domain::ports::accounts::Accounts;
 use actions_domain::ports::api_keys::ApiKeys;
 use actions_domain::ports::audit::Audit;
@@ -14,13 +15,14 @@ use actions_domain::ports::clock::Clock;
 use actions_domain::ports::definitions::Definitions;
 use actions_domain::ports::deletions::Deletions;
 use actions_domain::ports::dice::Dice;
-use actions_domain::ports::hints::Hints;
+use actions_domain::ports::hints::{Hint, Hints};
 use actions_domain::ports::history::History;
 use actions_domain::ports::leases::Leases;
 use actions_domain::ports::matcher::MatcherFactory;
 use actions_domain::ports::passwords::Passwords;
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
+use actions_domain::ports::runs::Runs;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::schemas::Schemas;
 use actions_domain::ports::secrets::Secrets;
@@ -28,6 +30,7 @@ use actions_domain::ports::store::{Store, StoreError};
 use actions_domain::ports::traces::Traces;
 use actions_domain::ports::usages::Usages;
 use actions_domain::ports::vault::Vault;
+use actions_domain::work::Part;
 
 use tokio::sync::Notify;
 
@@ -43,6 +46,8 @@ use crate::questions::Questions;
 use crate::quotas::usage_book::UsageBook;
 use crate::quotas::{Keeper, ProcessLayers, Quotas};
 use crate::secret_ring::SecretRing;
+use crate::workflow_handler::WorkflowHandler;
+use crate::workflows::Workflows;
 
 /// What the outside world gives the engine.
 pub struct Ports {
@@ -71,6 +76,9 @@ pub struct Ports {
     pub deletions: Arc<dyn Deletions>,
     pub vault: Arc<dyn Vault>,
     pub usages: Arc<dyn Usages>,
+    pub runs: Arc<dyn Runs>,
+    /// What evaluates the texts of workflows.
+    pub expressions: Arc<dyn Expressions>,
 }
 
 /// Everything a command or a query needs. Cheap to clone.
@@ -87,13 +95,18 @@ pub struct App {
     /// Who asks other processes what an execution waits for.
     pub questions: Arc<Questions>,
     /// Who waits for which execution.
-    pub completions: Arc<Completions>,
+    pub completions: Arc<Completions<ExecutionId>>,
+    /// Who waits for the end of which run.
+    pub run_ends: Arc<Completions<RunId>>,
+    pub workflows: Arc<Workflows>,
     /// What runs on this node right now.
     pub live: Arc<Live>,
     /// Tells the node here that somebody changed a schedule. A hint: it looks by itself, too.
     pub schedules_changed: Arc<Notify>,
     /// The same of bulks.
     pub bulks_changed: Arc<Notify>,
+    /// The same of runs that were told something.
+    pub runs_told: Arc<Notify>,
     /// The same of tenants that are deleted.
     pub deletions_begun: Arc<Notify>,
     /// Who is let in by an API key or a session.
@@ -142,6 +155,8 @@ impl App {
         let guesses = Arc::new(GuessCounter::new(ports.clock.clone(), ports.audit.clone()));
         let (store, vault) = (ports.secrets.clone(), ports.vault.clone());
         let secrets = Arc::new(SecretRing::new(store, vault, ports.clock.clone()));
+        let workflows = Arc::new(Workflows::new(ports.expressions.clone()));
+        handlers.register(Arc::new(WorkflowHandler::new(workflows.clone())));
         let (schedules_changed, bulks_changed, deletions_begun) =
             (Arc::default(), Arc::default(), Arc::default());
         Ok(Self {
@@ -152,9 +167,12 @@ impl App {
             hints,
             questions: Arc::default(),
             completions,
+            run_ends: Arc::default(),
+            workflows,
             live,
             schedules_changed,
             bulks_changed,
+            runs_told: Arc::default(),
             deletions_begun,
             api_keys,
             guesses,
@@ -225,6 +243,18 @@ impl App {
                 Err(Forbidden::Policy { actor: caller.actor.clone(), permission, reason })
             }
             Err(_) => Err(Forbidden::PolicyUnavailable),
+        }
+    }
+
+    /// Tells the owners of these partitions that runs were told something. Hints only.
+    pub(crate) fn tell_of_runs(&self, parts: impl IntoIterator<Item = Part>) {
+        let own = self.live.parts();
+        for part in parts {
+            if own.contains(&part) {
+                self.runs_told.notify_one();
+            } else {
+                self.hints.tell(Hint::Runs(part));
+            }
         }
     }
 

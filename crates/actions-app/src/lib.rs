@@ -25,3 +25,5 @@ pub mod secret_ring;
 pub mod secrets;
 pub mod stream_reader;
 pub mod timetable;
+mod workflow_handler;
+pub mod workflows;

@@ -24,6 +24,7 @@ mod loader;
 mod permit_keeper;
 mod queue_metrics;
 mod reports;
+mod run_keeper;
 mod scheduler;
 mod session;
 mod timekeeper;

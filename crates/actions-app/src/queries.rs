@@ -24,12 +24,15 @@ pub mod handlers;
 pub mod limits;
 pub mod metrics;
 pub mod nodes;
+pub mod run_timeline;
+pub mod runs;
 pub mod scan;
 pub mod schedules;
 pub mod secrets;
 pub mod tenants;
 pub mod timeline;
 pub mod why;
+pub mod workflows;
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]

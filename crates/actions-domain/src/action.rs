@@ -11,9 +11,9 @@ use crate::Timestamp;
 use crate::execution::Priority;
 use crate::id::{ActionId, TenantId};
 use crate::limits::{
-    CONCURRENCY_MAX, CONFIG_BYTES_MAX, GATHERED_MAX, GATHERED_WAIT_MAX, HANDLER_ID_BYTES_MAX,
-    KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
-    UNIQUE_MAX,
+    CONCURRENCY_MAX, CONFIG_BYTES_MAX, FLOW_BYTES_MAX, GATHERED_MAX, GATHERED_WAIT_MAX,
+    HANDLER_ID_BYTES_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RATE_MAX, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, UNIQUE_MAX,
 };
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
@@ -100,6 +100,9 @@ pub struct ActionSpec {
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub metadata: Value,
 }
+
+/// The handler of actions that are workflows: it starts a run of what its config says.
+pub const WORKFLOW_HANDLER: &str = "workflow.run";
 
 /// What is done about an attempt whose end nobody knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -266,8 +269,8 @@ pub enum ActionSpecError {
     Concurrency { given: u32 },
     #[error("{field} is {given}, allowed are 1 to {max}", max = RATE_MAX)]
     Rate { field: &'static str, given: u32 },
-    #[error("config is a JSON object of at most {max} bytes", max = CONFIG_BYTES_MAX)]
-    Config,
+    #[error("config is a JSON object of at most {max} bytes")]
+    Config { max: usize },
     #[error(
         "a key has 2 to {tokens} tokens joined by ':', like order:{{data.id}}, and at most {bytes} bytes; got {given:?}",
         tokens = KEY_TOKENS_MAX, bytes = KEY_BYTES_MAX
@@ -309,7 +312,7 @@ impl ActionSpecError {
             Self::Concurrency { .. } => "/max_concurrent_executions",
             Self::Rate { field: "rate_limit_per_hour", .. } => "/rate_limit_per_hour",
             Self::Rate { .. } => "/rate_limit_per_minute",
-            Self::Config => "/config",
+            Self::Config { .. } => "/config",
             Self::Key { pointer, .. } | Self::Root { pointer, .. } => pointer,
             Self::ClaimKey { pointer, .. } | Self::ClaimTime { pointer, .. } => pointer,
             Self::UniqueAndDebounce => "/debounce",
@@ -325,6 +328,11 @@ impl ActionSpecError {
 }
 
 impl ActionSpec {
+    /// Whether it is a workflow: an action that starts runs.
+    pub fn is_workflow(&self) -> bool {
+        self.handler.as_str() == WORKFLOW_HANDLER
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.timeout_seconds))
     }
@@ -363,8 +371,9 @@ impl ActionSpec {
                 errors.push(ActionSpecError::Rate { field, given });
             }
         }
-        if !self.config.is_object() || self.config.to_string().len() > CONFIG_BYTES_MAX {
-            errors.push(ActionSpecError::Config);
+        let max = if self.is_workflow() { FLOW_BYTES_MAX } else { CONFIG_BYTES_MAX };
+        if !self.config.is_object() || self.config.to_string().len() > max {
+            errors.push(ActionSpecError::Config { max });
         }
         errors.extend(self.check_keys());
         errors.extend(self.check_claims());

@@ -93,6 +93,11 @@ act_kinds! {
     BulkPaused = "bulk.paused",
     BulkResumed = "bulk.resumed",
     BulkCancelled = "bulk.cancelled",
+    RunSignalled = "run.signalled",
+    RunPaused = "run.paused",
+    RunResumed = "run.resumed",
+    RunCancelled = "run.cancelled",
+    RunRetried = "run.retried",
 }
 
 /// Something that somebody does. It has no place in its stream yet: the store gives it one, in the
@@ -241,6 +246,10 @@ pub enum Deed {
         act: Act,
         executions: Vec<ExecutionId>,
     },
+    /// Something that a run is told.
+    TellRun {
+        act: Act,
+    },
 }
 
 impl Deed {
@@ -248,7 +257,7 @@ impl Deed {
     pub fn cancels(&self) -> Option<ExecutionId> {
         match self {
             Self::Cancel { execution, .. } => Some(*execution),
-            Self::Requeue { .. } | Self::Discard { .. } => None,
+            Self::Requeue { .. } | Self::Discard { .. } | Self::TellRun { .. } => None,
         }
     }
 
@@ -271,6 +280,7 @@ impl Deed {
                 let after = json!({ "discarded": receipt.discarded, "asked_for": executions });
                 (receipt.discarded > 0).then(|| act.clone().to(after))
             }
+            Self::TellRun { act } => Some(act.clone()),
         }
     }
 }

@@ -53,6 +53,10 @@ uuid_id! {
     BulkId
 }
 uuid_id! {
+    /// A run of a workflow. One that an execution has started has that execution's number.
+    RunId
+}
+uuid_id! {
     /// An API key, which stays the same over all its tokens.
     ApiKeyId
 }

@@ -305,3 +305,35 @@ pub const WAITING_EXECUTIONS_MAX: u64 = 100_000_000;
 pub const STORED_BYTES_MAX: u64 = 1 << 50;
 /// Days of usage that one request may ask for.
 pub const USAGE_DAYS_MAX: u32 = 366;
+/// Steps of one workflow. A larger one is a workflow of workflows.
+pub const FLOW_STEPS_MAX: usize = 1_000;
+/// Ways between the steps of one workflow: ten for each.
+pub const FLOW_EDGES_MAX: usize = 10_000;
+/// A workflow as JSON. It is read as a whole when a run of it goes on.
+pub const FLOW_BYTES_MAX: usize = 1024 * 1024;
+/// Workflows that start one another: like actions that cause one another.
+pub const FLOW_DEPTH_MAX: u8 = CHAIN_DEPTH_MAX;
+/// Retries of all steps of one run together: as many entries as half of a history may have.
+pub const FLOW_RETRIES_MAX: u32 = 10_000;
+/// The name of a step. It stands in expressions, again and again.
+pub const STEP_NAME_BYTES_MAX: usize = 64;
+/// Entries of one run's history: from here on it is warned of, and from there on nothing more is
+/// started. All of them are read when a run goes on after a crash.
+pub const RUN_ENTRIES_WARN: u32 = 2_000;
+pub const RUN_ENTRIES_MAX: u32 = 20_000;
+/// Bytes of one run's history, likewise.
+pub const RUN_BYTES_WARN: u64 = 2 * 1024 * 1024;
+pub const RUN_BYTES_MAX: u64 = 20 * 1024 * 1024;
+/// Steps and items of one run that are under way at once. Others wait for their turn.
+pub const RUN_OPEN_MAX: usize = 1_000;
+/// Signals of one run that no step has taken yet.
+pub const RUN_SIGNALS_MAX: usize = 10_000;
+/// An input, output or signal inside a run's history. More belongs into an object store, by
+/// reference.
+pub const RUN_PAYLOAD_BYTES_MAX: usize = OUTPUT_BYTES_MAX;
+/// Items of one map: each takes two entries of its run's history, and compensation two more.
+pub const MAP_ITEMS_MAX: usize = 4_000;
+/// What the owner of runs reads at once of what they were told.
+pub const INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Histories of runs that a node keeps in memory. Others are read again when they go on.
+pub const RUN_CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -41,6 +41,8 @@ pub mod passwords;
 pub mod permits;
 /// Tasks for workers outside of this program.
 pub mod pull_queue;
+/// Runs of workflows: what they were told, their timers and their journals.
+pub mod runs;
 /// What happens at certain times, and how far that is.
 pub mod schedules;
 /// Whether a value has the shape that a schema asks for.

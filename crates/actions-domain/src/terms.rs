@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::flow::record::StepOf;
 use crate::gathering::Gathering;
 use crate::id::{ActionId, ExecutionId, SubscriptionId};
 
@@ -27,6 +28,9 @@ pub struct Terms {
     /// It stands for all that gather in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gathering: Option<Gathering>,
+    /// The step of a run that it performs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepOf>,
     /// What it claims to be the only one for. Decided when it is accepted, and not kept.
     #[serde(skip)]
     pub claim: Option<Claim>,

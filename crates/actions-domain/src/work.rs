@@ -12,6 +12,7 @@ use crate::audit::Deed;
 use crate::event::Event;
 use crate::execution::report::ReportOf;
 use crate::execution::{Attempt, Fault, Priority, Status};
+use crate::flow::record::{NewRun, RunTurn, StepOf, Tell};
 use crate::id::{ActionId, EventId, ExecutionId, NodeId, TenantId};
 use crate::json::Json;
 use crate::limits::KEY_BYTES_MAX;
@@ -156,6 +157,11 @@ impl Work {
         self.terms.as_ref().and_then(|terms| terms.open_key())
     }
 
+    /// The step of a run that it performs.
+    pub fn step(&self) -> Option<&StepOf> {
+        self.terms.as_ref()?.step.as_ref()
+    }
+
     pub fn input_bytes(&self) -> usize {
         self.input.as_ref().map_or(0, |input| input.as_str().len())
     }
@@ -225,9 +231,9 @@ pub struct Fence {
 
 /// The only write of the engine: all of it or nothing.
 ///
-/// Submissions need no lease: any node may accept events for any partition. Everything else is
-/// written under `fences`, which name each partition that `marks`, `reports`, `retries` and
-/// `finishes` touch.
+/// Submissions need no lease: any node may accept events for any partition. Nor do `starts` and
+/// `tells`, which only add to the inboxes of runs. Everything else is written under `fences`, which
+/// name each partition that `marks`, `reports`, `retries`, `finishes` and `turns` touch.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     pub node: Option<NodeId>,
@@ -247,6 +253,12 @@ pub struct Commit {
     pub discards: Vec<Discard>,
     /// Rows of the intake that can never be accepted. They are set aside with the reason.
     pub refusals: Vec<IntakeRefusal>,
+    /// Runs that begin, unless they are there.
+    pub starts: Vec<NewRun>,
+    /// What runs are told. Written together with what makes it true.
+    pub tells: Vec<Tell>,
+    /// What runs have taken, and what followed.
+    pub turns: Vec<RunTurn>,
     /// What somebody does with all of this, for the audit. Then it is the commit of one request.
     pub deed: Option<Deed>,
 }
@@ -261,6 +273,12 @@ impl Commit {
             && self.cancels.is_empty()
             && self.discards.is_empty()
             && self.refusals.is_empty()
+            && !self.has_runs()
+    }
+
+    /// Whether anything of it is about runs.
+    pub fn has_runs(&self) -> bool {
+        !(self.starts.is_empty() && self.tells.is_empty() && self.turns.is_empty())
     }
 
     /// Leaves out what is about tenants that are gone: it began before they went. Submissions stay:
@@ -273,6 +291,9 @@ impl Commit {
         self.finishes.retain(|finish| stays(finish.item.work.tenant));
         self.cancels.retain(|cancel| stays(cancel.tenant));
         self.discards.retain(|discard| stays(discard.tenant));
+        self.starts.retain(|start| stays(start.tenant));
+        self.tells.retain(|tell| stays(tell.tenant));
+        self.turns.retain(|turn| stays(turn.tenant));
     }
 
     /// A partition that is written without its fence: nothing would keep a former owner out.
@@ -280,7 +301,8 @@ impl Commit {
         let mut written = (self.marks.iter().map(|item| item.part))
             .chain(self.reports.iter().map(|report| report.part))
             .chain(self.retries.iter().map(|later| later.item.part))
-            .chain(self.finishes.iter().map(|finish| finish.item.part));
+            .chain(self.finishes.iter().map(|finish| finish.item.part))
+            .chain(self.turns.iter().map(|turn| turn.part));
         written.find(|part| !self.fences.iter().any(|fence| fence.part == *part))
     }
 }
@@ -357,6 +379,8 @@ pub struct Finish {
     pub ended_at: Timestamp,
     pub output: Option<Json>,
     pub error: Option<Fault>,
+    /// Its handler said that another try is of no use.
+    pub rejected: bool,
     /// The fingerprint under which it becomes a dead letter.
     pub dead: Option<String>,
 }

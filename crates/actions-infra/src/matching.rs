@@ -27,10 +27,13 @@ use self::index::{Bucket, WayId};
 mod cel;
 mod compiler;
 mod definitions;
+mod expressions;
 mod facts;
 mod glob;
 mod index;
 mod regex;
+
+pub use self::expressions::CelExpressions;
 
 /// Says whether a handler is installed. Asked for every match, so it should be a look-up.
 pub type IsInstalled = Arc<dyn Fn(&HandlerId) -> bool + Send + Sync>;

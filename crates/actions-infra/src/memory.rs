@@ -50,6 +50,7 @@ mod history;
 mod leases;
 mod permits;
 mod pull_queue;
+mod runs;
 mod schedules;
 mod secrets;
 mod store;
@@ -59,7 +60,7 @@ pub use event_stream::MemoryStream;
 pub use hints::MemoryHints;
 pub use pull_queue::MemoryPullQueue;
 
-/// The in-memory adapter of twelve ports.
+/// The in-memory adapter of thirteen ports.
 ///
 /// They are [`actions_domain::ports::store::Store`], [`actions_domain::ports::leases::Leases`],
 /// [`actions_domain::ports::permits::Permits`], [`actions_domain::ports::schedules::Schedules`],
@@ -67,7 +68,7 @@ pub use pull_queue::MemoryPullQueue;
 /// [`actions_domain::ports::accounts::Accounts`],
 /// [`actions_domain::ports::api_keys::ApiKeys`], [`actions_domain::ports::audit::Audit`],
 /// [`actions_domain::ports::secrets::Secrets`], [`actions_domain::ports::usages::Usages`],
-/// [`actions_domain::ports::deletions::Deletions`] and
+/// [`actions_domain::ports::deletions::Deletions`], [`actions_domain::ports::runs::Runs`] and
 /// [`actions_domain::ports::history::History`].
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -164,6 +165,7 @@ struct Tables {
     usage: BTreeMap<(TenantId, Day), Usage>,
     /// Executions that had not ended, and when they were counted.
     backlog: HashMap<TenantId, (u64, Timestamp)>,
+    runs: runs::RunTables,
 }
 
 struct PartRow {
@@ -272,6 +274,7 @@ impl Tables {
             deletions: BTreeMap::new(),
             usage: BTreeMap::new(),
             backlog: HashMap::new(),
+            runs: runs::RunTables::default(),
         }
     }
 

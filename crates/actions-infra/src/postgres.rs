@@ -45,6 +45,7 @@ mod permits;
 mod pull_queue;
 mod record;
 mod roles;
+mod runs;
 mod schedules;
 mod secrets;
 mod store;
@@ -92,7 +93,7 @@ const SESSION: [(&str, &str); 11] = [
 ];
 
 /// Every migration, oldest first. Applied ones never change.
-const MIGRATIONS: [(&str, &str); 26] = [
+const MIGRATIONS: [(&str, &str); 27] = [
     ("create engine", include_str!("../../../schema/postgres/0001_create_engine.sql")),
     ("create partitions", include_str!("../../../schema/postgres/0002_create_partitions.sql")),
     (
@@ -137,12 +138,15 @@ const MIGRATIONS: [(&str, &str); 26] = [
     ("count usage", include_str!("../../../schema/postgres/0024_count_usage.sql")),
     ("delete tenants", include_str!("../../../schema/postgres/0025_delete_tenants.sql")),
     ("create accounts", include_str!("../../../schema/postgres/0026_create_accounts.sql")),
+    ("create runs", include_str!("../../../schema/postgres/0027_create_runs.sql")),
 ];
 
 /// Steps that remove what is so many days old, of one tenant or, where it is null, of all. Each
 /// answers how many rows went.
 const DROP_BULKS: &str =
     "select engine.drop_old_bulks_v1(clock_timestamp() - make_interval(days => $2), $1)";
+const DROP_RUNS: &str =
+    "select engine.drop_old_runs_v1(clock_timestamp() - make_interval(days => $2), $1)";
 const EXPIRE_HISTORY: &str = "select engine.expire_history_v1($1, $2)";
 const EXPIRE_MEMBERS: &str = "select engine.expire_members_v1($1, $2)";
 const EXPIRE_DEAD: &str = "select engine.expire_dead_v1($1, $2)";
@@ -439,6 +443,7 @@ impl Postgres {
                 self.remove_all(EXPIRE_HISTORY, Some(tenant), days).await?;
                 self.remove_all(EXPIRE_MEMBERS, Some(tenant), days).await?;
                 self.remove_all(DROP_BULKS, Some(tenant), days).await?;
+                self.remove_all(DROP_RUNS, Some(tenant), days).await?;
             }
             if let Some(days) = retention.dead_letter_days {
                 self.remove_all(EXPIRE_DEAD, Some(tenant), days).await?;
@@ -548,6 +553,7 @@ impl Postgres {
 
     async fn drop_old_history(&self, days: u16) -> Result<(), StoreError> {
         self.remove_all(DROP_BULKS, None, u32::from(days)).await?;
+        self.remove_all(DROP_RUNS, None, u32::from(days)).await?;
         while let Some(name) =
             sqlx::query_scalar::<_, Option<String>>("select engine.drop_old_history_v1($1)")
                 .bind(i32::from(days))

@@ -35,6 +35,7 @@ mod leases;
 mod migrate;
 mod permits;
 mod record;
+mod runs;
 mod schedules;
 mod secrets;
 mod store;

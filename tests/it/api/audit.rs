@@ -10,7 +10,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::api_keys::{given_key, with};
-use super::roles::{Things, body, described, split};
+use super::roles::{Things, body, described, split, workflow};
 use super::sessions::{PASSWORD, given_account, given_session};
 use crate::support::app::{TOKEN, TestApp};
 
@@ -29,6 +29,8 @@ const WITHOUT_ENTRY: &[(&str, &str)] = &[
     ("POST /events", "an event is work: there are thousands a second, and each is kept"),
     ("POST /events:explain", "changes nothing"),
     ("POST /handlers/{handler}:validate", "changes nothing"),
+    ("POST /workflows/{workflow}/runs", "a run is work, and its journal is kept"),
+    ("POST /workflows:validate", "changes nothing"),
     ("POST /v1/internal/events:execute", "an event is work"),
     ("POST /v1/internal/executions:bulk", "jobs are work"),
     ("POST /v1/internal/handlers:validate", "changes nothing"),
@@ -78,6 +80,8 @@ fn first(pattern: &str, things: &Things) -> Option<String> {
         "POST /bulk/{bulk}:resume" => {
             return Some(format!("/v1/tenants/acme/bulk/{}:pause", things.bulk));
         }
+        "POST /runs/{run}:resume" => return Some(things.path("/v1/tenants/acme/runs/{run}:pause")),
+        "POST /runs/{run}:retry" => return Some(things.path("/v1/tenants/acme/runs/{run}:cancel")),
         "POST /v1/admin/tenants/{slug}:resume" | "DELETE /v1/admin/tenants/{slug}" => {
             return Some("/v1/admin/tenants/acme:suspend".to_owned());
         }
@@ -134,6 +138,11 @@ fn sent(pattern: &str, things: &Things) -> Value {
         "POST /dead-letters:requeue" => json!({ "ids": [things.dead] }),
         "POST /schedules" => json!({ "name": "new", "action": "a", "every_seconds": 60 }),
         "PUT /schedules/{schedule}" => json!({ "name": "s", "action": "a", "every_seconds": 60 }),
+        "PUT /workflows/{workflow}" => {
+            let mut changed = workflow("w");
+            changed["graph"]["description"] = json!(pattern);
+            changed
+        }
         "PUT /subscriptions/{subscription}" => json!({ "action": "a", "event_pattern": "a.c" }),
         _ => body(pattern),
     }

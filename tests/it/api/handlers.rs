@@ -9,7 +9,7 @@ async fn handlers_show_their_schemas() {
     let app = TestApp::start().await;
     let listed = app.get("handlers").await.body();
     let ids: Vec<_> = listed["items"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
-    assert_eq!(ids, ["test.script", "test.secretive", "worker.pull"]);
+    assert_eq!(ids, ["test.script", "test.secretive", "worker.pull", "workflow.run"]);
     let one = app.get("handlers/test.secretive").await.body();
     assert_eq!(one["config_schema"]["properties"]["secret"]["writeOnly"], true);
     assert_eq!(one["delivery"], "at_least_once");

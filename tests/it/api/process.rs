@@ -87,14 +87,16 @@ async fn a_problem_says_whose_rule_it_is() {
 
 #[tokio::test]
 async fn every_limit_is_published() {
-    // What no caller can see: how often a node was lost, how much the engine moves at once, how many
+    // What no caller can see: how often a node was lost, how much the engine moves or keeps at once, how many
     // keys an identity provider may publish, and how much is remembered of guesses, of sessions that
     // have ended and of a policy service's answers.
-    const UNSEEN: [&str; 9] = [
+    const UNSEEN: [&str; 11] = [
         "LOSSES_MAX",
         "FLUSH_BYTES_MAX",
         "INTAKE_BYTES_MAX",
         "WINDOW_BYTES_MAX",
+        "INBOX_BYTES_MAX",
+        "RUN_CACHE_BYTES_MAX",
         "SKIPS_MAX",
         "JWKS_KEYS_MAX",
         "GUESSERS_MAX",

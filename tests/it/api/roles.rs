@@ -155,6 +155,15 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("GET /limits", &[ReadDefinitions]),
     ("GET /metrics/summary", &[ReadMetrics]),
     ("GET /queues", &[ReadMetrics]),
+    ("GET /runs", &[ReadExecutions]),
+    ("GET /runs/{run}", &[ReadExecutions]),
+    ("GET /runs/{run}/journal", &[ReadExecutions]),
+    ("GET /runs/{run}/timeline", &[ReadExecutions]),
+    ("POST /runs/{run}:signal", &[Execute]),
+    ("POST /runs/{run}:pause", &[Pause]),
+    ("POST /runs/{run}:resume", &[Pause]),
+    ("POST /runs/{run}:cancel", &[CancelExecution]),
+    ("POST /runs/{run}:retry", &[ManageDeadLetters]),
     ("GET /schedules", &[ReadDefinitions]),
     ("POST /schedules", &[WriteDefinitions]),
     ("GET /schedules/{schedule}", &[ReadDefinitions]),
@@ -176,11 +185,19 @@ const OF_TENANT: &[(&str, &[Permission])] = &[
     ("POST /subscriptions/{subscription}:enable", &[WriteDefinitions]),
     ("GET /usage", &[ReadMetrics]),
     ("DELETE /accounts/{account}", &[ManageApiKeys]),
+    ("GET /workflows", &[ReadDefinitions]),
+    ("GET /workflows/{workflow}", &[ReadDefinitions]),
+    ("PUT /workflows/{workflow}", &[WriteDefinitions]),
+    ("GET /workflows/{workflow}/graph", &[ReadDefinitions]),
+    ("POST /workflows/{workflow}/runs", &[Execute]),
+    ("GET /workflows/{workflow}/versions", &[ReadDefinitions]),
+    ("POST /workflows:validate", &[ReadDefinitions]),
     ("DELETE /keys/{key}", &[ManageApiKeys]),
     ("DELETE /schedules/{schedule}", &[WriteDefinitions]),
     ("DELETE /secrets/{secret}", &[ManageSecrets]),
     ("DELETE /sessions/{session}", &[ManageApiKeys]),
     ("DELETE /subscriptions/{subscription}", &[WriteDefinitions]),
+    ("DELETE /workflows/{workflow}", &[WriteDefinitions]),
     ("DELETE /actions/{action}", &[WriteDefinitions]),
 ];
 
@@ -225,12 +242,21 @@ pub fn body(path: &str) -> Value {
         }
         "subscriptions" | "{subscription}" => json!({ "action": "a", "event_pattern": "a.b" }),
         "tenants" => json!({ "slug": "again" }),
+        "{workflow}" | "workflows:validate" => workflow("w"),
+        "{run}:signal" => json!({ "name": "go" }),
+        "{run}:retry" => json!({ "step": "wait" }),
         "{secret}" => json!({ "value": "hunter2" }),
         "{execution}:discard" | "{fingerprint}:discard" => json!({ "reason": "none" }),
         "dead-letters:discard" => json!({ "where": "action:nothing", "reason": "none" }),
         "dead-letters:requeue" => json!({ "where": "action:nothing" }),
         _ => json!({}),
     }
+}
+
+/// A workflow whose runs wait for a signal.
+pub fn workflow(name: &str) -> Value {
+    let steps = json!({ "wait": { "does": { "wait_signal": { "signal": "go" } } } });
+    json!({ "graph": { "name": name, "steps": steps } })
 }
 
 /// What the paths of a tenant lead to.
@@ -242,6 +268,7 @@ pub(super) struct Things {
     pub(super) subscription: String,
     pub(super) bulk: String,
     pub(super) session: String,
+    run: String,
 }
 
 impl Things {
@@ -272,6 +299,10 @@ impl Things {
         let waiting = text(&waiting["id"]);
         let bulk = json!({ "op": "cancel", "ids": [waiting], "rate": 1, "canary": 1 });
         let bulk = post("/bulk", bulk).await;
+        let path = format!("{base}/workflows/w");
+        let put = app.json(Method::PUT, &path, &[], workflow("w")).await;
+        assert!(put.status.is_success(), "{}", put.text);
+        let run = post("/workflows/w/runs", json!({})).await;
         let groups = format!("{base}/dead-letters/groups");
         let groups = app.send(Method::GET, &groups, &[], "").await.body();
         Self {
@@ -282,6 +313,7 @@ impl Things {
             subscription: text(&subscription["id"]),
             bulk: text(&bulk["id"]),
             session: "01980000-0000-7000-8000-000000000000".to_owned(),
+            run: text(&run["id"]),
         }
     }
 
@@ -304,6 +336,8 @@ impl Things {
             ("{fingerprint}", &self.fingerprint),
             ("{subscription}", &self.subscription),
             ("{bulk}", &self.bulk),
+            ("{workflow}", "w"),
+            ("{run}", &self.run),
         ]
         .iter()
         .fold(pattern.to_owned(), |path, (name, value)| path.replace(name, value))

@@ -182,6 +182,7 @@ async fn fill(stores: &Stores, node: &Node, tenant: &Tenant) {
     log_in(ports, id, "ada").await;
 
     work_on(stores, node, tenant, &action).await;
+    super::runs::leave_one(node, id, &mark).await;
 
     let chosen = Chosen::Where(mark.clone());
     let spec =

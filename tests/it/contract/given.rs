@@ -162,6 +162,7 @@ pub(crate) fn finish(item: &Item, node: NodeId, epoch: Epoch, fin: i64) -> Finis
         ended_at,
         output: Some(Json::parse(r#"{"sent": true}"#).unwrap()),
         error: None,
+        rejected: false,
         dead: None,
     }
 }

@@ -18,6 +18,7 @@ use actions_domain::ports::history::History;
 use actions_domain::ports::leases::{Lease, Leases};
 use actions_domain::ports::permits::Permits;
 use actions_domain::ports::pull_queue::PullQueue;
+use actions_domain::ports::runs::Runs;
 use actions_domain::ports::schedules::Schedules;
 use actions_domain::ports::secrets::Secrets;
 use actions_domain::ports::store::{Store, StoreError};
@@ -255,6 +256,7 @@ pub(crate) struct Ports {
     pub secrets: Arc<dyn Secrets>,
     pub deletions: Arc<dyn Deletions>,
     pub usages: Arc<dyn Usages>,
+    pub runs: Arc<dyn Runs>,
 }
 
 impl Ports {
@@ -272,6 +274,7 @@ impl Ports {
             + Secrets
             + Deletions
             + Usages
+            + Runs
             + 'static,
     >(
         all: Arc<T>,
@@ -289,7 +292,8 @@ impl Ports {
             audit: Arc::clone(&all) as _,
             secrets: Arc::clone(&all) as _,
             deletions: Arc::clone(&all) as _,
-            usages: all as _,
+            usages: Arc::clone(&all) as _,
+            runs: all as _,
         }
     }
 }

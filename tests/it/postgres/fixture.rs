@@ -234,6 +234,7 @@ pub(super) fn completed(item: Item, fence: Fence, fin: i64) -> Finish {
         ended_at: now(),
         output: None,
         error: None,
+        rejected: false,
         dead: None,
     }
 }

@@ -76,6 +76,12 @@ impl TestApp {
         Self::over(engine, access, true, Sites::default()).await
     }
 
+    /// The API of the process that the engine is after a crash.
+    pub async fn again(self) -> Self {
+        let access = Access::Token(TOKEN.to_owned().into());
+        Self::over(self.engine, access, true, Sites::default()).await
+    }
+
     async fn over(engine: TestEngine, access: Access, has_api: bool, sites: Sites) -> Self {
         engine.app.handlers.register(Arc::new(Secretive::new()));
         engine.app.catalogue.refresh_all().await.unwrap();

@@ -22,7 +22,7 @@ use actions_domain::ports::definitions::{Definitions, Expected};
 use actions_domain::ports::handler::{Call, Delivery, Descriptor, Handler, Probe};
 use actions_domain::ports::pull_queue::PullQueue;
 use actions_handlers::worker::WorkerPull;
-use actions_infra::matching::IndexedMatcherFactory;
+use actions_infra::matching::{CelExpressions, IndexedMatcherFactory};
 use actions_infra::memory::{Memory, MemoryHints, MemoryPullQueue};
 use actions_infra::system::SystemDice;
 use actions_infra::vault::{Envelopes, LocalKeys};
@@ -287,6 +287,8 @@ async fn app_over(
         secrets: memory.clone(),
         deletions: memory.clone(),
         usages: memory.clone(),
+        runs: memory.clone(),
+        expressions: Arc::new(CelExpressions::default()),
         vault: Arc::new(Envelopes::new(Arc::new(keys), dice)),
         definitions: memory.clone(),
         history: memory.clone(),

@@ -129,6 +129,10 @@ impl Server {
         self.client.post(self.url(path)).bearer_auth(TOKEN)
     }
 
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.client.put(self.url(path)).bearer_auth(TOKEN)
+    }
+
     /// Reads a JSON document that must be there. A server that says "busy, come again" is asked
     /// again, as every client has to: on a starved machine a read may get no connection in time.
     pub async fn read(&self, path: &str) -> Value {

@@ -38,6 +38,7 @@ mod producer;
 mod redis;
 mod retry;
 mod webhook;
+mod workflow;
 
 use noop::Noop;
 use producer::Target;
@@ -69,7 +70,7 @@ pub(super) struct Bench {
     /// Executions of a paused tenant that wait beside what is measured
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     backlog: u64,
-    /// Callers at once, for `emit` and `http`
+    /// Callers at once, for `emit`, `http` and `workflow`
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     callers: u32,
     /// Events in a second, for `latency` and `retry`
@@ -109,6 +110,8 @@ enum Name {
     Webhook,
     /// Events through the Redis stream, matched, executed, and recorded
     Redis,
+    /// Runs of a workflow of three steps that do nothing, with their history
+    Workflow,
 }
 
 impl Name {
@@ -166,6 +169,7 @@ pub(super) async fn run(cx: &Context, args: Bench) -> Result<Exit, CliError> {
         Name::Retry => Box::pin(retry::run(&bench)).await,
         Name::Webhook => Box::pin(webhook::run(&bench)).await,
         Name::Redis => Box::pin(redis::run(&bench)).await,
+        Name::Workflow => Box::pin(workflow::run(&bench)).await,
     };
     let result =
         measured.map(|measured| result(args.name, &config.database, args.backlog, measured));

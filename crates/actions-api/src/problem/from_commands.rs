@@ -20,18 +20,23 @@ use actions_app::commands::end_session::EndSessionError;
 use actions_app::commands::execute_action::ExecuteActionError;
 use actions_app::commands::fire_schedule::FireScheduleError;
 use actions_app::commands::put_secret::{DeleteSecretError, PutSecretError};
+use actions_app::commands::put_workflow::PutWorkflowError;
 use actions_app::commands::requeue_dead_letters::RequeueDeadLettersError;
 use actions_app::commands::rewrap_secrets::RewrapSecretsError;
 use actions_app::commands::save_action::SaveActionError;
 use actions_app::commands::save_schedule::SaveScheduleError;
 use actions_app::commands::save_subscription::SaveSubscriptionError;
 use actions_app::commands::start_bulk::StartBulkError;
+use actions_app::commands::start_run::StartRunError;
 use actions_app::commands::submit_event::SubmitEventsError;
 use actions_app::commands::tell_of_task::TellOfTaskError;
+use actions_app::commands::tell_run::TellRunError;
 use actions_app::ingress::IngressError;
 use actions_app::queries::QueryError;
 use actions_app::quotas::QuotaError;
+use actions_app::workflows::WorkflowProblem;
 use actions_domain::account::PasswordError;
+use actions_domain::flow::decide::Refusal;
 use actions_domain::ports::accounts::AccountsError;
 use actions_domain::ports::api_keys::ApiKeysError;
 use actions_domain::ports::definitions::DefinitionsError;
@@ -46,9 +51,10 @@ use super::{
     BODY_TOO_LARGE, BULK_ENDED, CHAIN_TOO_DEEP, CLAIM_OVER, CONDITION_INVALID, CONFIG_INVALID,
     CONFLICT, DATA_REFUSED, EVENT_INVALID, EXECUTION_FINAL, EXECUTION_NOT_UNIQUE, EXISTS,
     FAN_OUT_EXCEEDED, FieldError, IDEMPOTENCY_MISMATCH, INPUT_INVALID, KEYS_UNAVAILABLE, Kind,
-    OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, SCHEDULE_INVALID,
-    SECRET_INVALID, SECRET_NO_KEY, STORE_PAUSE, STORE_UNAVAILABLE, SUBSCRIPTION_INVALID,
-    TENANT_INVALID, TENANT_NOT_SUSPENDED, TENANT_SUSPENDED, VERSION_STALE,
+    OVERLOADED, PARAMETER_INVALID, PATTERN_INVALID, Problem, QUOTA_EXCEEDED, RUN_INVALID,
+    RUN_STATE, SCHEDULE_INVALID, SECRET_INVALID, SECRET_NO_KEY, STORE_PAUSE, STORE_UNAVAILABLE,
+    SUBSCRIPTION_INVALID, TENANT_INVALID, TENANT_NOT_SUSPENDED, TENANT_SUSPENDED, VERSION_STALE,
+    WORKFLOW_BLOCKED, WORKFLOW_INVALID,
 };
 
 impl From<SubmitEventsError> for Problem {
@@ -82,6 +88,81 @@ impl From<SubmitEventsError> for Problem {
             SubmitEventsError::Ingress(error) => error.into(),
             SubmitEventsError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<PutWorkflowError> for Problem {
+    fn from(error: PutWorkflowError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PutWorkflowError::Forbidden(forbidden) => forbidden.into(),
+            PutWorkflowError::UnknownTenant => Self::not_found("tenant"),
+            PutWorkflowError::OtherAction { .. } => Self::new(&EXISTS, detail),
+            PutWorkflowError::Invalid(problems) => {
+                let detail = problems.first().map_or(detail, |first| first.message.clone());
+                let errors = problems.into_iter().map(FieldError::from).collect();
+                Self::new(&WORKFLOW_INVALID, detail).with_errors(errors)
+            }
+            PutWorkflowError::Action(error) => error.into(),
+            PutWorkflowError::Subscriptions(error) => error.into(),
+            PutWorkflowError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkflowProblem> for FieldError {
+    fn from(problem: WorkflowProblem) -> Self {
+        Self { code: Some(problem.code), ..Self::new(problem.pointer, problem.message) }
+    }
+}
+
+impl From<StartRunError> for Problem {
+    fn from(error: StartRunError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StartRunError::Forbidden(forbidden) => forbidden.into(),
+            StartRunError::NotFound => Self::not_found("workflow"),
+            StartRunError::Blocked { .. } => Self::new(&WORKFLOW_BLOCKED, detail),
+            StartRunError::Id => Self::at(&RUN_INVALID, Some("/id"), detail),
+            StartRunError::Refused(refusal) => refusal.into(),
+            StartRunError::Quota(error) => error.into(),
+            StartRunError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TellRunError> for Problem {
+    fn from(error: TellRunError) -> Self {
+        match error {
+            TellRunError::Forbidden(forbidden) => forbidden.into(),
+            TellRunError::NotFound => Self::not_found("run"),
+            TellRunError::Refused(refusal) => refusal.into(),
+            TellRunError::Query(error) => error.into(),
+            TellRunError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let kind = match refusal {
+            Refusal::OtherVersion
+            | Refusal::AlreadyStarted
+            | Refusal::NotStarted
+            | Refusal::State { .. }
+            | Refusal::AlreadyPaused
+            | Refusal::NotPaused
+            | Refusal::SignalsFull
+            | Refusal::HistoryFull { .. } => &RUN_STATE,
+            Refusal::TooLarge { .. } => &BODY_TOO_LARGE,
+            Refusal::UnknownStep { .. }
+            | Refusal::Depth
+            | Refusal::SeedMissing { .. }
+            | Refusal::SignalName => &RUN_INVALID,
+        };
+        let error = FieldError { code: Some(refusal.code()), ..FieldError::new("", &detail) };
+        Self::new(kind, detail).with_error(error)
     }
 }
 
@@ -662,6 +743,7 @@ pub(crate) fn field_errors(findings: Vec<Finding>) -> Vec<FieldError> {
         .map(|finding| FieldError {
             pointer: finding.pointer,
             message: finding.message,
+            code: None,
             line: place(finding.line),
             column: place(finding.column),
         })

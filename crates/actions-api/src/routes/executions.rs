@@ -6,6 +6,7 @@ use actions_app::commands::cancel_execution::{CancelExecution, cancel_execution}
 use actions_app::queries::executions::{
     Batch, ExecutionList, action_of, batch_of, event_of, find_execution, list_executions, report_of,
 };
+use actions_app::queries::runs::run_of;
 use actions_app::queries::timeline::{Entry, text, timeline};
 use actions_app::queries::why::why;
 use actions_domain::execution::report::Report;
@@ -82,6 +83,9 @@ pub(crate) struct ExecutionView {
     output_bytes: Option<usize>,
     /// Why it failed, or why its last attempt did while it waits for the next.
     error: Option<FaultView>,
+    /// The run whose step it performs. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<StepOfView>,
     /// What its attempts have told, while it is not over. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<ReportView>,
@@ -90,6 +94,13 @@ pub(crate) struct ExecutionView {
     pub(crate) batch: Option<BatchView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView>>,
+}
+
+/// A step of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StepOfView {
+    id: Uuid,
+    step: String,
 }
 
 /// What an execution runs with.
@@ -165,7 +176,7 @@ pub(crate) struct FaultView {
     retry_after_ms: Option<u64>,
 }
 
-/// Something that happened to an execution.
+/// Something that happened to an execution or a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntryView {
     at: Time,
@@ -173,12 +184,12 @@ pub(crate) struct EntryView {
     text: String,
 }
 
-/// The life of an execution.
+/// The life of an execution or a run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TimelineView {
-    items: Vec<EntryView>,
+    pub(crate) items: Vec<EntryView>,
     /// The same for a terminal.
-    text: String,
+    pub(crate) text: String,
 }
 
 /// All attempts of an execution.
@@ -250,6 +261,7 @@ impl ExecutionView {
             output: execution.output.clone(),
             output_bytes: bytes(execution.output.as_ref(), execution.left_out.output),
             error: error_of(execution).map(FaultView::from),
+            run: None,
             report: None,
             batch: None,
             attempts: Some(execution.attempts.iter().map(AttemptView::from).collect()),
@@ -370,7 +382,9 @@ async fn show(
     let report = report_of(&api.app, &caller.authorization, &execution).await?;
     let report = report.map(ReportView::from);
     let batch = batch_of(&api.app, &caller.authorization, &execution).await?.map(BatchView::from);
-    Ok(json(&ExecutionView { report, batch, ..ExecutionView::full(&api, &execution) }))
+    let run = run_of(&api.app, &caller.authorization, caller.tenant, execution.id).await?;
+    let run = run.map(|(run, step)| StepOfView { id: run.0, step });
+    Ok(json(&ExecutionView { run, report, batch, ..ExecutionView::full(&api, &execution) }))
 }
 
 /// Lists the attempts of an execution, oldest first.

@@ -300,6 +300,29 @@ pub(crate) struct LimitsView {
     stored_bytes: u64,
     /// Days of usage that one request may ask for.
     usage_days: u32,
+    /// Of one workflow.
+    workflow_steps: usize,
+    /// Ways between its steps.
+    workflow_edges: usize,
+    /// `max_total_retries`.
+    workflow_retries: u32,
+    workflow_bytes: usize,
+    step_name_bytes: usize,
+    /// Workflows that start one another.
+    workflow_depth: u8,
+    /// Of one run's journal. Beyond, nothing more begins.
+    run_entries: u32,
+    run_bytes: u64,
+    /// From here on a warning is noted.
+    run_entries_warn: u32,
+    run_bytes_warn: u64,
+    /// Steps and items of one run that are under way at once.
+    run_open: usize,
+    /// Signals of one run that no step has taken.
+    run_signals: usize,
+    /// Of an output or a signal.
+    run_payload_bytes: usize,
+    map_items: usize,
 }
 
 pub(crate) fn limits_view() -> LimitsView {
@@ -443,6 +466,20 @@ pub(crate) fn limits_view() -> LimitsView {
         waiting_executions: limits::WAITING_EXECUTIONS_MAX,
         stored_bytes: limits::STORED_BYTES_MAX,
         usage_days: limits::USAGE_DAYS_MAX,
+        workflow_steps: limits::FLOW_STEPS_MAX,
+        workflow_edges: limits::FLOW_EDGES_MAX,
+        workflow_retries: limits::FLOW_RETRIES_MAX,
+        workflow_bytes: limits::FLOW_BYTES_MAX,
+        step_name_bytes: limits::STEP_NAME_BYTES_MAX,
+        workflow_depth: limits::FLOW_DEPTH_MAX,
+        run_entries: limits::RUN_ENTRIES_MAX,
+        run_bytes: limits::RUN_BYTES_MAX,
+        run_entries_warn: limits::RUN_ENTRIES_WARN,
+        run_bytes_warn: limits::RUN_BYTES_WARN,
+        run_open: limits::RUN_OPEN_MAX,
+        run_signals: limits::RUN_SIGNALS_MAX,
+        run_payload_bytes: limits::RUN_PAYLOAD_BYTES_MAX,
+        map_items: limits::MAP_ITEMS_MAX,
     }
 }
 

@@ -303,7 +303,7 @@ fn compare_entry(
         };
         changes.push(change("subscription", subscription_name(&name, spec), kind));
     }
-    for gone in gone_subscriptions(&stored, entry) {
+    for gone in gone_subscriptions(&stored, &entry.subscriptions) {
         let name = subscription_name(&name, &gone.spec);
         changes.push(change("subscription", name, EntryChange::Deleted));
     }
@@ -321,29 +321,52 @@ async fn apply_entry(
     let request = SaveAction { tenant, spec: entry.action.clone(), expected: Expected::Anything };
     let saved = save_action(app, caller, request).await?;
     plan.changes.push(change("action", name.clone(), saved.change.into()));
-    let stored = app
-        .catalogue
-        .find(tenant)
-        .map(|definitions| definitions.subscriptions_of(saved.action.id))
+    apply_each_subscription(app, caller, tenant, &name, &entry.subscriptions, plan).await
+}
+
+/// Makes the subscriptions of an action these, and says whether that changed any.
+pub(crate) async fn apply_subscriptions(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    action: &str,
+    wanted: &[SubscriptionSpec],
+) -> Result<bool, ApplyDefinitionsError> {
+    let mut plan = Plan::default();
+    apply_each_subscription(app, caller, tenant, action, wanted, &mut plan).await?;
+    Ok(!plan.is_empty())
+}
+
+async fn apply_each_subscription(
+    app: &App,
+    caller: &AuthorizationContext,
+    tenant: TenantId,
+    action: &str,
+    wanted: &[SubscriptionSpec],
+    plan: &mut Plan,
+) -> Result<(), ApplyDefinitionsError> {
+    let known = app.catalogue.find(tenant);
+    let stored = known
+        .and_then(|known| Some(known.subscriptions_of(known.action_named(action)?.id)))
         .unwrap_or_default();
-    for spec in &entry.subscriptions {
+    for spec in wanted {
         let id = stored.iter().find(|stored| is_same(&stored.spec, spec)).map(|same| same.id);
         let request = SaveSubscription {
             tenant,
             id,
-            action: name.clone(),
+            action: action.to_owned(),
             spec: spec.clone(),
             expected: Expected::Anything,
         };
         let saved = save_subscription(app, caller, request).await?;
-        let name = subscription_name(&name, spec);
+        let name = subscription_name(action, spec);
         plan.changes.push(change("subscription", name, saved.change.into()));
     }
-    for gone in gone_subscriptions(&stored, entry) {
+    for gone in gone_subscriptions(&stored, wanted) {
         let expected = Expected::Version(gone.version);
         let id: SubscriptionId = gone.id;
         delete_subscription(app, caller, tenant, id, expected).await?;
-        let name = subscription_name(&name, &gone.spec);
+        let name = subscription_name(action, &gone.spec);
         plan.changes.push(change("subscription", name, EntryChange::Deleted));
     }
     Ok(())
@@ -356,11 +379,9 @@ fn is_same(one: &SubscriptionSpec, other: &SubscriptionSpec) -> bool {
 
 fn gone_subscriptions<'a>(
     stored: &'a [Arc<Subscription>],
-    entry: &'a DefinitionEntry,
+    wanted: &'a [SubscriptionSpec],
 ) -> impl Iterator<Item = &'a Arc<Subscription>> {
-    stored
-        .iter()
-        .filter(|stored| !entry.subscriptions.iter().any(|spec| is_same(&stored.spec, spec)))
+    stored.iter().filter(|stored| !wanted.iter().any(|spec| is_same(&stored.spec, spec)))
 }
 
 fn left_out(definitions: &TenantDefinitions, set: &DefinitionSet) -> Vec<Arc<Action>> {

@@ -14,11 +14,12 @@ use actions_domain::ports::matcher::MatchError;
 use actions_domain::secret::references;
 use actions_domain::subscription::SubscriptionSpec;
 use actions_domain::tenant::reach::Reach;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::config_secrets::keeps_config;
 use crate::secrets;
+use crate::workflows::{Called, calls_of};
 
 /// What is wrong with a definition, and what is only doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -98,11 +99,50 @@ pub fn check_action(app: &App, tenant: TenantId, spec: &ActionSpec) -> Findings 
             findings.merge("/config", check_config(app, handler.as_ref(), &spec.config));
             findings.warnings.extend(doubtful_type(handler.as_ref(), spec.action_type));
             findings.errors.extend(check_delivery(handler.as_ref(), spec.delivery));
+            if spec.is_workflow() && findings.errors.is_empty() {
+                findings.merge("/config", check_steps(app, tenant, &spec.config));
+            }
         }
         None => findings.warnings.push(FieldNote::new(
             "/handler",
             format!("no handler {} is installed; the action is blocked until one is", spec.handler),
         )),
+    }
+    findings
+}
+
+/// Judges what the steps of a workflow call. What is not there yet may come.
+fn check_steps(app: &App, tenant: TenantId, config: &Value) -> Findings {
+    let mut findings = Findings::default();
+    let known = app.catalogue.find(tenant);
+    for (place, called) in calls_of(config) {
+        let lacking = match called {
+            Called::Handler(id, config) => {
+                match app.handlers.find_within(&id, &reach_of(app, tenant)) {
+                    Some(handler) => {
+                        let config = if config.is_null() { json!({}) } else { config };
+                        let found = check_config(app, handler.as_ref(), &config);
+                        findings.merge(&format!("{place}/config"), found);
+                        continue;
+                    }
+                    None => format!("no handler {id} is installed; the step waits until one is"),
+                }
+            }
+            Called::Action(name) => {
+                if known.as_ref().is_some_and(|known| known.action_named(&name).is_some()) {
+                    continue;
+                }
+                format!("there is no action {name} yet; without it the step fails")
+            }
+            Called::Workflow(name) => {
+                let found = known.as_ref().and_then(|known| known.action_named(&name));
+                if found.is_some_and(|found| found.spec.is_workflow()) {
+                    continue;
+                }
+                format!("there is no workflow {name} yet; without it the step fails")
+            }
+        };
+        findings.warnings.push(FieldNote::new(place, lacking));
     }
     findings
 }

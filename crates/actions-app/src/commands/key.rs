@@ -160,6 +160,7 @@ pub(crate) fn terms_of(
         concurrency_key: action.spec.concurrency.as_ref().map(|known| name(&known.key)),
         throttle_key: action.spec.throttle.as_ref().map(|known| name(&known.key)),
         gathering: None,
+        step: None,
         claim: claim_of(action, data),
         superseded_by: None,
     };
@@ -176,7 +177,7 @@ pub(crate) fn key_alone(action: &Action) -> Option<Key> {
 ///
 /// A long token is cut, and ends with a hash of all of it. That is done token by token and always
 /// the same way, so that long keys keep their places in the hierarchy.
-fn named(name: &str, mode: KeyMode) -> Key {
+pub(crate) fn named(name: &str, mode: KeyMode) -> Key {
     let mut tokens: Vec<String> = name.split(':').map(fitted).collect();
     if tokens.len() > KEY_TOKENS_MAX {
         // Only a template of before the limit: the end of the hierarchy becomes one token.

@@ -1,5 +1,6 @@
 //! Makes attempts: finds the action and its handler, calls it, and says how it ended.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use actions_domain::dispatch::{End, Start};
 use actions_domain::event::Event;
 use actions_domain::execution::report::{ReportOf, Reporter};
 use actions_domain::execution::{Attempt, AttemptOutcome, Fault, Outcome, Output};
+use actions_domain::flow::record::{NewRun, WorkflowVersion};
 use actions_domain::gathering::input_of;
-use actions_domain::id::NodeId;
+use actions_domain::id::{NodeId, RunId};
 use actions_domain::json::Json;
 use actions_domain::limits::{LOSSES_MAX, OUTPUT_BYTES_MAX};
-use actions_domain::ports::handler::{Call, Handler, Probe, TenantRef};
+use actions_domain::ports::handler::{Call, CallConfig, Handler, Probe, TenantRef};
 use actions_domain::ports::store::StoreError;
 use actions_domain::retry::{Jitter, RetryPolicy};
 use actions_domain::work::{Fence, Work};
@@ -25,6 +27,8 @@ use tracing::warn;
 use super::reports::Running;
 use crate::app::App;
 use crate::config_secrets;
+use crate::workflow_handler::RunStarter;
+use crate::workflows::performed;
 
 /// Pauses between tries to read while the store is away.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -277,12 +281,23 @@ async fn prepare(
         let fault = Fault::handler("action.not_found", "the action does not exist any more");
         return Ok(Err(NotCalled::new(&RetryPolicy::default(), Outcome::Reject(fault))));
     };
+    let (action, is_of_workflow) = match work.step() {
+        None => (action, false),
+        Some(step) => match performed(app, work.tenant, step, action).await? {
+            Ok(performed) => (performed.action, performed.is_own),
+            Err(why) => {
+                let fault = Fault::handler("flow.unknown_step", &*why);
+                return Ok(Err(NotCalled::new(&RetryPolicy::default(), Outcome::Reject(fault))));
+            }
+        },
+    };
     let policy = &action.spec.retry_policy;
     let Some(known) = app.catalogue.find(work.tenant) else {
         let fault = Fault::handler("tenant.not_found", "the tenant does not exist any more");
         return Ok(Err(NotCalled::new(policy, Outcome::Reject(fault))));
     };
-    let current = known.action(work.action);
+    // A run goes on when its workflow is switched off: only new runs are none any more.
+    let current = if is_of_workflow { Some(action.clone()) } else { known.action(work.action) };
     let Some(current) = current.filter(|current| current.spec.is_active) else {
         let fault = Fault::handler("action.inactive", "the action was switched off or deleted");
         return Ok(Err(NotCalled::cancelled(&action, fault)));
@@ -298,9 +313,12 @@ async fn prepare(
         let fault = Fault::system("handler.not_found", message);
         return Ok(Err(NotCalled::new(policy, Outcome::Retry(fault))));
     };
-    let config =
-        config_secrets::resolve(app, work.tenant, handler.descriptor(), &action.spec.config)
-            .await?;
+    // What a workflow's steps name is put into theirs.
+    let config = if action.spec.is_workflow() {
+        Ok(CallConfig::from(Value::Null))
+    } else {
+        config_secrets::resolve(app, work.tenant, handler.descriptor(), &action.spec.config).await?
+    };
     let config = match config {
         Ok(config) => config,
         Err(refused) => return Ok(Err(NotCalled::new(policy, refused.outcome()))),
@@ -350,7 +368,31 @@ async fn prepare(
         checkpoint: checkpoint.as_ref().map(Json::to_value),
         reporter: Reporter::new(clock, start.number, checkpoint, masking),
     };
+    let handler = if action.spec.is_workflow() {
+        Arc::new(RunStarter::new(app, run_of(app, work, &action, &call)))
+    } else {
+        handler
+    };
     Ok(Ok(Prepared { action, call, handler }))
+}
+
+/// The run that an execution of a workflow starts: with its event, or with the job's input.
+fn run_of(app: &App, work: &Work, action: &Action, call: &Call) -> NewRun {
+    let id = RunId(work.id.0);
+    let event = call.event.as_ref();
+    let envelope = event.and_then(|event| serde_json::to_value(event.envelope()).ok());
+    NewRun {
+        id,
+        tenant: work.tenant,
+        part: id.part(work.tenant, app.live.part_count()),
+        name: action.spec.name.to_string(),
+        workflow: WorkflowVersion { action: work.action, defs: work.defs },
+        parent: None,
+        started_at: call.started_at,
+        input: Json::from_value(&envelope.unwrap_or_else(|| call.input.clone())),
+        context: BTreeMap::new(),
+        depth: work.depth,
+    }
 }
 
 /// The input of a batch. Its members are settled since its first start was written down, or by the

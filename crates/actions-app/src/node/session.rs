@@ -21,6 +21,7 @@ use super::loader::Loader;
 use super::permit_keeper::PermitKeeper;
 use super::queue_metrics::QueueSampler;
 use super::reports::ReportKeeper;
+use super::run_keeper::RunKeeper;
 use super::scheduler::{Scheduler, SchedulerStatus};
 use super::timekeeper::Timekeeper;
 use super::watcher::Watcher;
@@ -106,6 +107,7 @@ fn start_loops(
     let timekeeper = Timekeeper::new(app.clone());
     let bulk_runner = BulkRunner::new(app.clone());
     let eraser = Eraser { app: app.clone() };
+    let run_keeper = RunKeeper::new(app.clone(), node, config.poll);
     let watcher = Watcher {
         app: app.clone(),
         node,
@@ -133,6 +135,7 @@ fn start_loops(
     loops.spawn(timekeeper.run());
     loops.spawn(bulk_runner.run());
     loops.spawn(eraser.run());
+    loops.spawn(run_keeper.run());
     loops
 }
 

@@ -94,6 +94,8 @@ impl Watcher {
                 Hint::Because(execution, waiting) => {
                     self.app.questions.answered(*execution, waiting);
                 }
+                Hint::Runs(part) if own.contains(part) => self.app.runs_told.notify_one(),
+                Hint::Runs(_) => {}
             }
         }
         if has_grown { self.look_for_work().await } else { Ok(()) }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use actions_domain::dispatch::{Input, Token};
 use actions_domain::execution::report::ReportOf;
 use actions_domain::execution::{Fault, Status};
+use actions_domain::flow::record::{StepOf, Tell};
+use actions_domain::flow::told::{CallEnd, Told};
 use actions_domain::id::{ExecutionId, NodeId};
 use actions_domain::limits::FLUSH_BYTES_MAX;
 use actions_domain::ports::store::StoreError;
@@ -275,6 +277,7 @@ impl Writer {
                 }
                 Write::Finish { fence, finish, .. } => {
                     fences.insert(*fence);
+                    commit.tells.extend(tell_of(finish));
                     commit.finishes.push(finish.as_ref().clone());
                 }
                 Write::Retry { fence, later, .. } => {
@@ -301,6 +304,7 @@ impl Writer {
         let mut committed = Vec::with_capacity(writes.len());
         let mut ended = Vec::with_capacity(writes.len());
         let mut gone_actions = Vec::new();
+        let mut told_parts = BTreeSet::new();
         let mut places = 0;
         for write in writes {
             match write {
@@ -312,8 +316,13 @@ impl Writer {
                     places += usize::from(has_run);
                     count(&finish);
                     self.trace(&finish);
-                    if finish.error.as_ref().is_some_and(|fault| fault.disables) {
-                        let work = &finish.item.work;
+                    let work = &finish.item.work;
+                    told_parts.extend(work.step().map(|step| step.part));
+                    // A step that names a handler runs as its workflow, which is not to be switched
+                    // off for it.
+                    let is_own =
+                        work.step().is_some_and(|step| step.workflow.action == work.action);
+                    if finish.error.as_ref().is_some_and(|fault| fault.disables) && !is_own {
                         gone_actions.push((work.tenant, work.action, work.defs));
                     }
                     committed.push(finish.item.work.id);
@@ -329,6 +338,7 @@ impl Writer {
         }
         self.results.add_permits(places);
         self.send(Input::Committed(committed));
+        self.app.tell_of_runs(told_parts);
         self.announce(ended);
         tell_of_work(&self.app.hints, &self.app.live, submissions.iter(), receipt);
         for input in arrivals(submissions.iter(), receipt) {
@@ -384,6 +394,14 @@ impl Writer {
         // The scheduler has gone only when the session has ended.
         let _ = self.scheduler.send(Message::Input(Box::new(input)));
     }
+}
+
+/// What a run is told of the end of one of its steps, in the commit in which it ends.
+fn tell_of(finish: &Finish) -> Option<Tell> {
+    let work = &finish.item.work;
+    let StepOf { run, part, call, .. } = *work.step()?;
+    let told = Told::Ended { call: call?, end: CallEnd::of_execution(finish) };
+    Some(Tell { tenant: work.tenant, part, run, told })
 }
 
 /// The code of a result that the store refused to keep.

@@ -274,7 +274,7 @@ impl Dispatcher {
         let Some(partition) = self.partitions.get_mut(&entry.item.part) else { return };
         entry.stage = Stage::Finishing;
         self.committing += 1;
-        let dead = ending.dead(entry.item.work.action);
+        let dead = ending.dead(&entry.item.work);
         self.effects.push(Effect::Finish(Box::new(Finish {
             item: entry.item.clone(),
             fin: partition.next_fin(),
@@ -284,6 +284,7 @@ impl Dispatcher {
             ended_at,
             output: ending.output,
             error: ending.error,
+            rejected: ending.rejected,
             dead,
         })));
     }

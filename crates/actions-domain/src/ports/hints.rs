@@ -29,6 +29,8 @@ pub enum Hint {
     Why(ExecutionId),
     /// The node that has it says so.
     Because(ExecutionId, Waiting),
+    /// Runs of this partition were told something.
+    Runs(Part),
 }
 
 /// Hints do not get through at the moment.
@@ -60,6 +62,7 @@ impl fmt::Display for Hint {
                 // The only spaces of such a JSON are in its strings.
                 write!(f, "b{execution}:{}", waiting.replace(' ', "\\u0020"))
             }
+            Self::Runs(part) => write!(f, "r{}", part.0),
         }
     }
 }
@@ -77,6 +80,7 @@ impl FromStr for Hint {
         match word.split_at_checked(1) {
             Some(("w", raw)) => part(raw).map(Self::Work),
             Some(("l", raw)) => part(raw).map(Self::Later),
+            Some(("r", raw)) => part(raw).map(Self::Runs),
             Some(("d", raw)) => {
                 let (tenant, version) = raw.split_once(':').ok_or(UnknownHint)?;
                 match (tenant.parse(), version.parse()) {

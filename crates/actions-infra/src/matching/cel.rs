@@ -14,7 +14,7 @@ use actions_domain::limits::{
 use actions_domain::matching::condition::{
     CelText, Evaluate, Expression, Facts, Note, Path, Truth, Undecided, shown,
 };
-use cel::common::ast::IdedExpr;
+use cel::common::ast::{IdedExpr, SourceInfo};
 use cel::common::types::CelBool;
 use cel::{Env, ExecutionError, Value};
 
@@ -23,6 +23,11 @@ use super::regex::{TextRegex, TextRegexes};
 
 mod check;
 mod lower;
+
+pub(super) use check::children;
+
+/// What a condition on an event may name.
+const VARIABLES: [&str; 2] = ["event", "tenant"];
 
 /// The parser follows brackets by recursion: 12 levels fill 2 MiB of stack when it is not
 /// optimised.
@@ -49,7 +54,7 @@ pub(super) struct Program {
 
 /// What a program may do to large data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Cost {
+pub(super) struct Cost {
     /// Parts that copy values: additions, lists and maps.
     copies: usize,
     /// Parts that read through values: comparisons and functions of texts, at most once over all
@@ -119,6 +124,36 @@ fn compile_unguarded(
     env: &Env,
     regexes: &TextRegexes,
 ) -> Result<Expression<TextRegex, Cel>, CelError> {
+    let (tree, info) = parse(source, env, regexes, &VARIABLES)?;
+    Ok(lower::lower(tree, &lower::Source { text: source, info: &info, regexes }))
+}
+
+/// Compiles an expression that may name `variables`, and says what it may cost. Only to be called
+/// [`on_deep_stack`].
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(super) fn compile_program(
+    source: &str,
+    env: &Env,
+    regexes: &TextRegexes,
+    variables: &[&str],
+) -> Result<(IdedExpr, Cost), CelError> {
+    let parsed = catch_unwind(AssertUnwindSafe(|| parse(source, env, regexes, variables)));
+    let parsed =
+        parsed.unwrap_or_else(|_| Err(CelError::new("the CEL parser cannot read this expression")));
+    parsed.map(|(tree, _)| {
+        let cost = lower::cost(&tree);
+        (tree, cost)
+    })
+}
+
+fn parse(
+    source: &str,
+    env: &Env,
+    regexes: &TextRegexes,
+    variables: &[&str],
+) -> Result<(IdedExpr, SourceInfo), CelError> {
     let parser = env.parser().max_recursion_depth(PARSER_DEPTH_MAX).error_recovery_limit(1);
     let (tree, info) = parser.parse_with_source_info(source).map_err(|e| syntax_error(&e))?;
     if check::depth(&tree) > CEL_TREE_DEPTH_MAX {
@@ -126,11 +161,11 @@ fn compile_unguarded(
             "the expression is nested deeper than {CEL_TREE_DEPTH_MAX} levels; split it into a list of expressions"
         )));
     }
-    check::check(&tree, regexes).map_err(|found| {
+    check::check(&tree, regexes, variables).map_err(|found| {
         let (line, column) = position(source, info.offset_for(found.node));
         CelError { message: found.message, line, column }
     })?;
-    Ok(lower::lower(tree, &lower::Source { text: source, info: &info, regexes }))
+    Ok((tree, info))
 }
 
 fn syntax_error(errors: &cel::ParseErrors) -> CelError {
@@ -218,7 +253,7 @@ impl<'e> Evaluate<EventFacts<'e>> for Cel {
 
 impl Program {
     fn evaluate<N: Note>(&self, facts: &EventFacts<'_>) -> (Truth, N) {
-        if let Err(reason) = self.cost.check(facts) {
+        if let Err(reason) = self.cost.check(facts.bytes(), facts.longest_collection()) {
             return (
                 Err(Undecided),
                 N::tell(|| self.tell(facts, &format!("is too costly: {reason}"))),
@@ -285,9 +320,9 @@ fn panic_words(panic: &(dyn Any + Send)) -> String {
 impl Cost {
     /// Refuses what could take long, by an upper bound: what a macro walks through times what
     /// each step may copy or read.
-    fn check(self, facts: &EventFacts<'_>) -> Result<(), String> {
+    pub(super) fn check(self, size: usize, longest: usize) -> Result<(), String> {
         let items = if self.has_macro {
-            facts.longest_collection().max(self.written_items).saturating_mul(self.range_parts + 1)
+            longest.max(self.written_items).saturating_mul(self.range_parts + 1)
         } else {
             1
         };
@@ -296,14 +331,14 @@ impl Cost {
                 "the data has a list or map of {items} items, and macros take at most {CEL_ITEMS_MAX}"
             ));
         }
-        let bytes = self.copies.saturating_mul(items).saturating_mul(facts.bytes());
+        let bytes = self.copies.saturating_mul(items).saturating_mul(size);
         if bytes > CEL_COPY_BYTES_MAX {
             return Err(format!(
                 "it may copy {bytes} bytes, and at most {CEL_COPY_BYTES_MAX} are allowed"
             ));
         }
         let reads = self.reads.saturating_add(self.repeated_reads.saturating_mul(items));
-        let bytes = reads.saturating_mul(facts.bytes());
+        let bytes = reads.saturating_mul(size);
         if bytes > CEL_READ_BYTES_MAX {
             return Err(format!(
                 "it may compare {bytes} bytes, and at most {CEL_READ_BYTES_MAX} are allowed; inside of a macro, compare parts of its items with plain values"

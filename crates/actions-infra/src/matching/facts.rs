@@ -140,7 +140,7 @@ impl Members {
 
 /// Turns JSON into CEL. Whole numbers become `int` where they fit, as literals are, so that
 /// arithmetic between both is possible.
-fn cel_value(value: &Value) -> CelValue {
+pub(super) fn cel_value(value: &Value) -> CelValue {
     match value {
         Value::Null => Box::new(CelNull),
         Value::Bool(flag) => Box::new(CelBool::from(*flag)),
@@ -167,7 +167,7 @@ fn cel_map(members: &serde_json::Map<String, Value>) -> CelValue {
     Box::new(CelMap::from(members.collect::<HashMap<_, _>>()))
 }
 
-fn bytes(value: &Value) -> usize {
+pub(super) fn bytes(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 4,
         Value::String(text) => text.len(),
@@ -176,7 +176,7 @@ fn bytes(value: &Value) -> usize {
     }
 }
 
-fn longest_collection(value: &Value) -> usize {
+pub(super) fn longest_collection(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
         Value::Array(items) => {

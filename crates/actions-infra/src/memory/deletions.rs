@@ -152,6 +152,7 @@ impl Tables {
             deletions: _,
             usage,
             backlog,
+            runs,
         } = self;
         let count = |is_theirs: &mut dyn Iterator<Item = bool>| {
             u64::try_from(is_theirs.filter(|is_theirs| *is_theirs).count()).unwrap_or(u64::MAX)
@@ -185,7 +186,8 @@ impl Tables {
             ("backlog", u64::from(backlog.contains_key(&tenant))),
             ("queue_metric", count(&mut queue_metrics.iter().map(|metric| is(metric.tenant)))),
         ];
-        counts.into_iter().map(|(table, rows)| (table.to_owned(), rows)).collect()
+        let counts = counts.into_iter().chain(runs.rows_of(tenant));
+        counts.map(|(table, rows)| (table.to_owned(), rows)).collect()
     }
 
     fn erase(&mut self, tenant: TenantId) -> Rows {
@@ -236,6 +238,7 @@ impl Tables {
         self.queue_metrics.retain(|metric| metric.tenant != tenant);
         self.usage.retain(|(id, _), _| *id != tenant);
         self.backlog.remove(&tenant);
+        self.runs.erase(tenant);
         rows
     }
 

@@ -288,6 +288,7 @@ fn unfinished(item: Item, due_at: Option<Timestamp>) -> Execution {
         ended_at: Timestamp::UNIX_EPOCH,
         output: None,
         error: None,
+        rejected: false,
         dead: None,
     };
     Execution { due_at, ended_at: None, ..finished(&seed) }

@@ -217,6 +217,7 @@ impl Tables {
         for finish in batch.finishes {
             self.finish(finish);
         }
+        self.write_runs(batch.starts, batch.tells, batch.turns);
         for cancel in batch.cancels {
             self.cancel(&cancel);
         }
@@ -511,7 +512,7 @@ impl LaterRow {
 }
 
 /// The instant after a pause, or the end of time.
-fn after(now: Timestamp, pause: Duration) -> Timestamp {
+pub(super) fn after(now: Timestamp, pause: Duration) -> Timestamp {
     TimeDelta::from_std(pause)
         .ok()
         .and_then(|pause| now.checked_add_signed(pause))

@@ -19,7 +19,7 @@ use super::record::{lane_number, micros, mode_number, part_number, to_text};
 type Statement<'q, R> = QueryAs<'q, sqlx::Postgres, R, PgArguments>;
 
 /// One column of a batch, in the order of its rows.
-fn column<'a, T, C>(rows: &'a [T], value: impl FnMut(&'a T) -> C) -> Vec<C> {
+pub(super) fn column<'a, T, C>(rows: &'a [T], value: impl FnMut(&'a T) -> C) -> Vec<C> {
     rows.iter().map(value).collect()
 }
 

@@ -1,5 +1,6 @@
-//! The engine's memory in PostgreSQL. A flush is one statement in autocommit, but for what a person
-//! does to executions: that is a transaction, because its entry of the audit says what came of it.
+//! The engine's memory in PostgreSQL. A flush is one statement in autocommit, but for two things: what a
+//! person does is a transaction, because its entry of the audit says what came of it, and what is said
+//! of runs is one, because a second statement writes it.
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -26,6 +27,7 @@ use super::error::{is_transient, read_error, write_error};
 use super::record::{
     EventRecord, ItemRecord, LaterRecord, ReportRecord, corrupt, micros, part_number, part_of,
 };
+use super::runs::{WriteRunsError, write_runs};
 
 /// What `engine.admit_v1` says of each ingest of a request whose key had another body.
 const MISMATCH: i16 = 4;
@@ -38,9 +40,10 @@ impl Store for Postgres {
         check_fences(&batch)?;
         let mut tries = 1;
         loop {
-            let flushed = match &batch.deed {
-                None => self.flush(&batch, None).await?,
-                Some(deed) => self.flush_deed(&batch, deed).await?,
+            let flushed = if batch.deed.is_none() && !batch.has_runs() {
+                self.flush(&batch, None).await?
+            } else {
+                self.flush_whole(&batch).await?
             };
             match flushed {
                 Flushed::Written(receipt) => return Ok(receipt),
@@ -259,16 +262,27 @@ impl Postgres {
         }
     }
 
-    /// Sends a flush together with its entry of the audit.
-    async fn flush_deed(&self, batch: &Commit, deed: &Deed) -> Result<Flushed, StoreError> {
+    /// Sends a flush together with what it says of runs and its entry of the audit.
+    async fn flush_whole(&self, batch: &Commit) -> Result<Flushed, StoreError> {
         let mut tx = self.engine.begin().await.map_err(StoreError::unavailable)?;
+        let deed = batch.deed.as_ref();
         let was_asked = is_asked(&mut tx, deed).await?;
         let receipt = match self.flush(batch, Some(&mut tx)).await? {
             Flushed::Written(receipt) => receipt,
             again @ Flushed::Again(_) => return Ok(again),
         };
+        // After the leases are proven.
+        match write_runs(&mut tx, batch).await {
+            Ok(()) => {}
+            Err(WriteRunsError::Database(error)) if is_transient(&error) => {
+                return Ok(Flushed::Again(error));
+            }
+            Err(WriteRunsError::Database(error)) => return Err(write_error(error)),
+            Err(WriteRunsError::Store(error)) => return Err(error),
+        }
         let is_asked = (was_asked, is_asked(&mut tx, deed).await?);
-        match append(&mut tx, deed.done(&receipt, is_asked).as_ref()).await {
+        let act = deed.and_then(|deed| deed.done(&receipt, is_asked));
+        match append(&mut tx, act.as_ref()).await {
             Ok(()) => {
                 tx.commit().await.map_err(write_error)?;
                 Ok(Flushed::Written(receipt))
@@ -280,8 +294,8 @@ impl Postgres {
 }
 
 /// Whether the execution that a deed is about is to be cancelled.
-async fn is_asked(tx: &mut PgConnection, deed: &Deed) -> Result<bool, StoreError> {
-    let Some(execution) = deed.cancels() else { return Ok(false) };
+async fn is_asked(tx: &mut PgConnection, deed: Option<&Deed>) -> Result<bool, StoreError> {
+    let Some(execution) = deed.and_then(Deed::cancels) else { return Ok(false) };
     sqlx::query_scalar("select exists (select from engine.control where id = $1)")
         .bind(execution.0)
         .fetch_one(tx)

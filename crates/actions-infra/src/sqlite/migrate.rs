@@ -14,7 +14,7 @@ use super::error::{commit_error, store_error};
 use super::record::micros;
 
 /// All migrations, in order. The place in this list, from 1, is the number.
-const MIGRATIONS: [(&str, &str); 26] = [
+const MIGRATIONS: [(&str, &str); 27] = [
     ("create_engine", include_str!("../../../../schema/sqlite/0001_create_engine.sql")),
     ("create_partitions", include_str!("../../../../schema/sqlite/0002_create_partitions.sql")),
     (
@@ -59,6 +59,7 @@ const MIGRATIONS: [(&str, &str); 26] = [
     ("count_usage", include_str!("../../../../schema/sqlite/0024_count_usage.sql")),
     ("delete_tenants", include_str!("../../../../schema/sqlite/0025_delete_tenants.sql")),
     ("create_accounts", include_str!("../../../../schema/sqlite/0026_create_accounts.sql")),
+    ("create_runs", include_str!("../../../../schema/sqlite/0027_create_runs.sql")),
 ];
 
 /// Why a schema could not be brought up to date.

@@ -21,6 +21,7 @@ use super::audit::append;
 use super::deletions;
 use super::error::{commit_error, store_error};
 use super::record::{self, get, micros};
+use super::runs;
 
 mod batches;
 mod claims;
@@ -44,6 +45,7 @@ impl Store for SqliteStore {
         batches::close(&mut tx, &batch).await?;
         let mut receipt = ingest::submit(&mut tx, &batch.submissions, &mut tails, now).await?;
         finish::write(&mut tx, &batch, &mut tails, now).await?;
+        runs::write(&mut tx, &batch).await?;
         let deed = batch.deed.as_ref();
         let was_asked = finish::is_asked(&mut tx, deed).await?;
         finish::cancel(&mut tx, &batch.cancels, now).await?;
@@ -202,7 +204,7 @@ fn later(row: &SqliteRow, now: Timestamp) -> Result<Later, StoreError> {
 }
 
 /// The instant after a pause, in stored form, or the end of time.
-fn after(now: Timestamp, pause: Duration) -> i64 {
+pub(super) fn after(now: Timestamp, pause: Duration) -> i64 {
     let pause = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
     micros(now).saturating_add(pause).min(micros(Timestamp::MAX_UTC))
 }

@@ -98,6 +98,8 @@ impl SqliteStore {
                     include_str!("tend/events.sql"),
                     include_str!("tend/bulk_items.sql"),
                     include_str!("tend/bulks.sql"),
+                    include_str!("tend/run_entries.sql"),
+                    include_str!("tend/runs.sql"),
                 ] {
                     removed += self.remove_all(text, tenant, oldest).await?;
                 }

@@ -175,6 +175,7 @@ async fn the_log_is_trimmed_below_its_low_mark() {
             ended_at: folder.clock.now(),
             output: None,
             error: None,
+            rejected: false,
             dead: None,
         })
         .collect();

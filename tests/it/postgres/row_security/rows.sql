@@ -47,6 +47,12 @@ insert into engine.queue_metric (
     sampled_at, pending, processing, completed, failed, avg_processing_time_ms,
     throughput_per_minute, error_rate_percentage, active_workers, tenant, queue_name)
 select now(), 0, 0, 0, 0, 0, 0, 0, 0, tenant, 'q' from generate_series(1, 2) as tenant;
+insert into engine.run (
+    defs, started_at, updated_at, tenant, workflow, entry_count, part, status, id, name)
+select 1, now(), now(), tenant, 1, 1, 0, 1, gen_random_uuid(), 'w'
+from generate_series(1, 2) as tenant;
+insert into engine.run_entry (tenant, number, run, body)
+select tenant, 0, id, '{}' from engine.run;
 insert into engine.schedule (
     handled_until, version, created_at, updated_at, tenant, name, spec)
 select now(), 1, now(), now(), tenant, 's', '{}' from generate_series(1, 2) as tenant;

@@ -14,7 +14,10 @@ pub struct CelText {
 impl CelText {
     /// Checks length and nesting. A `{{ … }}` around all of it becomes blanks, so that columns
     /// are those of the text as it was written.
-    pub(super) fn parse(raw: &str, pointer: &str) -> Result<Self, ConditionProblem> {
+    ///
+    /// # Errors
+    /// When it is empty, too long or nested too deep.
+    pub fn parse(raw: &str, pointer: &str) -> Result<Self, ConditionProblem> {
         if raw.len() > CEL_BYTES_MAX {
             return Err(ConditionProblem::CelLength { bytes: raw.len() });
         }

@@ -5,8 +5,6 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use super::super::regex::TextRegexes;
 
-/// What an expression may name.
-const VARIABLES: [&str; 2] = ["event", "tenant"];
 const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 /// The standard library. A macro with the wrong number of arguments is left as a call, so it is
@@ -60,7 +58,7 @@ pub(super) fn depth(tree: &IdedExpr) -> usize {
 }
 
 /// The nodes directly below a node.
-pub(super) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
+pub(in crate::matching) fn children(node: &IdedExpr) -> Vec<&IdedExpr> {
     match &node.expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
         Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
@@ -83,9 +81,14 @@ fn entry_nodes(entry: &EntryExpr) -> Vec<&IdedExpr> {
     }
 }
 
-/// Finds the first thing that is refused.
-pub(super) fn check(tree: &IdedExpr, regexes: &TextRegexes) -> Result<(), Found> {
-    let mut checker = Checker { names: Vec::new(), inside_macro: false, macros: 0, regexes };
+/// Finds the first thing that is refused. `variables` are what it may name.
+pub(super) fn check(
+    tree: &IdedExpr,
+    regexes: &TextRegexes,
+    variables: &[&str],
+) -> Result<(), Found> {
+    let names = Vec::new();
+    let mut checker = Checker { names, inside_macro: false, macros: 0, regexes, variables };
     checker.node(tree)
 }
 
@@ -95,6 +98,7 @@ struct Checker<'t, 'r> {
     inside_macro: bool,
     macros: usize,
     regexes: &'r TextRegexes,
+    variables: &'r [&'r str],
 }
 
 impl<'t> Checker<'t, '_> {
@@ -113,7 +117,7 @@ impl<'t> Checker<'t, '_> {
     }
 
     fn name(&self, node: u64, name: &str) -> Result<(), Found> {
-        if VARIABLES.contains(&name) || TYPES.contains(&name) || self.names.contains(&name) {
+        if self.variables.contains(&name) || TYPES.contains(&name) || self.names.contains(&name) {
             return Ok(());
         }
         refuse(
@@ -124,9 +128,16 @@ impl<'t> Checker<'t, '_> {
                         .to_owned()
                 }
                 "data" => "the data is at event.data".to_owned(),
-                _ => format!("{name} is not known; a condition has event and tenant"),
+                _ => format!("{name} is not known; {}", self.what_is_known()),
             },
         )
+    }
+
+    fn what_is_known(&self) -> String {
+        match self.variables {
+            [one, other] => format!("a condition has {one} and {other}"),
+            all => format!("a workflow has {}", all.join(", ")),
+        }
     }
 
     fn call(&mut self, node: u64, call: &CallExpr) -> Result<(), Found> {

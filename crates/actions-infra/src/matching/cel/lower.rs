@@ -268,7 +268,7 @@ const CHEAP: [&str; 13] = [
     "type",
 ];
 
-fn cost(tree: &IdedExpr) -> Cost {
+pub(super) fn cost(tree: &IdedExpr) -> Cost {
     let mut cost = Cost::default();
     let mut waiting = vec![(tree, Place::default())];
     while let Some((node, place)) = waiting.pop() {

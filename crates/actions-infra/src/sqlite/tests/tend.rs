@@ -32,6 +32,7 @@ fn end(ingest: &Ingest, fence: Fence, number: i64, dead: Option<&str>) -> Finish
         ended_at: "1970-01-01T00:17:28Z".parse().unwrap(),
         output: None,
         error: None,
+        rejected: false,
         dead: dead.map(str::to_owned),
     }
 }

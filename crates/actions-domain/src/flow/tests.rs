@@ -1,0 +1,9 @@
+mod ends;
+mod graphs;
+mod life;
+mod limits;
+mod maps;
+mod random;
+mod reference;
+mod waits;
+mod world;

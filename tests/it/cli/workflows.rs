@@ -1,0 +1,51 @@
+//! Workflows as files, and their runs.
+
+use super::program::Dev;
+
+const GOOD: &str = "action:
+  name: onboarding
+  workflow:
+    steps:
+      - name: record
+        handler: audit.log
+        input_mapping: { user: '{{ input.user }}' }
+      - name: greet
+        handler: audit.log
+        depends_on: [record]
+";
+
+#[test]
+fn a_workflow_is_put_started_and_looked_at() {
+    let dev = Dev::ephemeral();
+    dev.file("w.yaml", GOOD);
+    assert_eq!(dev.run(&["workflow", "validate", "w.yaml"]).out, "w.yaml is valid\n");
+    let put = dev.run(&["workflow", "put", "w.yaml"]);
+    assert!(put.out.starts_with("workflow onboarding created, version"), "{put:?}");
+    // The same again needs no version to be named.
+    assert_eq!(dev.run(&["workflow", "put", "w.yaml"]).code, 0);
+    assert_eq!(dev.run(&["workflow", "list", "-o", "name"]).out, "onboarding\n");
+    assert!(dev.run(&["workflow", "graph", "onboarding"]).out.contains("s0 --> s1"));
+    assert_eq!(dev.run(&["workflow", "versions", "onboarding"]).code, 0);
+
+    let started = ["workflow", "start", "onboarding", "--id", "user-9", "user=ada", "--wait"];
+    let run = dev.run(&[&started[..], &["-o", "json"]].concat());
+    assert_eq!((run.code, &run.json()["status"]), (0, &"completed".into()), "{run:?}");
+    let id = run.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(dev.run(&["run", "list", "-o", "name"]).out, format!("{id}\n"));
+    let shown = dev.run(&["run", "show", &id]);
+    assert!(shown.out.contains("greet") && shown.out.contains("run     completed"), "{shown:?}");
+    assert!(dev.run(&["run", "journal", &id]).out.contains("RunCompleted"));
+    assert_eq!(dev.run(&["run", "signal", &id, "late"]).code, 6, "it has ended");
+    assert_eq!(dev.run(&["workflow", "delete", "onboarding", "--yes"]).code, 0);
+}
+
+#[test]
+fn mistakes_of_a_workflow_are_told_with_their_places() {
+    let dev = Dev::ephemeral();
+    dev.file("w.yaml", &GOOD.replace("[record]", "[recorf]"));
+    let refused = dev.run(&["workflow", "put", "w.yaml"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let place = "/action/workflow/steps/1";
+    assert!(refused.err.contains(place) && refused.err.contains("recorf"), "{refused:?}");
+    assert_eq!(dev.run(&["workflow", "list", "-o", "name"]).out, "");
+}
