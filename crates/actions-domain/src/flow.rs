@@ -16,6 +16,7 @@ pub mod expression;
 pub mod fault;
 pub mod graph;
 pub mod journal;
+pub mod orchestration;
 pub mod problem;
 pub mod run;
 pub mod written;

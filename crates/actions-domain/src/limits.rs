@@ -266,6 +266,8 @@ pub const FLOW_BYTES_MAX: usize = 1024 * 1024;
 pub const FLOW_DEPTH_MAX: u8 = CHAIN_DEPTH_MAX;
 /// Retries of all steps of one run together: as many entries as half of a history may have.
 pub const FLOW_RETRIES_MAX: u32 = 10_000;
+/// Rounds of one step that is repeated. Each takes three entries of its run's history.
+pub const FLOW_ROUNDS_MAX: u32 = 1_000;
 /// The name of a step. It stands in expressions, again and again.
 pub const STEP_NAME_BYTES_MAX: usize = 64;
 /// Entries of one run's history: from here on it is warned of, and from there on nothing more is
