@@ -22,6 +22,7 @@ mod sites;
 mod time;
 mod tls;
 mod wiring;
+mod workflow_file;
 
 pub use caller::Access;
 #[doc(hidden)]
@@ -31,3 +32,4 @@ pub use event_body::stream_event;
 pub use library::{Actions, Cx, Event, Fail};
 pub use routes::{Serving, openapi_json, recorder, router};
 pub use sites::Sites;
+pub use workflow_file::{WorkflowMistake, read_workflow};

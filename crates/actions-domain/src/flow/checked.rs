@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cycle::shortest_cycles;
 use super::digest::FlowDigest;
-use super::graph::{Body, Call, Contract, Does, Edge, FlowGraph, Map, Repeat, Step, StepName, Wait};
+use super::graph::{
+    Body, Call, Contract, Does, Edge, FlowGraph, Map, Repeat, Step, StepName, Wait,
+};
 use super::problem::FlowProblem;
 use crate::action::ActionName;
 use crate::limits::{
     CEL_BYTES_MAX, FLOW_BYTES_MAX, FLOW_EDGES_MAX, FLOW_RETRIES_MAX, FLOW_ROUNDS_MAX,
-    FLOW_STEPS_MAX, KEY_BYTES_MAX,
-    KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX,
+    FLOW_STEPS_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX,
+    SCHEDULE_AHEAD_MAX, TIMEOUT_MAX,
 };
 
 /// A graph that was checked. Decisions take no other.
@@ -264,7 +266,8 @@ fn placing(name: &StepName, step: &Step) -> Vec<FlowProblem> {
 
 fn repeat(name: &StepName, step: &Step) -> Vec<FlowProblem> {
     let Some(Repeat { until, every_ms, rounds_max }) = &step.repeat else { return Vec::new() };
-    let mut problems: Vec<_> = expression(name, "the end of the rounds", until).into_iter().collect();
+    let mut problems: Vec<_> =
+        expression(name, "the end of the rounds", until).into_iter().collect();
     if !(1..=FLOW_ROUNDS_MAX).contains(rounds_max) {
         problems.push(FlowProblem::Rounds { step: name.clone(), given: *rounds_max });
     }

@@ -78,7 +78,9 @@ pub enum Phase {
 impl Phase {
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled | Self::Continued => true,
+            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled | Self::Continued => {
+                true
+            }
             Self::New | Self::Running | Self::Stopping { .. } => false,
         }
     }

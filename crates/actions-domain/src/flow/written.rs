@@ -105,10 +105,7 @@ pub fn read(document: &Value) -> Result<Written, Vec<WrittenProblem>> {
 ///
 /// # Errors
 /// Everything that is wrong.
-pub fn read_with(
-    document: &Value,
-    syntax: &dyn Syntax,
-) -> Result<Written, Vec<WrittenProblem>> {
+pub fn read_with(document: &Value, syntax: &dyn Syntax) -> Result<Written, Vec<WrittenProblem>> {
     let mut reader = Reader::new(document, syntax);
     let read = reader.document(document);
     let Some((graph, mut written)) = read.filter(|_| reader.problems.is_empty()) else {

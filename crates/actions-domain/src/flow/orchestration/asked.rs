@@ -32,10 +32,7 @@ impl<T> Asked<T> {
 impl<T: DeserializeOwned> Future for Asked<T> {
     type Output = Result<T, Fault>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.is_over {
             return Poll::Pending;

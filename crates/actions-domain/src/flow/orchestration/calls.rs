@@ -208,9 +208,7 @@ impl<T> SignalWait<T> {
         self.ask = self.ask.and_then(|(name, _)| {
             if limit > SCHEDULE_AHEAD_MAX {
                 let max = SCHEDULE_AHEAD_MAX.as_secs() / 86_400;
-                return Err(uncallable(&format_args!(
-                    "a signal is waited for at most {max} days"
-                )));
+                return Err(uncallable(&format_args!("a signal is waited for at most {max} days")));
             }
             Ok((name, Some(limit)))
         });

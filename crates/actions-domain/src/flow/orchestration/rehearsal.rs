@@ -125,9 +125,7 @@ impl Rehearsal {
                     output: Json::from_value(&output),
                     context: BTreeMap::new(),
                 },
-                Err(fault) => {
-                    CallResult::Failed { fault, may_retry: false, jitter: Jitter::ZERO }
-                }
+                Err(fault) => CallResult::Failed { fault, may_retry: false, jitter: Jitter::ZERO },
             };
             // Answers are never refused.
             let _ = self.tell(Input::Ended { call: open.call, result });

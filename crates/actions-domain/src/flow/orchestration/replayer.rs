@@ -75,7 +75,8 @@ impl Replayer {
         let is_on = *state.run.phase() == Phase::Running && state.spent.is_none();
         if is_on
             && state.trouble.is_none()
-            && let Some(expected) = state.deed(&what) {
+            && let Some(expected) = state.deed(&what)
+        {
             let got = state.doing();
             state.mismatch(expected, got);
         }
@@ -227,8 +228,7 @@ impl Replayer {
 
     /// One that is sent again with the same id counts once.
     fn signalled(&mut self, name: String, id: Option<String>, payload: Json) {
-        let is_known =
-            id.as_ref().is_some_and(|id| self.context.state().run.knows_signal(id));
+        let is_known = id.as_ref().is_some_and(|id| self.context.state().run.knows_signal(id));
         if !is_known {
             self.happen(What::SignalReceived { name, id, payload });
         }
@@ -513,8 +513,7 @@ fn undo_next(state: &mut State) -> bool {
     let output = state.run.output_at(&place).cloned();
     let input = undo.input.or(output).unwrap_or_else(Json::null);
     let call = CallId(state.run.entry_count());
-    let scheduled =
-        Scheduled { place: place.clone(), call, attempt: 1, due_at: None, timer: None };
+    let scheduled = Scheduled { place: place.clone(), call, attempt: 1, due_at: None, timer: None };
     state.note(What::CompensationScheduled(scheduled));
     state.command(Command::Start(Start {
         call,

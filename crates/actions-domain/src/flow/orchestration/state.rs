@@ -408,9 +408,9 @@ impl State {
     /// The first kept signal that somebody waits for, and the call that has waited for it longest.
     pub(super) fn wanted_signal(&self) -> Option<(CallId, u32)> {
         let waiting = self.slots.iter().filter(|(_, slot)| slot.answer.is_none());
-        waiting.into_iter().find_map(|(call, slot)| {
-            Some((*call, self.run.signal(slot.signal.as_deref()?)?))
-        })
+        waiting
+            .into_iter()
+            .find_map(|(call, slot)| Some((*call, self.run.signal(slot.signal.as_deref()?)?)))
     }
 
     pub(super) fn signal_timeout(&self, call: CallId, step: &StepName) -> FlowFault {

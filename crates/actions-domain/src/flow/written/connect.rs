@@ -204,7 +204,8 @@ fn put_parts(parts: Vec<Part>, graph: &mut FlowGraph, places: &mut Places) {
     let names: Vec<StepName> = parts.iter().map(|part| part.name.clone()).collect();
     for (index, part) in parts.into_iter().enumerate() {
         if let Some(next) = names.get(index + 1) {
-            let edge = Edge { guard: part.guard, ..Edge::explicit(part.name.clone(), next.clone()) };
+            let edge =
+                Edge { guard: part.guard, ..Edge::explicit(part.name.clone(), next.clone()) };
             places.edge(graph, edge, part.pointer.clone());
         }
         places.steps.insert(part.name.clone(), part.pointer);

@@ -11,9 +11,8 @@ use crate::flow::graph::{
 use crate::work::KeyMode;
 
 /// Exactly one of them says what a step does.
-const KINDS: [&str; 9] = [
-    "handler", "action", "workflow", "wait", "wait_until", "signal", "approval", "choose", "gate",
-];
+const KINDS: [&str; 9] =
+    ["handler", "action", "workflow", "wait", "wait_until", "signal", "approval", "choose", "gate"];
 /// Most approvals of one step.
 const APPROVALS_MAX: u32 = 20;
 
@@ -24,8 +23,7 @@ impl Reader<'_> {
         at: &str,
         name: Option<&StepName>,
     ) -> Option<(Does, Turn)> {
-        let named: Vec<&str> =
-            KINDS.into_iter().filter(|kind| step.contains_key(*kind)).collect();
+        let named: Vec<&str> = KINDS.into_iter().filter(|kind| step.contains_key(*kind)).collect();
         let [kind] = named.as_slice() else {
             let message = format!("name one of {}", KINDS.join(", "));
             self.wrong(at.to_owned(), "workflow.target", message);
@@ -46,9 +44,7 @@ impl Reader<'_> {
                 self.template(&step["wait_until"], &format!("{at}/wait_until"));
                 Does::Timer(Wait::Until(template))
             }
-            "signal" => {
-                Does::WaitSignal { signal: self.text(step, at, "signal")?.to_owned() }
-            }
+            "signal" => Does::WaitSignal { signal: self.text(step, at, "signal")?.to_owned() },
             "gate" => Does::Gate { needs: self.needs(step, at)? },
             "choose" => return self.choice(step, at),
             _ => return self.approval(step, at, name),
@@ -112,7 +108,8 @@ impl Reader<'_> {
         }
         let key = serde_json::from_value(value.clone());
         key.map_err(|error| {
-            let message = format!("key is a text such as order:{{input.id}}, or text and mode: {error}");
+            let message =
+                format!("key is a text such as order:{{input.id}}, or text and mode: {error}");
             self.wrong(format!("{at}/key"), "workflow.type", message);
         })
         .ok()
@@ -185,8 +182,7 @@ impl Reader<'_> {
             self.wrong(format!("{at}/count"), "workflow.approval", message);
         }
         let otherwise = members.get("otherwise");
-        let otherwise =
-            otherwise.and_then(|to| self.step_name(to, format!("{at}/otherwise")));
+        let otherwise = otherwise.and_then(|to| self.step_name(to, format!("{at}/otherwise")));
         Some((Does::WaitSignal { signal }, Turn::Approval { count, otherwise }))
     }
 }

@@ -28,7 +28,10 @@ pub(super) enum Turn {
     /// The first way whose guard holds.
     Choice(Vec<Way>),
     /// Those who depend on it, when it is granted.
-    Approval { count: u32, otherwise: Option<Named> },
+    Approval {
+        count: u32,
+        otherwise: Option<Named>,
+    },
 }
 
 pub(super) struct Way {
@@ -156,7 +159,8 @@ impl Reader<'_> {
         let repeat = self.repeat(members, at);
         let compensation = members.get(words.compensation).and_then(|value| {
             let at = format!("{at}/{}", words.compensation);
-            let members = self.members(value, &at, &["handler", "action", words.input, "config"])?;
+            let members =
+                self.members(value, &at, &["handler", "action", words.input, "config"])?;
             self.call(members, &at)
         });
         let description = self.text(members, at, "description").map(str::to_owned);

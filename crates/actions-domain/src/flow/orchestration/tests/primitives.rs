@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::Timestamp;
 use crate::execution::Fault;
 use crate::flow::decide::{Command, Input};
 use crate::flow::journal::{CallId, What};
@@ -19,7 +20,6 @@ use crate::flow::run::StepStatus;
 use crate::limits::RUN_OPEN_MAX;
 use crate::retry::RetryPolicy;
 use crate::work::KeyMode;
-use crate::Timestamp;
 
 const ACT: Activity<Value, Value> = Activity::new("act");
 const SECOND: Duration = Duration::from_secs(1);
@@ -276,7 +276,10 @@ fn those_who_lost_a_race_are_given_up() {
     let turn = run.tell(Input::Ended { call: CallId(2), result }).unwrap();
     assert!(turn.commands.contains(&Command::Cancel { call: CallId(1) }), "{turn:?}");
     run.signal("go", &json!(6)).unwrap();
-    assert_eq!(run.run().status(&crate::flow::graph::StepName::parse("timer").unwrap()), StepStatus::Cancelled);
+    assert_eq!(
+        run.run().status(&crate::flow::graph::StepName::parse("timer").unwrap()),
+        StepStatus::Cancelled
+    );
     run.advance(100 * SECOND);
     run.signal("end", &json!(null)).unwrap();
     assert_eq!(run.output(), Some(json!([1, 5, 6])), "{run:?}");
@@ -428,5 +431,8 @@ fn versions_stay_beside_one_another() {
     assert!(known.latest("orders").is_none());
     assert!(known.find(of(3).digest()).is_none());
     assert_eq!(known.iter().count(), 2);
-    assert!(Orchestration::new("no name", 1, |_: Context, input: Value| async move { Ok(input) }).is_err());
+    assert!(
+        Orchestration::new("no name", 1, |_: Context, input: Value| async move { Ok(input) })
+            .is_err()
+    );
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::primitives::{code, fault};
+use crate::Timestamp;
 use crate::execution::Fault;
 use crate::flow::decide::{CallResult, Command, Input, Turn};
 use crate::flow::journal::{CallId, Entry};
@@ -19,15 +20,20 @@ use crate::flow::orchestration::{
 use crate::flow::run::Run;
 use crate::json::Json;
 use crate::retry::Jitter;
-use crate::Timestamp;
 
 /// A piece of code.
 #[derive(Debug, Clone)]
 enum Piece {
-    Call { name: u8, undo: bool },
+    Call {
+        name: u8,
+        undo: bool,
+    },
     Child,
     Sleep(u8),
-    Signal { name: u8, within: Option<u8> },
+    Signal {
+        name: u8,
+        within: Option<u8>,
+    },
     Record,
     Status(u8),
     Id,
@@ -213,7 +219,9 @@ impl World {
                     jitter: Jitter::ZERO,
                 },
                 1 => CallResult::Cancelled,
-                _ => CallResult::Completed { output: Json::parse("1").unwrap(), context: [].into() },
+                _ => {
+                    CallResult::Completed { output: Json::parse("1").unwrap(), context: [].into() }
+                }
             };
             self.tell(Input::Ended { call, result });
         }

@@ -8,7 +8,7 @@ use super::primitives::{answer, code};
 use crate::flow::decide::{Input, Refusal};
 use crate::flow::journal::What;
 use crate::flow::orchestration::rehearsal::Rehearsal;
-use crate::flow::orchestration::{Activity, Orchestration, Orchestrations, Trouble, replay, Past};
+use crate::flow::orchestration::{Activity, Orchestration, Orchestrations, Past, Trouble, replay};
 
 const RESERVE: Activity<Value, Value> = Activity::new("reserve");
 const CHARGE: Activity<Value, Value> = Activity::new("charge");
@@ -138,10 +138,7 @@ fn code_that_panics_parks_the_run_without_what_it_did() {
     });
     let mut run = Rehearsal::new(broken).answering("reserve", |_| Ok(json!(null)));
     run.start(&json!(1));
-    assert_eq!(
-        parked(&run).unwrap(),
-        "after entry 2 the code panics: nobody thought of this"
-    );
+    assert_eq!(parked(&run).unwrap(), "after entry 2 the code panics: nobody thought of this");
     run.change(before());
     run.tell(Input::Resume).unwrap();
     assert_eq!(run.called(), ["reserve", "charge"]);
