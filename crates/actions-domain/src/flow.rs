@@ -15,6 +15,7 @@ pub mod digest;
 pub mod expression;
 pub mod fault;
 pub mod graph;
+pub mod jobs;
 pub mod journal;
 pub mod orchestration;
 pub mod problem;

@@ -315,7 +315,7 @@ fn each_kind_of_mistake_has_its_own_code_and_place() {
         (with("  - x: { action: no name }"), ("workflow.action", 6, 18)),
         (with("  - x: { gate: 3, after: one }"), ("flow.gate", 6, 16)),
         (with("  - x: { gate: some }"), ("workflow.type", 6, 16)),
-        (with("  - x: { choose: [] }"), ("flow.choice", 6, 12)),
+        (with("  - x: { choose: [] }"), ("flow.choice", 6, 10)),
         (with("  - x: { choose: [{ then: one }, { if: a, then: two }] }"), ("flow.choice", 6, 29)),
         (with("  - x: { wait: 0s }"), ("flow.wait", 6, 16)),
         (with("  - x: { wait: 2h, retry: 3 }"), ("flow.misplaced", 6, 29)),
@@ -354,14 +354,28 @@ steps:
   - wait: { wait: never }
 on_failure: hope
 ";
-    assert_snapshot!(mistakes(text), @"");
+    let mistakes = read(text).unwrap_err();
+    let places: Vec<_> = mistakes.iter().map(|one| (one.line, one.column, one.code)).collect();
+    assert_eq!(
+        places,
+        [
+            (3, 5, "workflow.event_pattern"),
+            (5, 21, "workflow.handler"),
+            (5, 28, "workflow.unknown_field"),
+            (6, 34, "workflow.duration"),
+            (6, 44, "workflow.expression"),
+            (7, 19, "workflow.duration"),
+            (8, 13, "workflow.strategy"),
+        ]
+    );
+    assert_snapshot!(mistakes[3].at("f.yaml"), @r#"f.yaml:6:34: workflow.duration: timeout is a time such as "2 hours", 90s or PT2H, not "soon"; write a number with its unit"#);
 }
 
 #[test]
 fn the_long_form_has_places_as_well() {
     let text =
         FOUNDING.replace("depends_on: [\"validate_user_data\"]", "depends_on: [\"validate_user\"]");
-    assert_snapshot!(mistakes(&text), @"");
+    assert_snapshot!(mistakes(&text), @"f.yaml:23:22: flow.unknown_step: there is no step validate_user, which setup_premium_features is connected with; correct the name, or add the step");
     let text = FOUNDING.replace("max_retries: 3", "max_retries: 300");
     assert_eq!(first(&text), ("workflow.retry_policy", 17, 9));
 }
@@ -369,7 +383,7 @@ fn the_long_form_has_places_as_well() {
 #[test]
 fn json_is_read_as_well() {
     let text = r#"{ "action": "a", "steps": [{ "one": { "action": "act", "after": "two" } }] }"#;
-    assert_eq!(first(text), ("flow.unknown_step", 1, 66));
+    assert_eq!(first(text), ("flow.unknown_step", 1, 65));
 }
 
 #[test]

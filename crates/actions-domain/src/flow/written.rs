@@ -118,6 +118,7 @@ pub fn read_with(document: &Value, syntax: &dyn Syntax) -> Result<Written, Vec<W
         }
         Err(problems) => Err(problems
             .iter()
+            .filter(|problem| !written.places.is_said_elsewhere(problem))
             .map(|problem| {
                 let pointer = written.places.of(problem, reader.words);
                 WrittenProblem::new(pointer, problem.code(), problem.to_string())

@@ -33,6 +33,15 @@ impl Places {
         graph.edges.push(edge);
     }
 
+    /// Whether a step only lacks what another one says that runs beside it.
+    pub(super) fn is_said_elsewhere(&self, problem: &FlowProblem) -> bool {
+        let FlowProblem::UnknownStep { step, unknown, .. } = problem else { return false };
+        let home = self.step(step);
+        let parts = ["/delay", "/approval"];
+        let home = parts.iter().find_map(|part| home.strip_suffix(part)).unwrap_or(&home);
+        !self.between(unknown, step).starts_with(home)
+    }
+
     /// The place of a problem. It may name a member that is missing there.
     pub(super) fn of(&self, problem: &FlowProblem, words: &Words) -> String {
         match problem {

@@ -72,7 +72,7 @@ fn a_parked_run_goes_on_with_code_that_can_be_followed() {
     answer(&mut run, 1, &json!("hold"));
     run.change(patched());
     run.tell(Input::Resume).unwrap();
-    answer(&mut run, 4, &json!("paid"));
+    answer(&mut run, 5, &json!("paid"));
     assert_eq!(run.called(), ["reserve", "charge"], "{run:?}");
     assert_eq!(run.output(), Some(json!("paid")));
 }
