@@ -67,7 +67,7 @@ pub fn read_workflow(text: &str, syntax: &dyn Syntax) -> Result<Written, Vec<Wor
     let document = places.take(String::new(), root, node.value);
     read_with(&document, syntax).map_err(|problems| {
         let mut mistakes: Vec<_> = problems.into_iter().map(|one| places.locate(one)).collect();
-        mistakes.sort_by(|one, other| (one.line, one.column).cmp(&(other.line, other.column)));
+        mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
         mistakes
     })
 }

@@ -188,7 +188,7 @@ impl Rehearsal {
         self.open.clear();
         self.timers.clear();
         self.begin(input.clone());
-        for (name, payload) in signals.to_vec() {
+        for (name, payload) in signals.iter().cloned() {
             let _ = self.tell(Input::Signal { name, id: None, payload });
         }
     }

@@ -10,8 +10,10 @@ type Followed<F> = Pin<Box<<F as IntoFuture>::IntoFuture>>;
 pub async fn all<F: IntoFuture>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut parts: Vec<Part<F>> = calls.into_iter().map(Part::new).collect();
     poll_fn(|context| {
-        let is_ready = parts.iter_mut().fold(true, |ready, part| part.follow(context) && ready);
-        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+        // Each is followed, also behind one that waits.
+        let waiting =
+            parts.iter_mut().map(|part| part.follow(context)).filter(|is_through| !is_through);
+        if waiting.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     parts.into_iter().filter_map(|part| part.output).collect()

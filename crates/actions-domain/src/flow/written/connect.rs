@@ -59,7 +59,7 @@ impl Reader<'_> {
                 let edge = Edge { guard, ..Edge::explicit(from.clone(), to.clone()) };
                 places.edge(graph, edge, pointer.clone());
             }
-            put_turn(&raw, &parts, &entrance, graph, places);
+            put_turn(&raw, &parts, entrance, graph, places);
             put_parts(parts, graph, places);
         }
     }

@@ -223,16 +223,19 @@ impl Reader<'_> {
             Value::String(preset) => RetryPolicy::preset(preset).ok_or_else(|| {
                 format!("there is no preset {preset:?}; there are default, aggressive, conservative and no_retry")
             }),
-            number => match number.as_u64().and_then(|count| u32::try_from(count).ok()) {
-                Some(max_retries) => Ok(RetryPolicy { max_retries, ..RetryPolicy::default() }),
-                None => {
-                    let message = format!(
-                        "{name} is a number of retries, a preset, or an object such as max_retries: 3"
-                    );
-                    self.wrong(pointer, "workflow.type", message);
-                    return None;
-                }
-            },
+            Value::Number(number) => {
+                let count = number.as_u64().and_then(|count| u32::try_from(count).ok());
+                let policy = RetryPolicy::default();
+                // What is no count is too many.
+                Ok(RetryPolicy { max_retries: count.unwrap_or(u32::MAX), ..policy })
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) => {
+                let message = format!(
+                    "{name} is a number of retries, a preset, or an object such as max_retries: 3"
+                );
+                self.wrong(pointer, "workflow.type", message);
+                return None;
+            }
         };
         let checked =
             policy.and_then(|policy| policy.check().map(|()| policy).map_err(|e| e.to_string()));

@@ -41,10 +41,10 @@ fn patched() -> Orchestration {
 
 fn parked(run: &Rehearsal) -> Option<String> {
     let entries = run.history().entries;
-    entries.into_iter().rev().find_map(|entry| match entry.what {
-        What::RunParked { why } => Some(why),
-        _ => None,
-    })
+    entries
+        .into_iter()
+        .rev()
+        .find_map(|entry| if let What::RunParked { why } = entry.what { Some(why) } else { None })
 }
 
 #[test]
