@@ -5,12 +5,12 @@ use std::fmt;
 
 use actions_domain::flow::expression::Syntax;
 use actions_domain::flow::written::{Written, WrittenProblem, read_with};
-use actions_domain::limits::FLOW_BYTES_MAX;
+use actions_domain::limits::{FLOW_BYTES_MAX, FLOW_NESTING_MAX};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-use crate::definition_file::{Mistake, parse_yaml};
+use crate::definition_file::{Mistake, parse_nested_yaml};
 
 #[cfg(test)]
 mod tests;
@@ -37,14 +37,15 @@ impl WorkflowMistake {
     }
 
     fn unreadable(mistake: Mistake) -> Self {
-        Self {
-            line: mistake.line,
-            column: mistake.column,
-            pointer: String::new(),
-            code: "workflow.yaml",
-            message: mistake.message,
-            hint: "correct the YAML there",
-        }
+        let Mistake { line, column, message } = mistake;
+        let is_deep = message.contains("Depth {") || message.contains("recursion limit");
+        let (message, hint) = if is_deep {
+            let message = format!("it is nested more than {FLOW_NESTING_MAX} levels deep");
+            (message, "nest it less, or pass a reference to what is in it")
+        } else {
+            (message, "correct the YAML there")
+        };
+        Self { line, column, pointer: String::new(), code: "workflow.yaml", message, hint }
     }
 }
 
@@ -60,7 +61,7 @@ pub fn read_workflow(text: &str, syntax: &dyn Syntax) -> Result<Written, Vec<Wor
         let code = "flow.too_large";
         return Err(vec![WorkflowMistake { line, column, pointer, code, message, hint }]);
     }
-    let node = parse_yaml::<Spanned<Node>>(text)
+    let node = parse_nested_yaml::<Spanned<Node>>(text, FLOW_NESTING_MAX)
         .map_err(|mistake| vec![WorkflowMistake::unreadable(mistake)])?;
     let mut places = Places::default();
     let root = Place { line: node.referenced.line(), column: node.referenced.column() };

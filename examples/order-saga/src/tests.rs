@@ -1,3 +1,5 @@
+//! Orders that go well, and orders that do not.
+
 use actions_domain::flow::orchestration::Orchestrations;
 use actions_domain::flow::orchestration::rehearsal::Rehearsal;
 use serde_json::{Value, json};

@@ -260,6 +260,7 @@ fn with(step: &str) -> String {
 
 #[test]
 fn each_kind_of_mistake_has_its_own_code_and_place() {
+    let mut wrong = Vec::new();
     for (text, expected) in [
         // What is not there, and what goes round.
         (with("      after: thre"), ("flow.unknown_step", 6, 14)),
@@ -316,7 +317,7 @@ fn each_kind_of_mistake_has_its_own_code_and_place() {
         (with("  - x: { gate: 3, after: one }"), ("flow.gate", 6, 16)),
         (with("  - x: { gate: some }"), ("workflow.type", 6, 16)),
         (with("  - x: { choose: [] }"), ("flow.choice", 6, 10)),
-        (with("  - x: { choose: [{ then: one }, { if: a, then: two }] }"), ("flow.choice", 6, 29)),
+        (with("  - x: { choose: [{ then: one }, { if: a, then: two }] }"), ("flow.choice", 6, 27)),
         (with("  - x: { wait: 0s }"), ("flow.wait", 6, 16)),
         (with("  - x: { wait: 2h, retry: 3 }"), ("flow.misplaced", 6, 29)),
         (with("  - x: { approval: { count: 99 } }"), ("workflow.approval", 6, 31)),
@@ -338,9 +339,13 @@ fn each_kind_of_mistake_has_its_own_code_and_place() {
         ("[]".to_owned(), ("workflow.type", 1, 1)),
         (String::new(), ("workflow.type", 1, 1)),
     ] {
-        let shortened: String = text.chars().take(200).collect();
-        assert_eq!(first(&text), expected, "{shortened}\n{}", mistakes(&text));
+        let found = first(&text);
+        if found != expected {
+            let shortened: String = text.chars().take(200).collect();
+            wrong.push(format!("{found:?}, not {expected:?}:\n{shortened}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -384,6 +389,19 @@ fn the_long_form_has_places_as_well() {
 fn json_is_read_as_well() {
     let text = r#"{ "action": "a", "steps": [{ "one": { "action": "act", "after": "two" } }] }"#;
     assert_eq!(first(text), ("flow.unknown_step", 1, 65));
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_said_and_fills_no_stack() {
+    let nested = |open: &str, close: &str| {
+        let (open, close) = (open.repeat(60), close.repeat(60));
+        format!("action: a\nsteps:\n  - x: {{ action: a, with: {{ a: {open}1{close} }} }}")
+    };
+    for text in [nested("[", "]"), nested("{a: ", "}"), "- ".repeat(500), "? ".repeat(500)] {
+        let mistakes = read(&text).unwrap_err();
+        assert_eq!(mistakes[0].code, "workflow.yaml");
+        assert!(mistakes[0].message.contains("nested more than 24"), "{}", shown(&mistakes));
+    }
 }
 
 #[test]
