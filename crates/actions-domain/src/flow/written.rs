@@ -28,6 +28,7 @@ use super::checked::Flow;
 use super::expression::Syntax;
 use super::graph::{FailureImpact, FlowGraph};
 use super::problem::FlowProblem;
+use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 use crate::matching::condition::Condition;
 use crate::matching::pattern::Pattern;
 
@@ -371,7 +372,6 @@ impl Reader<'_> {
 
 /// Whether a problem is one of the graph's size, which is told before anything else is looked at.
 fn size_problem(steps: usize, links: usize) -> Option<FlowProblem> {
-    use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
     if steps > FLOW_STEPS_MAX {
         return Some(FlowProblem::Steps { given: steps });
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::calls::{Activity, ActivityCall, ChildCall, SignalWait, Sleep};
-use super::state::{Due, State};
+use super::state::{Due, Effect, State};
 use crate::Timestamp;
 use crate::action::ActionName;
 use crate::execution::Fault;
@@ -77,9 +77,9 @@ impl Context {
     {
         let recorded = self.state().recorded(name);
         let value = match recorded {
-            Ok(Some(value)) => value,
-            Ok(None) => std::future::pending().await,
-            Err(()) => {
+            Effect::Recorded(value) => value,
+            Effect::Never => std::future::pending().await,
+            Effect::New => {
                 let value = written(&effect())?;
                 let what = What::SideEffectRecorded { name: name.to_owned(), value: value.clone() };
                 self.state().note(what);
