@@ -10,6 +10,7 @@ use actions_app::timetable::Timetable;
 use actions_domain::action::{Action, HandlerId, Health};
 use actions_domain::api_key::Token;
 use actions_domain::event::{Attributes, Event, EventType};
+use actions_domain::flow::expression::Syntax;
 use actions_domain::id::{ActionId, EventId, TenantId};
 use actions_domain::json::Json;
 use actions_domain::matching::condition::Condition;
@@ -364,6 +365,74 @@ fn whatever_comes_as_a_file_of_definitions_is_read_or_refused() {
     assert!(read > 100, "{read}");
 }
 
+/// Texts of any kind are right; what is judged is the reading.
+struct Unjudged;
+
+impl Syntax for Unjudged {
+    fn expression(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn template(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn whatever_comes_as_a_workflow_is_read_or_refused_with_its_place() {
+    let seeds = [
+        "action: orders.fulfil\non: [orders.paid, { event: 'orders.*', when: event.data.total > 5 }]\nsteps:\n  - reserve: { action: stock.reserve, with: { id: '{{ event.id }}' }, undo: { action: stock.release } }\n  - pack: { each: '{{ event.items }}', action: pack, limit: 5, failures_max: 1, after: reserve }\n  - poll: { handler: http.request, after: pack, until: output.ok, every: 30s, rounds: 20 }\n  - ask: { approval: { signal: manager, count: 2, otherwise: refuse }, timeout: 3 days, after: poll }\n  - refuse: { action: refuse }\non_failure: { strategy: compensate, max_total_retries: 5, then: review }\nconcurrency: { max: 1, key: 'a:{event.id}', when_full: skip }\n",
+        "action:\n  name: onboarding\n  triggers:\n    - event_pattern: users.created\n      conditions: [\"event.data.tier == 'premium'\"]\n  workflow:\n    steps:\n      - name: check\n        handler: validation.user\n        input_mapping: { user: '{{ event.data }}' }\n        retry_policy: { max_retries: 3, backoff: exponential }\n      - name: choose\n        choose: [{ if: event.vip, then: late }, { then: soon }]\n        depends_on: [check]\n      - { name: late, wait: 2 hours }\n      - { name: soon, gate: any, parallel_with: [late] }\n  error_handling: { strategy: retry_then_deadletter, max_total_retries: 5, deadletter_action: review }\n",
+    ];
+    let words = [
+        ":",
+        "-",
+        "  ",
+        "\n",
+        "\n  - ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&a ",
+        "*a",
+        "'",
+        "\"",
+        "?",
+        "~",
+        "9",
+        "-1",
+        "1e99",
+        ".nan",
+        "2 hours",
+        "{{",
+        "}}",
+        "after: check",
+        "after: [poll]",
+        "requires: x",
+        "produces: x",
+        "count: 99",
+        "delay: 1h",
+        "action: a",
+        "version: 2",
+    ];
+    let mut read = 0;
+    each_case("workflow", 6_000, |mut chance| {
+        let text = mutated_text(&mut chance, &seeds, &words);
+        match actions::read_workflow(&text, &Unjudged) {
+            Ok(_) => read += 1,
+            Err(mistakes) => {
+                let lines = u64::try_from(text.split('\n').count()).unwrap();
+                let is_placed = |line| (1..=lines + 1).contains(&line);
+                assert!(!mistakes.is_empty());
+                assert!(mistakes.iter().all(|one| is_placed(one.line) && one.column > 0), "{text}");
+            }
+        }
+    });
+    assert!(read > 100, "{read}");
+}
+
 #[test]
 fn a_small_file_cannot_become_large() {
     let levels = (1..40).map(|n| {
@@ -389,6 +458,7 @@ fn a_small_file_cannot_become_large() {
     for bomb in bombs {
         let mistakes = actions::check_definition_file(&bomb).unwrap_err();
         assert!(!mistakes.is_empty(), "{:.60}", bomb);
+        assert!(actions::read_workflow(&bomb, &Unjudged).is_err(), "{:.60}", bomb);
     }
 }
 

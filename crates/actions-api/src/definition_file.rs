@@ -213,8 +213,19 @@ fn leave_out(lines: &mut [&str], starts: &[u64], line: u64) -> bool {
     had_any
 }
 
+/// Lists and objects inside one another, in a file of definitions.
+const NESTING_MAX: usize = 64;
+
 /// Reads YAML into a type, with the place of the first mistake.
 pub(crate) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
+    parse_nested_yaml(text, NESTING_MAX)
+}
+
+/// The same, of lists and objects at most so many levels deep.
+pub(crate) fn parse_nested_yaml<T: DeserializeOwned>(
+    text: &str,
+    nesting_max: usize,
+) -> Result<T, Mistake> {
     if text.len() > FILE_BYTES_MAX {
         let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
         return Err(Mistake { line: 1, column: 1, message });
@@ -224,6 +235,7 @@ pub(crate) fn parse_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> 
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: nesting_max },
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error.location().map(|location| (location.line(), location.column()));

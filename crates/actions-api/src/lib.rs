@@ -24,6 +24,7 @@ mod sites;
 mod time;
 mod tls;
 mod wiring;
+mod workflow_file;
 
 pub use caller::Access;
 #[doc(hidden)]
@@ -34,3 +35,4 @@ pub use library::{Actions, Cx, Event, Fail};
 pub use proxies::TrustedProxies;
 pub use routes::{Serving, openapi_json, recorder, router};
 pub use sites::Sites;
+pub use workflow_file::{WorkflowMistake, read_workflow};

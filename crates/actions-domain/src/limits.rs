@@ -311,10 +311,15 @@ pub const FLOW_STEPS_MAX: usize = 1_000;
 pub const FLOW_EDGES_MAX: usize = 10_000;
 /// A workflow as JSON. It is read as a whole when a run of it goes on.
 pub const FLOW_BYTES_MAX: usize = 1024 * 1024;
+/// Lists and objects of a workflow's file inside one another. Reading goes one frame deeper with
+/// each: all of them take half of a thread's stack where nothing is optimised.
+pub const FLOW_NESTING_MAX: usize = 24;
 /// Workflows that start one another: like actions that cause one another.
 pub const FLOW_DEPTH_MAX: u8 = CHAIN_DEPTH_MAX;
 /// Retries of all steps of one run together: as many entries as half of a history may have.
 pub const FLOW_RETRIES_MAX: u32 = 10_000;
+/// Rounds of one step that is repeated. Each takes three entries of its run's history.
+pub const FLOW_ROUNDS_MAX: u32 = 1_000;
 /// The name of a step. It stands in expressions, again and again.
 pub const STEP_NAME_BYTES_MAX: usize = 64;
 /// Entries of one run's history: from here on it is warned of, and from there on nothing more is

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cycle::shortest_cycles;
 use super::digest::FlowDigest;
-use super::graph::{Body, Call, Contract, Does, Edge, FlowGraph, Map, Step, StepName, Wait};
+use super::graph::{
+    Body, Call, Contract, Does, Edge, FlowGraph, Map, Repeat, Step, StepName, Wait,
+};
 use super::problem::FlowProblem;
 use crate::action::ActionName;
 use crate::limits::{
-    CEL_BYTES_MAX, FLOW_BYTES_MAX, FLOW_EDGES_MAX, FLOW_RETRIES_MAX, FLOW_STEPS_MAX, KEY_BYTES_MAX,
-    KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX,
+    CEL_BYTES_MAX, FLOW_BYTES_MAX, FLOW_EDGES_MAX, FLOW_RETRIES_MAX, FLOW_ROUNDS_MAX,
+    FLOW_STEPS_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX,
+    SCHEDULE_AHEAD_MAX, TIMEOUT_MAX,
 };
 
 /// A graph that was checked. Decisions take no other.
@@ -192,6 +195,7 @@ fn check(graph: &FlowGraph, name: &StepName, step: &Step) -> Vec<FlowProblem> {
     }
     problems.extend(placing(name, step));
     problems.extend(timeout(name, step));
+    problems.extend(repeat(name, step));
     if let Some(call) = &step.compensation {
         problems.extend(key(name, call));
     }
@@ -250,6 +254,7 @@ fn placing(name: &StepName, step: &Step) -> Vec<FlowProblem> {
     let fields = [
         // Which way would be taken from a choice that is skipped?
         ("a condition", step.condition.is_some() && is_choice),
+        ("a repetition", step.repeat.is_some() && !has_context),
         ("a contract", step.contract != Contract::default() && !has_context),
         ("a retry policy", step.retry.is_some() && !is_performed),
         ("a compensation", step.compensation.is_some() && !is_performed),
@@ -257,6 +262,19 @@ fn placing(name: &StepName, step: &Step) -> Vec<FlowProblem> {
     ];
     let misplaced = fields.into_iter().filter(|(_, is_misplaced)| *is_misplaced);
     misplaced.map(|(field, _)| FlowProblem::Misplaced { step: name.clone(), field }).collect()
+}
+
+fn repeat(name: &StepName, step: &Step) -> Vec<FlowProblem> {
+    let Some(Repeat { until, every_ms, rounds_max }) = &step.repeat else { return Vec::new() };
+    let mut problems: Vec<_> =
+        expression(name, "the end of the rounds", until).into_iter().collect();
+    if !(1..=FLOW_ROUNDS_MAX).contains(rounds_max) {
+        problems.push(FlowProblem::Rounds { step: name.clone(), given: *rounds_max });
+    }
+    if u128::from(*every_ms) > SCHEDULE_AHEAD_MAX.as_millis() {
+        problems.push(FlowProblem::Every { step: name.clone(), given: *every_ms });
+    }
+    problems
 }
 
 /// An attempt lasts no longer than those of any action. Signals and workflows may take their time.

@@ -32,6 +32,7 @@ mod stops;
 
 pub use refusals::Refusal;
 use refusals::refuse;
+pub(super) use refusals::refuse_any;
 
 /// Something that a run is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +119,12 @@ pub enum Command {
         target: Target,
         cause: Cause,
     },
+    /// The run has ended, and a new one of the same workflow takes its place: with this input and
+    /// the signals that nobody has taken, for whoever waits for the old one.
+    Continue {
+        input: Json,
+        signals: Vec<(String, Json)>,
+    },
     /// Nothing follows any more. Whoever started the run is told.
     End,
 }
@@ -188,7 +195,7 @@ pub fn decide(
 }
 
 /// Why nothing more may be started. What ends a run always finds room.
-fn spent(run: &Run) -> Option<FlowFault> {
+pub(super) fn spent(run: &Run) -> Option<FlowFault> {
     if run.entry_count() >= RUN_ENTRIES_MAX {
         return Some(FlowFault::Entries { given: run.entry_count() });
     }

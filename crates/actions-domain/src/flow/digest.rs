@@ -23,6 +23,12 @@ impl FlowDigest {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The address of code, which says nothing of itself: that of its name and version. No graph
+    /// has it, for a graph is written as an object.
+    pub fn of_code(name: &str, version: u32) -> Self {
+        Self(*blake3::hash(format!("code {name} {version}").as_bytes()).as_bytes())
+    }
 }
 
 impl fmt::Display for FlowDigest {

@@ -46,12 +46,25 @@ pub trait Expressions: Send + Sync {
     }
 }
 
+/// Judges the texts of a workflow before any run needs them.
+pub trait Syntax {
+    /// # Errors
+    /// Why it is no expression, as a sentence.
+    fn expression(&self, text: &str) -> Result<(), String>;
+
+    /// Judges one text of a template: places in it, or none.
+    ///
+    /// # Errors
+    /// Why it cannot be filled in, as a sentence.
+    fn template(&self, text: &str) -> Result<(), String>;
+}
+
 /// What an expression can speak of: the run as it is now, and one item of a map.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'r> {
     pub run: &'r Run,
     pub item: Option<Item<'r>>,
-    /// What the step left behind that is being undone.
+    /// What the step left behind that is being undone, or that may be done once more.
     pub undone: Option<&'r Json>,
 }
 
@@ -88,7 +101,7 @@ impl Scope<'_> {
 
     /// Everything as one value: `input`, which is also called `event`, because that is what most
     /// runs are started with; `steps.<name>.{status, output, error}`; `context.<key>`; within a
-    /// map `item` and `index`; within a compensation `output`.
+    /// map `item` and `index`; within a compensation, and where a step is repeated, `output`.
     ///
     /// It is as large as the run. Whoever evaluates often reads only what a text names.
     pub fn to_value(&self) -> Value {

@@ -42,6 +42,8 @@ pub enum FlowFault {
     SignalTimeout { signal: String, seconds: u32 },
     #[error("the workflow did not end within {seconds} s")]
     ChildTimeout { seconds: u32 },
+    #[error("step {step} was done {rounds} times, and what it is repeated until does not hold")]
+    Rounds { step: StepName, rounds: u32 },
     #[error("somebody cancelled it")]
     Cancelled,
     #[error("the run has {given} entries, allowed are {max}; split it into several workflows", max = RUN_ENTRIES_MAX)]
@@ -69,6 +71,7 @@ impl FlowFault {
             Self::Depth => "flow.depth",
             Self::SignalTimeout { .. } => "flow.signal_timeout",
             Self::ChildTimeout { .. } => "flow.child_timeout",
+            Self::Rounds { .. } => "flow.rounds",
             Self::Cancelled => "flow.cancelled",
             Self::Entries { .. } => "flow.entries",
             Self::Bytes { .. } => "flow.bytes",

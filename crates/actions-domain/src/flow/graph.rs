@@ -123,6 +123,8 @@ pub struct Step {
     /// `None`: as the graph says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<FailureImpact>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
     /// Undoes the step after it was completed; of a map, each item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Call>,
@@ -140,10 +142,25 @@ impl Step {
             retry: None,
             timeout_seconds: None,
             on_failure: None,
+            repeat: None,
             compensation: None,
             contract: Contract::default(),
         }
     }
+}
+
+/// Does a step again and again, until an expression holds: there are no circles in a graph. What
+/// takes several steps is a workflow, which is started again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// An expression, in which `output` is what the round left behind.
+    pub until: String,
+    /// The pause between two rounds.
+    #[serde(default)]
+    pub every_ms: u64,
+    /// The step fails when it does not hold after so many.
+    pub rounds_max: u32,
 }
 
 /// What a step is.

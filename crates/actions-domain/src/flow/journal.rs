@@ -76,6 +76,16 @@ pub enum What {
         step: StepName,
         why: Skip,
     },
+    /// It was completed and is done once more, because what it is to be done until does not hold.
+    StepRepeated {
+        place: Place,
+        call: CallId,
+        output: Json,
+        timer: CallId,
+        /// Of the round that is to come, from 2.
+        round: u32,
+        due_at: Timestamp,
+    },
     /// It was given up before it came to an end.
     StepCancelled {
         place: Place,
@@ -161,6 +171,28 @@ pub enum What {
     /// A person should look at it before the run is stopped for it.
     LimitNeared {
         limit: Limit,
+    },
+    /// What the code of an orchestration found out by itself, once.
+    SideEffectRecorded {
+        name: String,
+        value: Json,
+    },
+    /// The code goes the new way of this change from here on.
+    PatchMarked {
+        patch: String,
+    },
+    /// What the run says of itself.
+    StatusSet {
+        status: Json,
+    },
+    /// The code cannot be followed any further. Nothing more is started until somebody resumes
+    /// the run.
+    RunParked {
+        why: String,
+    },
+    /// It goes on as a new run with this input.
+    RunContinued {
+        input: Json,
     },
 }
 
@@ -264,9 +296,13 @@ impl Entry {
             What::RunStarted { input, context, .. } => {
                 input.as_str().len() + context_bytes(context)
             }
-            What::SignalReceived { payload, .. } | What::RunCompleted { output: payload } => {
-                payload.as_str().len()
-            }
+            What::SignalReceived { payload, .. }
+            | What::RunCompleted { output: payload }
+            | What::StepRepeated { output: payload, .. }
+            | What::StatusSet { status: payload }
+            | What::RunContinued { input: payload } => payload.as_str().len(),
+            What::SideEffectRecorded { name, value } => name.len() + value.as_str().len(),
+            What::PatchMarked { patch: text } | What::RunParked { why: text } => text.len(),
             What::StepCompleted(completed) | What::ChildCompleted(completed) => {
                 completed.output.as_str().len() + context_bytes(&completed.context)
             }

@@ -2,8 +2,9 @@
 
 use super::graph::StepName;
 use crate::limits::{
-    CEL_BYTES_MAX, FLOW_BYTES_MAX, FLOW_EDGES_MAX, FLOW_RETRIES_MAX, FLOW_STEPS_MAX, KEY_BYTES_MAX,
-    KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX, SCHEDULE_AHEAD_MAX,
+    CEL_BYTES_MAX, FLOW_BYTES_MAX, FLOW_EDGES_MAX, FLOW_RETRIES_MAX, FLOW_ROUNDS_MAX,
+    FLOW_STEPS_MAX, KEY_BYTES_MAX, KEY_TOKENS_MAX, NAME_BYTES_MAX, RUN_OPEN_MAX,
+    SCHEDULE_AHEAD_MAX,
 };
 use crate::retry::RetryPolicyError;
 
@@ -58,6 +59,10 @@ pub enum FlowProblem {
     Signal { step: StepName, given: String },
     #[error("the name of a workflow has 1 to {max} letters, digits, '_', '-' or '.'; step {step} starts {given:?}", max = NAME_BYTES_MAX)]
     Child { step: StepName, given: String },
+    #[error("step {step} is repeated {given} times at most, allowed are 1 to {max}", max = FLOW_ROUNDS_MAX)]
+    Rounds { step: StepName, given: u32 },
+    #[error("step {step} pauses {given} ms between its rounds, allowed are 0 to {max}", max = SCHEDULE_AHEAD_MAX.as_millis())]
+    Every { step: StepName, given: u64 },
     #[error("map {step} has a concurrency of {given}, allowed are 1 to {max}", max = RUN_OPEN_MAX)]
     Concurrency { step: StepName, given: u32 },
     #[error(
@@ -109,6 +114,7 @@ impl FlowProblem {
             Self::Misplaced { .. } => "flow.misplaced",
             Self::Signal { .. } => "flow.signal",
             Self::Child { .. } => "flow.child",
+            Self::Rounds { .. } | Self::Every { .. } => "flow.repeat",
             Self::Concurrency { .. } => "flow.concurrency",
             Self::Key { .. } => "flow.key",
         }
@@ -139,6 +145,8 @@ impl FlowProblem {
             | Self::Misplaced { step, .. }
             | Self::Signal { step, .. }
             | Self::Child { step, .. }
+            | Self::Rounds { step, .. }
+            | Self::Every { step, .. }
             | Self::Concurrency { step, .. }
             | Self::Key { step, .. } => Some(step),
         }

@@ -48,6 +48,9 @@ pub struct Run {
     entry_count: u32,
     bytes: u64,
     warned: BTreeSet<Limit>,
+    /// Of steps that are done again and again, which round it is, if it is not the first one.
+    rounds: BTreeMap<StepName, u32>,
+    custom_status: Option<Json>,
 }
 
 /// How far a run is.
@@ -68,12 +71,16 @@ pub enum Phase {
         cause: Cause,
     },
     Cancelled,
+    /// It goes on as another run.
+    Continued,
 }
 
 impl Phase {
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled => true,
+            Self::Completed { .. } | Self::Failed { .. } | Self::Cancelled | Self::Continued => {
+                true
+            }
             Self::New | Self::Running | Self::Stopping { .. } => false,
         }
     }
@@ -86,6 +93,7 @@ impl Phase {
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
+            Self::Continued => "continued",
         }
     }
 }
@@ -221,6 +229,8 @@ impl Default for Run {
             entry_count: 0,
             bytes: 0,
             warned: BTreeSet::new(),
+            rounds: BTreeMap::new(),
+            custom_status: None,
         }
     }
 }
@@ -328,6 +338,16 @@ impl Run {
     pub fn buffered_signals(&self) -> usize {
         self.signals.len()
     }
+
+    /// What its code says of it.
+    pub fn custom_status(&self) -> Option<&Json> {
+        self.custom_status.as_ref()
+    }
+
+    /// Which round of a step that is done again and again is under way, from 1.
+    pub fn round(&self, step: &StepName) -> u32 {
+        self.rounds.get(step).copied().unwrap_or(1)
+    }
 }
 
 /// What decisions ask.
@@ -416,6 +436,16 @@ impl Run {
     /// The oldest signal of this name.
     pub(super) fn signal(&self, name: &str) -> Option<u32> {
         self.signals.iter().find(|signal| signal.name == name).map(|signal| signal.number)
+    }
+
+    /// The signals that nobody has taken, oldest first.
+    pub(super) fn signals(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.signals.iter().map(|signal| (signal.name.as_str(), &signal.payload))
+    }
+
+    pub(super) fn payload_of(&self, number: u32) -> Option<&Json> {
+        let found = self.signals.iter().find(|signal| signal.number == number);
+        found.map(|signal| &signal.payload)
     }
 
     pub(super) fn knows_signal(&self, id: &str) -> bool {

@@ -5,5 +5,6 @@ mod limits;
 mod maps;
 mod random;
 mod reference;
+mod repeats;
 mod waits;
 mod world;

@@ -352,6 +352,7 @@ fn made(declared: &Declaration, call: Call) -> Step {
         retry: declared.retry.clone(),
         timeout_seconds: declared.timeout_seconds,
         on_failure: declared.on_failure,
+        repeat: None,
         compensation: declared.compensation.clone(),
         contract: Contract {
             requires: names(&declared.requires),

@@ -1,8 +1,12 @@
 //! What an answer leads to: of an execution, a child, a timer, or a signal.
 
+use std::time::Duration;
+
 use super::starts::{Attempt, after};
 use super::{CallResult, Command, Decider, spent};
+use crate::Timestamp;
 use crate::execution::Fault;
+use crate::flow::expression::Scope;
 use crate::flow::fault::FlowFault;
 use crate::flow::graph::{Body, Does, FailureImpact, Step, StepName};
 use crate::flow::journal::{CallId, Cause, Completed, Failed, Place, What};
@@ -29,6 +33,7 @@ impl Decider<'_> {
                     Completed { place: call.place.clone(), call: Some(id), output, context };
                 match self.broken_promise(&completed) {
                     Some(fault) => self.fail(call.place, Some(id), fault.into()),
+                    None if self.repeated(id, &completed) => {}
                     None => self.complete(call.kind, completed),
                 }
             }
@@ -44,6 +49,50 @@ impl Decider<'_> {
             }
             CallResult::Cancelled => self.fail(call.place, Some(id), FlowFault::Cancelled.into()),
         }
+    }
+
+    /// Plans another round of a step that is repeated, or gives it up. In a run that stops nobody
+    /// needs one.
+    fn repeated(&mut self, id: CallId, completed: &Completed) -> bool {
+        let flow = self.flow;
+        let Completed { place, output, .. } = completed;
+        let repeat = flow.step(&place.step).and_then(|step| step.repeat.as_ref());
+        let Some(repeat) = repeat.filter(|_| *self.run.phase() == Phase::Running) else {
+            return false;
+        };
+        let scope = Scope { run: self.run, item: None, undone: Some(output) };
+        let round = self.run.round(&place.step);
+        let step = || place.step.clone();
+        let fault = match (self.with.holds(&repeat.until, &scope), spent(self.run)) {
+            (Ok(true), _) => return false,
+            (Err(why), _) => {
+                FlowFault::Expression { step: step(), what: "the end of the rounds", why }
+            }
+            (Ok(false), _) if round >= repeat.rounds_max => {
+                FlowFault::Rounds { step: step(), rounds: round }
+            }
+            (Ok(false), Some(fault)) => fault,
+            (Ok(false), None) => {
+                let due_at = after(self.now, Duration::from_millis(repeat.every_ms));
+                self.repeat(id, completed, round + 1, due_at);
+                return true;
+            }
+        };
+        self.fail(place.clone(), Some(id), fault.into());
+        true
+    }
+
+    fn repeat(&mut self, call: CallId, completed: &Completed, round: u32, due_at: Timestamp) {
+        let timer = self.next_call();
+        self.note(What::StepRepeated {
+            place: completed.place.clone(),
+            call,
+            output: completed.output.clone(),
+            timer,
+            round,
+            due_at,
+        });
+        self.command(Command::SetTimer { call: timer, due_at });
     }
 
     fn complete(&mut self, kind: CallKind, completed: Completed) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Input, spent};
 use crate::flow::checked::Flow;
+use crate::flow::digest::FlowDigest;
 use crate::flow::graph::StepName;
 use crate::flow::run::{Phase, Run};
 use crate::json::Json;
@@ -41,6 +42,10 @@ pub enum Refusal {
     SignalsFull,
     #[error("the history of the run is full: it has {entries} entries and {bytes} bytes")]
     HistoryFull { entries: u32, bytes: u64 },
+    #[error("the run cannot go on: {why}")]
+    Parked { why: String },
+    #[error("a run of code has no steps to begin again from; start a new one")]
+    OfCode,
 }
 
 impl Refusal {
@@ -60,12 +65,39 @@ impl Refusal {
             Self::SignalName => "run.signal_name",
             Self::SignalsFull => "run.signals_full",
             Self::HistoryFull { .. } => "run.history_full",
+            Self::Parked { .. } => "run.parked",
+            Self::OfCode => "run.of_code",
         }
     }
 }
 
 pub(super) fn refuse(flow: &Flow, run: &Run, input: &Input) -> Result<(), Refusal> {
-    if run.flow().is_some_and(|pinned| pinned != flow.digest()) {
+    refuse_any(flow.digest(), run, input)?;
+    match input {
+        Input::Start { context, .. } => {
+            let missing = flow.graph().seeds.iter().find(|key| !context.contains_key(*key));
+            missing.map_or(Ok(()), |key| Err(Refusal::SeedMissing { key: key.clone() }))
+        }
+        Input::RetryFrom { step } if flow.step(step).is_none() => {
+            Err(Refusal::UnknownStep { step: step.clone() })
+        }
+        Input::RetryFrom { .. }
+        | Input::Ended { .. }
+        | Input::TimerFired { .. }
+        | Input::Signal { .. }
+        | Input::Pause { .. }
+        | Input::Resume
+        | Input::Cancel { .. } => Ok(()),
+    }
+}
+
+/// What no run can take, whatever it follows.
+pub(in crate::flow) fn refuse_any(
+    digest: FlowDigest,
+    run: &Run,
+    input: &Input,
+) -> Result<(), Refusal> {
+    if run.flow().is_some_and(|pinned| pinned != digest) {
         return Err(Refusal::OtherVersion);
     }
     let is_new = *run.phase() == Phase::New;
@@ -73,7 +105,7 @@ pub(super) fn refuse(flow: &Flow, run: &Run, input: &Input) -> Result<(), Refusa
     match input {
         Input::Start { .. } if !is_new => Err(Refusal::AlreadyStarted),
         Input::Start { depth, .. } if *depth > FLOW_DEPTH_MAX => Err(Refusal::Depth),
-        Input::Start { input, context, .. } => refuse_start(flow, input, context),
+        Input::Start { input, context, .. } => refuse_start(input, context),
         // Answers are never refused: nobody could do anything about it.
         Input::Ended { .. } | Input::TimerFired { .. } => Ok(()),
         _ if is_new => Err(Refusal::NotStarted),
@@ -89,27 +121,19 @@ pub(super) fn refuse(flow: &Flow, run: &Run, input: &Input) -> Result<(), Refusa
         Input::Resume => Ok(()),
         Input::Cancel { .. } if *run.phase() != Phase::Running => Err(state("cancel")),
         Input::Cancel { reason, .. } => reason_fits(reason.as_deref()),
-        Input::RetryFrom { step } if flow.step(step).is_none() => {
-            Err(Refusal::UnknownStep { step: step.clone() })
-        }
         Input::RetryFrom { .. } => match run.phase() {
             Phase::Failed { .. } | Phase::Cancelled => has_room(run),
-            Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Completed { .. } => {
-                Err(state("retry"))
-            }
+            Phase::New
+            | Phase::Running
+            | Phase::Stopping { .. }
+            | Phase::Completed { .. }
+            | Phase::Continued => Err(state("retry")),
         },
     }
 }
 
-fn refuse_start(
-    flow: &Flow,
-    input: &Json,
-    context: &BTreeMap<String, Json>,
-) -> Result<(), Refusal> {
+fn refuse_start(input: &Json, context: &BTreeMap<String, Json>) -> Result<(), Refusal> {
     fits("the input", input, EVENT_BYTES_MAX)?;
-    if let Some(key) = flow.graph().seeds.iter().find(|key| !context.contains_key(*key)) {
-        return Err(Refusal::SeedMissing { key: key.clone() });
-    }
     let given = context.iter().map(|(key, value)| key.len() + value.as_str().len()).sum();
     if given > EVENT_BYTES_MAX {
         return Err(Refusal::TooLarge { what: "the context", given, max: EVENT_BYTES_MAX });

@@ -25,7 +25,8 @@ impl Decider<'_> {
             | Phase::New
             | Phase::Completed { .. }
             | Phase::Failed { .. }
-            | Phase::Cancelled => return,
+            | Phase::Cancelled
+            | Phase::Continued => return,
         }
         self.note(What::RunStopped { cause, compensate });
         let calls: Vec<CallId> = self.run.calls().map(|(id, _)| id).collect();
@@ -51,7 +52,8 @@ impl Decider<'_> {
             | Phase::Stopping { .. }
             | Phase::Completed { .. }
             | Phase::Failed { .. }
-            | Phase::Cancelled => {}
+            | Phase::Cancelled
+            | Phase::Continued => {}
         }
     }
 

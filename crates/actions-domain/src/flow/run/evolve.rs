@@ -39,6 +39,13 @@ impl Run {
                 let (attempt, due_at) = (*attempt, Some(*due_at));
                 self.calls.insert(*timer, OpenCall { place: place.clone(), kind, attempt, due_at });
             }
+            What::StepRepeated { place, call, timer, round, due_at, .. } => {
+                self.calls.remove(call);
+                let kind = CallKind::Retry { is_due: false };
+                let (attempt, due_at) = (1, Some(*due_at));
+                self.calls.insert(*timer, OpenCall { place: place.clone(), kind, attempt, due_at });
+                self.rounds.insert(place.step.clone(), *round);
+            }
             What::StepSkipped { step, why } => self.set(step, StepState::Skipped(*why)),
             What::StepCancelled { place, call } => self.cancel(place, *call),
             What::TimerFired { call } => self.fire(*call),
@@ -74,7 +81,7 @@ impl Run {
                 }
                 self.has_failed_to_undo = true;
             }
-            What::RunPaused { .. } => self.is_paused = true,
+            What::RunPaused { .. } | What::RunParked { .. } => self.is_paused = true,
             What::RunResumed => self.is_paused = false,
             What::RunStopped { cause, compensate } => self.stop(cause, *compensate),
             What::RunRetried { steps, .. } => self.reset(steps),
@@ -86,6 +93,10 @@ impl Run {
             What::LimitNeared { limit } => {
                 self.warned.insert(*limit);
             }
+            // Only the code that is followed again asks for them.
+            What::SideEffectRecorded { .. } | What::PatchMarked { .. } => {}
+            What::StatusSet { status } => self.custom_status = Some(status.clone()),
+            What::RunContinued { .. } => self.end(Phase::Continued),
         }
     }
 
@@ -206,7 +217,8 @@ impl Run {
             | Phase::Running
             | Phase::Completed { .. }
             | Phase::Failed { .. }
-            | Phase::Cancelled => Phase::Stopping { cause: cause.clone(), compensate },
+            | Phase::Cancelled
+            | Phase::Continued => Phase::Stopping { cause: cause.clone(), compensate },
         };
     }
 
@@ -219,6 +231,7 @@ impl Run {
             self.maps.remove(*step);
             self.closed.remove(*step);
             self.undone.remove(*step);
+            self.rounds.remove(*step);
         }
         for closed in self.closed.values_mut() {
             closed.retain(|to| !steps.contains(to));

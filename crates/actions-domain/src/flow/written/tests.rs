@@ -7,6 +7,8 @@ use crate::flow::graph::{Does, FailureImpact, StepName, Target, Wait};
 use crate::limits::{FLOW_EDGES_MAX, FLOW_STEPS_MAX};
 use crate::plan::compile::describe;
 
+const STEPS: &str = "/action/workflow/steps";
+
 /// The document of the founding plan, word for word, as a parser of YAML gives it.
 fn founding() -> Value {
     json!({
@@ -160,6 +162,7 @@ fn everything_that_is_wrong_is_said_with_its_place() {
         [
             ("/action/trigger".to_owned(), "workflow.unknown_field"),
             ("/action/triggers/0/event_pattern".to_owned(), "workflow.event_pattern"),
+            ("/action/error_handling/strategy".to_owned(), "workflow.strategy"),
             ("/action/workflow/steps/0/depend_on".to_owned(), "workflow.unknown_field"),
             ("/action/workflow/steps/0/retry_policy".to_owned(), "workflow.retry_policy"),
             ("/action/workflow/steps/1/handler".to_owned(), "workflow.handler"),
@@ -167,7 +170,6 @@ fn everything_that_is_wrong_is_said_with_its_place() {
             ("/action/workflow/steps/1/on_failure".to_owned(), "workflow.on_failure"),
             ("/action/workflow/steps/2".to_owned(), "workflow.target"),
             ("/action/workflow/steps/2/depends_on/0".to_owned(), "workflow.step_name"),
-            ("/action/error_handling/strategy".to_owned(), "workflow.strategy"),
         ]
     );
     for (document, place, code) in [
@@ -175,7 +177,7 @@ fn everything_that_is_wrong_is_said_with_its_place() {
         (json!({}), "", "workflow.missing"),
         (
             json!({ "action": { "name": "a", "workflow": { "steps": [] } } }),
-            "/action",
+            "/action/workflow/steps",
             "flow.no_steps",
         ),
     ] {
@@ -188,7 +190,7 @@ fn what_is_wrong_with_the_graph_is_said_at_the_step() {
     let mut document = founding();
     document["action"]["workflow"]["steps"][2]["depends_on"] = json!(["validate_user_dat"]);
     let problems = read(&document).unwrap_err();
-    assert_eq!(problems[0].pointer, "/action/workflow/steps/2");
+    assert_eq!(problems[0].pointer, "/action/workflow/steps/2/depends_on/0");
     assert!(problems[0].message.ends_with("do you mean validate_user_data?"), "{problems:?}");
     let mut document = founding();
     document["action"]["workflow"]["steps"][0]["depends_on"] = json!(["setup_premium_features"]);
@@ -202,7 +204,7 @@ fn a_step_beside_one_that_is_not_there_is_wrong() {
     document["action"]["workflow"]["steps"][2]["parallel_with"] = json!(["setup_premium"]);
     assert_eq!(
         problems(&document),
-        [("/action/workflow/steps/2/parallel_with".to_owned(), "flow.unknown_step")]
+        [("/action/workflow/steps/2/parallel_with/0".to_owned(), "flow.unknown_step")]
     );
 }
 
@@ -211,11 +213,11 @@ fn what_is_much_too_large_is_refused_before_it_is_looked_at() {
     let mut document = founding();
     let step = |n: usize| json!({ "name": format!("s{n}"), "action": "act" });
     document["action"]["workflow"]["steps"] = (0..=FLOW_STEPS_MAX).map(step).collect();
-    assert_eq!(problems(&document), [(super::STEPS.to_owned(), "flow.too_many_steps")]);
+    assert_eq!(problems(&document), [(STEPS.to_owned(), "flow.too_many_steps")]);
     let mut document = founding();
     document["action"]["workflow"]["steps"][0]["parallel_with"] =
         json!(vec!["a"; FLOW_EDGES_MAX + 1]);
-    assert_eq!(problems(&document), [(super::STEPS.to_owned(), "flow.too_many_edges")]);
+    assert_eq!(problems(&document), [(STEPS.to_owned(), "flow.too_many_edges")]);
 }
 
 #[test]

@@ -1,0 +1,5 @@
+mod limits;
+mod primitives;
+mod random;
+mod stops;
+mod trouble;
