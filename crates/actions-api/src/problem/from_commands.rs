@@ -154,7 +154,9 @@ impl From<Refusal> for Problem {
             | Refusal::AlreadyPaused
             | Refusal::NotPaused
             | Refusal::SignalsFull
-            | Refusal::HistoryFull { .. } => &RUN_STATE,
+            | Refusal::HistoryFull { .. }
+            | Refusal::Parked { .. }
+            | Refusal::OfCode => &RUN_STATE,
             Refusal::TooLarge { .. } => &BODY_TOO_LARGE,
             Refusal::UnknownStep { .. }
             | Refusal::Depth

@@ -35,6 +35,9 @@ fn told(what: &What) -> (String, String) {
         What::StepRetryScheduled { place, attempt, fault, due_at, .. } => {
             (at(place), format!("{}; attempt {attempt} from {due_at}", fault.message))
         }
+        What::StepRepeated { place, round, due_at, .. } => {
+            (at(place), format!("is done again; round {round} from {due_at}"))
+        }
         What::StepSkipped { step, why } => (step.to_string(), format!("skipped: {}", why_of(*why))),
         What::StepCancelled { place, .. } => (at(place), "given up".to_owned()),
         What::TimerFired { call } => (format!("timer {call}"), "fired".to_owned()),
@@ -63,6 +66,11 @@ fn told(what: &What) -> (String, String) {
             let text = with_reason("cancelled", reason.as_deref());
             run(format!("{text}{}", undone(*compensated)))
         }
+        What::SideEffectRecorded { name, .. } => run(format!("found out {name}")),
+        What::PatchMarked { patch } => run(format!("goes the new way of {patch}")),
+        What::StatusSet { .. } => run("said how far it is".to_owned()),
+        What::RunParked { why } => run(format!("is parked: {why}")),
+        What::RunContinued { .. } => run("goes on as another run".to_owned()),
         What::LimitNeared { limit } => {
             let limit = match limit {
                 actions_domain::flow::journal::Limit::Entries => "entries",

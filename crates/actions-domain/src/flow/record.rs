@@ -67,10 +67,12 @@ pub enum RunStatus {
     Completed = 4,
     Failed = 5,
     Cancelled = 6,
+    /// It goes on as another run.
+    Continued = 7,
 }
 
 impl RunStatus {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Running,
         Self::Paused,
@@ -78,6 +80,7 @@ impl RunStatus {
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
+        Self::Continued,
     ];
 
     pub fn of(run: &Run) -> Self {
@@ -89,6 +92,7 @@ impl RunStatus {
             Phase::Completed { .. } => Self::Completed,
             Phase::Failed { .. } => Self::Failed,
             Phase::Cancelled => Self::Cancelled,
+            Phase::Continued => Self::Continued,
         }
     }
 
@@ -101,6 +105,7 @@ impl RunStatus {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Continued => "continued",
         }
     }
 
@@ -117,7 +122,7 @@ impl RunStatus {
     }
 
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Continued)
     }
 }
 
@@ -126,7 +131,11 @@ impl RunState {
     pub fn of(run: &Run, now: Timestamp) -> Self {
         let cause = match run.phase() {
             Phase::Failed { cause } | Phase::Stopping { cause, .. } => Some(cause),
-            Phase::New | Phase::Running | Phase::Completed { .. } | Phase::Cancelled => None,
+            Phase::New
+            | Phase::Running
+            | Phase::Completed { .. }
+            | Phase::Cancelled
+            | Phase::Continued => None,
         };
         Self {
             status: RunStatus::of(run),

@@ -121,7 +121,8 @@ impl CallEnd {
             Phase::Completed { output } => Self::Completed { output: output.clone() },
             Phase::Failed { cause } => Self::Failed { fault: cause.fault(), may_retry: true },
             Phase::Cancelled => Self::Cancelled,
-            Phase::New | Phase::Running | Phase::Stopping { .. } => return None,
+            // Who waits for one that goes on as another run waits for that one.
+            Phase::New | Phase::Running | Phase::Stopping { .. } | Phase::Continued => return None,
         })
     }
 }

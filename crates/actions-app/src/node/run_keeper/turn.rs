@@ -205,6 +205,7 @@ impl<'a> Turning<'a> {
                 }
             }
             Command::DeadLetter { target, cause } => self.tell_of_failure(loaded, &target, &cause),
+            Command::Continue { input, signals } => self.start_next(loaded, input, signals),
             Command::End => {
                 if let Some(end) = CallEnd::of_run(loaded.run.phase()) {
                     self.tell_parent(loaded.record.parent, end);
@@ -345,6 +346,28 @@ impl<'a> Turning<'a> {
             depth,
         });
         Ok(())
+    }
+
+    /// The run that takes the place of this one, also for whoever waits for it.
+    fn start_next(&mut self, loaded: &Loaded, input: Json, signals: Vec<(String, Json)>) {
+        let record = &loaded.record;
+        let id = self.run.child(CallId(loaded.run.entry_count()), self.now);
+        let part = id.part(self.tenant, self.app.live.part_count());
+        self.starts.push(NewRun {
+            id,
+            tenant: self.tenant,
+            part,
+            name: record.name.clone(),
+            workflow: record.workflow,
+            parent: record.parent,
+            started_at: self.now,
+            input,
+            context: BTreeMap::new(),
+            depth: loaded.run.depth(),
+        });
+        let told = |(name, payload)| Told::Signal { name, id: None, payload };
+        let tell = |told| Tell { tenant: self.tenant, part, run: id, told };
+        self.tells.extend(signals.into_iter().map(told).map(tell));
     }
 
     fn cancel(&mut self, loaded: &Loaded, call: CallId) {
