@@ -118,7 +118,10 @@ fn compile(config: &Value) -> Result<Flow, Vec<WorkflowProblem>> {
             });
             each.collect::<Vec<_>>()
         })?;
-        return Ok(written.flow);
+        return match written.concurrency {
+            None => Ok(written.flow),
+            Some(_) => Err(vec![not_held(document)]),
+        };
     }
     let Some(graph) = config.get("graph") else {
         let message = "a workflow has a document or a graph".to_owned();
@@ -143,6 +146,19 @@ fn compile(config: &Value) -> Result<Flow, Vec<WorkflowProblem>> {
         });
         each.collect()
     })
+}
+
+/// What nobody would hold must not look as if it were.
+fn not_held(document: &Value) -> WorkflowProblem {
+    let is_founding = document.get("action").is_some();
+    let pointer =
+        if is_founding { "/document/action/concurrency" } else { "/document/concurrency" };
+    WorkflowProblem {
+        pointer: pointer.to_owned(),
+        code: "workflow.concurrency",
+        message: "runs of a workflow are not limited so far; limit the actions that it calls"
+            .to_owned(),
+    }
 }
 
 /// The events that start a workflow, as its document says.

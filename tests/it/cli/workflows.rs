@@ -45,7 +45,10 @@ fn mistakes_of_a_workflow_are_told_with_their_places() {
     dev.file("w.yaml", &GOOD.replace("[record]", "[recorf]"));
     let refused = dev.run(&["workflow", "put", "w.yaml"]);
     assert_eq!(refused.code, 2, "{refused:?}");
-    let place = "/action/workflow/steps/1";
+    let place = "w.yaml:10:";
     assert!(refused.err.contains(place) && refused.err.contains("recorf"), "{refused:?}");
+    dev.file("w.yaml", &GOOD.replace("input.user", "input.user +"));
+    let refused = dev.run(&["workflow", "validate", "w.yaml"]);
+    assert!(refused.code == 2 && refused.err.contains("w.yaml:7:"), "{refused:?}");
     assert_eq!(dev.run(&["workflow", "list", "-o", "name"]).out, "");
 }

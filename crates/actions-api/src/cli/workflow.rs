@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actions_infra::matching::CelExpressions;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,7 @@ use super::output::{Column, column, shown, wide};
 use super::page::at_least_one;
 use super::{Context, data, page};
 use crate::config::duration;
+use crate::workflow_file::read_workflow;
 
 const COLUMNS: [Column; 6] = [
     column("name", "/name"),
@@ -221,10 +223,24 @@ async fn start(cx: &Context, client: &Client, args: Start) -> Result<Exit, CliEr
 }
 
 /// YAML reads JSON as well.
+/// The body of a file. What is wrong with a workflow is told here, because the server does not see
+/// where in the file it stands.
 fn read(file: &Path) -> Result<Value, CliError> {
     let text = data::read_file(file)?;
-    serde_saphyr::from_str(&text)
-        .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))
+    let name = file.display().to_string();
+    let body: Value = serde_saphyr::from_str(&text)
+        .map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+    let is_config = ["document", "graph"].iter().any(|member| body.get(member).is_some());
+    if is_config {
+        return Ok(body);
+    }
+    match read_workflow(&text, &CelExpressions::default()) {
+        Ok(_) => Ok(body),
+        Err(mistakes) => {
+            let lines: Vec<String> = mistakes.iter().map(|mistake| mistake.at(&name)).collect();
+            Err(CliError::usage(lines.join("\n")))
+        }
+    }
 }
 
 /// A refusal with the places in the file.

@@ -310,6 +310,10 @@ pub(crate) struct LimitsView {
     step_name_bytes: usize,
     /// Workflows that start one another.
     workflow_depth: u8,
+    /// Rounds of one step that is repeated.
+    workflow_rounds: u32,
+    /// Lists and objects of a workflow's file inside one another.
+    workflow_nesting: usize,
     /// Of one run's journal. Beyond, nothing more begins.
     run_entries: u32,
     run_bytes: u64,
@@ -472,6 +476,8 @@ pub(crate) fn limits_view() -> LimitsView {
         workflow_bytes: limits::FLOW_BYTES_MAX,
         step_name_bytes: limits::STEP_NAME_BYTES_MAX,
         workflow_depth: limits::FLOW_DEPTH_MAX,
+        workflow_rounds: limits::FLOW_ROUNDS_MAX,
+        workflow_nesting: limits::FLOW_NESTING_MAX,
         run_entries: limits::RUN_ENTRIES_MAX,
         run_bytes: limits::RUN_BYTES_MAX,
         run_entries_warn: limits::RUN_ENTRIES_WARN,

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ::cel::common::ast::{Expr, IdedExpr};
 use ::cel::{Context, Env};
-use actions_domain::flow::expression::{Expressions, ROOTS, Scope};
+use actions_domain::flow::expression::{Expressions, ROOTS, Scope, Syntax};
 use actions_domain::flow::graph::StepName;
 use actions_domain::json::Json;
 use actions_domain::limits::EVENT_BYTES_MAX;
@@ -54,6 +54,16 @@ struct Needs {
     roots: BTreeSet<&'static str>,
     /// `None`: all steps.
     steps: Option<BTreeSet<String>>,
+}
+
+impl Syntax for CelExpressions {
+    fn expression(&self, text: &str) -> Result<(), String> {
+        self.check(text)
+    }
+
+    fn template(&self, text: &str) -> Result<(), String> {
+        self.check_template(&Value::from(text)).map_err(|(_, message)| message)
+    }
 }
 
 impl Expressions for CelExpressions {
