@@ -39,6 +39,35 @@ async fn rows_go_into_partitions_that_were_made_ahead() {
 }
 
 #[tokio::test]
+async fn a_run_goes_with_its_journal_when_it_ended_long_ago() {
+    let database = open().await;
+    // Of two tenants: one ended long ago, one lately, and one goes on since long ago.
+    let runs = "insert into engine.run (
+            defs, started_at, updated_at, ended_at, tenant, workflow, entry_count, part, status,
+            id, name)
+        select 1, now() - interval '90 days', now(), ended_at, tenant, 1, 2, 0, 4,
+            gen_random_uuid(), 'w'
+        from generate_series(1, 2) as tenant,
+            unnest(array[now() - interval '40 days', now(), null]) as given (ended_at)";
+    run(&database, runs).await;
+    let entries = "insert into engine.run_entry (tenant, number, run, body)
+        select tenant, number, id, '' from engine.run, generate_series(0, 1) as number";
+    run(&database, entries).await;
+    let left = async || {
+        let runs = database.count("select count(*) from engine.run").await;
+        (runs, database.count("select count(*) from engine.run_entry").await)
+    };
+    let of_one = "select engine.drop_old_runs_v1(now() - interval '30 days', 1)";
+    let of_all = "select engine.drop_old_runs_v1(now() - interval '30 days', null)";
+    for (step, expected) in [(of_one, (5, 10)), (of_all, (4, 8))] {
+        // Journals first, then what has none any more.
+        run(&database, step).await;
+        run(&database, step).await;
+        assert_eq!(left().await, expected, "{step}");
+    }
+}
+
+#[tokio::test]
 async fn days_and_segments_are_counted_from_the_epoch_by_the_planner_itself() {
     let database = open().await;
     let wrong = "select count(*) from (values

@@ -107,7 +107,7 @@ async fn given(app: &TestApp, name: &str, steps: Value, more: Value) -> Value {
     }
     for step in action["workflow"]["steps"].as_array_mut().unwrap() {
         if step.get("action").is_none() {
-            step["handler"] = step.get("handler").cloned().unwrap_or(json!("test.script"));
+            step["handler"] = step.get("handler").cloned().unwrap_or_else(|| json!("test.script"));
         }
         if step.get("retry_policy").is_none() {
             step["retry_policy"] = json!({ "max_retries": 0 });

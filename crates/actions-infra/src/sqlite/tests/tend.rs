@@ -94,6 +94,37 @@ async fn what_joined_a_batch_goes_with_its_head() {
     assert_eq!(count(&store, members).await, 1, "one of them waits");
 }
 
+#[tokio::test]
+async fn a_run_goes_with_its_journal_when_it_ended_long_ago() {
+    let folder = Folder::new();
+    let store = open(&folder).await;
+    let lately = crate::sqlite::record::micros(folder.clock.now() - TimeDelta::days(1));
+    // One ended long ago, one lately, and one goes on since long ago.
+    for (id, ended_at) in [("x'01'", "1"), ("x'02'", "?1"), ("x'03'", "null")] {
+        let run = format!(
+            "insert into engine_run (
+                tenant, id, part, name, workflow, defs, status, entry_count, started_at,
+                updated_at, ended_at)
+             values (1, {id}, 0, 'w', 1, 1, 4, 2, 1, 1, {ended_at})"
+        );
+        let run = sqlx::query(sqlx::AssertSqlSafe(run.as_str()));
+        let run = if ended_at == "?1" { run.bind(lately) } else { run };
+        run.execute(&store.writer).await.unwrap();
+        for number in 0..2 {
+            let entry = format!(
+                "insert into engine_run_entry (run, number, tenant, body)
+                 values ({id}, {number}, 1, '')"
+            );
+            let entry = sqlx::query(sqlx::AssertSqlSafe(entry.as_str()));
+            entry.execute(&store.writer).await.unwrap();
+        }
+    }
+    store.tend().await.unwrap();
+    assert_eq!(count(&store, "select count(*) from engine_run").await, 2);
+    assert_eq!(count(&store, "select count(*) from engine_run_entry").await, 4);
+    assert_eq!(count(&store, "select count(*) from engine_run where id = x'01'").await, 0);
+}
+
 /// What was asked for long ahead has an old id when it ends.
 #[tokio::test]
 async fn what_ended_lately_stays_however_old_its_id_is() {
