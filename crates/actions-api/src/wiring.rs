@@ -9,6 +9,7 @@ use actions_app::handlers::{Handlers, Remake};
 use actions_app::node::NodeConfig;
 use actions_app::queries::secrets::warn_of_missing_keys;
 use actions_app::stream_reader::StreamReader;
+use actions_domain::flow::expression::Syntax;
 use actions_domain::ports::clock::Clock;
 use actions_domain::ports::event_stream::EventStream;
 use actions_domain::ports::hints::Hints;
@@ -148,6 +149,11 @@ fn redis(config: &EngineConfig) -> Result<Option<Redis>, WiringError> {
 /// Whether a text can be the URL of a Redis server.
 pub(crate) fn check_redis_url(raw: &str) -> Result<(), String> {
     Redis::new(raw).map(|_| ())
+}
+
+/// Judges the texts of workflows, as the engine does.
+pub(crate) fn syntax() -> impl Syntax {
+    CelExpressions::default()
 }
 
 /// Seals secrets with the keys of the settings. Without any, nothing can be sealed.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actions_infra::matching::CelExpressions;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +13,7 @@ use super::output::{Column, column, shown, wide};
 use super::page::at_least_one;
 use super::{Context, data, page};
 use crate::config::duration;
+use crate::wiring;
 use crate::workflow_file::read_workflow;
 
 const COLUMNS: [Column; 6] = [
@@ -234,7 +234,7 @@ fn read(file: &Path) -> Result<Value, CliError> {
     if is_config {
         return Ok(body);
     }
-    match read_workflow(&text, &CelExpressions::default()) {
+    match read_workflow(&text, &wiring::syntax()) {
         Ok(_) => Ok(body),
         Err(mistakes) => {
             let lines: Vec<String> = mistakes.iter().map(|mistake| mistake.at(&name)).collect();

@@ -276,10 +276,10 @@ fn each_kind_of_mistake_has_its_own_code_and_place() {
             ("workflow.ambiguous_producer", 6, 17),
         ),
         // Texts.
-        (with("      with: { id: \"{{ event?id }}\" }"), ("workflow.template", 6, 19)),
-        (with("      with: { id: \"{{ event.id\" }"), ("workflow.template", 6, 19)),
-        (with("      if: steps?x"), ("workflow.expression", 6, 11)),
-        (with("      until: steps?x"), ("workflow.expression", 6, 14)),
+        (with("      with: { id: \"{{ event?id }}\" }"), ("flow.template", 6, 19)),
+        (with("      with: { id: \"{{ event.id\" }"), ("flow.template", 6, 19)),
+        (with("      if: steps?x"), ("flow.expression", 6, 11)),
+        (with("      until: steps?x"), ("flow.expression", 6, 14)),
         // Sizes and versions.
         (
             "version: 2\naction: a\nsteps: [{ one: { action: a } }]".to_owned(),
@@ -368,7 +368,7 @@ on_failure: hope
             (5, 21, "workflow.handler"),
             (5, 28, "workflow.unknown_field"),
             (6, 34, "workflow.duration"),
-            (6, 44, "workflow.expression"),
+            (6, 44, "flow.expression"),
             (7, 19, "workflow.duration"),
             (8, 13, "workflow.strategy"),
         ]

@@ -26,12 +26,10 @@ pub(super) fn of(code: &str) -> &'static str {
         "workflow.condition" => {
             "write CEL such as event.data.tier == 'premium', or operators as JSON"
         }
-        "workflow.expression" => {
+        "flow.expression" => {
             "write CEL over input, steps, context and item, such as steps.check.output.is_valid"
         }
-        "workflow.template" => {
-            "write places such as {{ steps.check.output.id }}, each closed by }}"
-        }
+        "flow.template" => "write places such as {{ steps.check.output.id }}, each closed by }}",
         "workflow.retry_policy" | "flow.retry" => "stay within the limits of GET /v1/limits",
         "workflow.on_failure" => "take one of the words that the message names",
         "workflow.priority" => "take one of the words that the message names",

@@ -247,7 +247,7 @@ impl<'s> Reader<'s> {
     pub(super) fn expression(&mut self, text: &str, pointer: &str) {
         if let Err(why) = self.syntax.expression(text) {
             let message = format!("this is no expression: {why}");
-            self.wrong(pointer.to_owned(), "workflow.expression", message);
+            self.wrong(pointer.to_owned(), "flow.expression", message);
         }
     }
 
@@ -258,7 +258,7 @@ impl<'s> Reader<'s> {
                 let judged = balanced(text).and_then(|()| self.syntax.template(text));
                 if let Err(why) = judged {
                     let message = format!("this cannot be filled in: {why}");
-                    self.wrong(pointer.to_owned(), "workflow.template", message);
+                    self.wrong(pointer.to_owned(), "flow.template", message);
                 }
             }
             Value::Array(items) => {
