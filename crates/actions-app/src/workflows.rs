@@ -150,7 +150,7 @@ fn compile(config: &Value) -> Result<Flow, Vec<WorkflowProblem>> {
 
 /// What nobody would hold must not look as if it were.
 fn not_held(document: &Value) -> WorkflowProblem {
-    let is_founding = document.get("action").is_some();
+    let is_founding = document.get("action").is_some_and(Value::is_object);
     let pointer =
         if is_founding { "/document/action/concurrency" } else { "/document/concurrency" };
     WorkflowProblem {

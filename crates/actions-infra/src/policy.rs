@@ -141,6 +141,7 @@ impl Authorizer for PolicyService {
             return Ok(Verdict::Allow);
         }
         let place = tokio::select! {
+            biased;
             place = self.room.acquire() => place,
             () = self.clock.sleep(POLICY_ANSWER_MAX) => {
                 // That many ask says nothing about what the service has allowed.

@@ -39,6 +39,45 @@ fn a_workflow_is_put_started_and_looked_at() {
     assert_eq!(dev.run(&["workflow", "delete", "onboarding", "--yes"]).code, 0);
 }
 
+const SHORT: &str = "action: orders.fulfil
+on: orders.paid
+when: event.data.total > 0
+steps:
+  - reserve: { handler: audit.log, with: { order: '{{ event.data.number }}' } }
+  - pack: { each: '{{ event.data.items }}', handler: audit.log, after: reserve, with: { item: '{{ item }}' } }
+  - granted: { approval: approve, after: pack }
+  - ship: { handler: audit.log, after: granted }
+";
+
+#[test]
+fn the_short_form_is_put_and_run_by_its_event() {
+    let dev = Dev::ephemeral();
+    dev.file("short.yaml", SHORT);
+    let put = dev.run(&["workflow", "put", "short.yaml"]);
+    assert!(put.out.starts_with("workflow orders.fulfil created, version"), "{put:?}");
+    let event = ["emit", "orders.paid", "total:=5", "number=7", "items:=[1,2]", "--wait"];
+    assert_eq!(dev.run(&event).code, 0);
+    assert_eq!(dev.run(&["run", "list", "-o", "name"]).out.lines().count(), 1);
+
+    let start = ["workflow", "start", "orders.fulfil", "--id", "o-9", "-o", "json"];
+    let input = ["data.number=9", "data.items:=[1,2]"];
+    let started = dev.run(&[&start[..], &input].concat());
+    let id = started.json()["id"].as_str().unwrap().to_owned();
+    let approve = ["run", "signal", &id, "approve", "--data", r#"{"approved":true}"#];
+    assert_eq!(dev.run(&approve).code, 0);
+    // The same run, until its end.
+    let again = dev.run(&[&start[..], &input, &["--wait"]].concat());
+    assert_eq!(
+        (&again.json()["id"], &again.json()["status"]),
+        (&id.into(), &"completed".into()),
+        "{again:?}"
+    );
+
+    dev.file("full.yaml", &SHORT.replace("on: ", "concurrency: 2\non: "));
+    let refused = dev.run(&["workflow", "put", "full.yaml"]);
+    assert!(refused.code == 2 && refused.err.contains("concurrency"), "{refused:?}");
+}
+
 #[test]
 fn mistakes_of_a_workflow_are_told_with_their_places() {
     let dev = Dev::ephemeral();

@@ -174,7 +174,8 @@ async fn show(cx: &Context, client: &Client, name: &str) -> Result<(), CliError>
 
 async fn put(cx: &Context, client: &Client, file: &Path) -> Result<(), CliError> {
     let body = read(file)?;
-    let named = ["/action/name", "/document/action/name", "/graph/name"];
+    let named =
+        ["/action/name", "/action", "/document/action/name", "/document/action", "/graph/name"];
     let name = named
         .iter()
         .find_map(|place| body.pointer(place)?.as_str())

@@ -103,8 +103,11 @@ async fn judge(
 ) -> Result<Judged, PutWorkflowError> {
     let flow = app.workflows.check(config).map_err(PutWorkflowError::Invalid)?;
     let written = flow.graph().name.as_str();
-    let place =
-        if config.get("document").is_some() { "/document/action/name" } else { "/graph/name" };
+    let place = match config.pointer("/document/action") {
+        Some(Value::Object(_)) => "/document/action/name",
+        Some(_) => "/document/action",
+        None => "/graph/name",
+    };
     if let Some(name) = name.filter(|name| *name != written) {
         let message = format!("the path says {name:?}");
         return Err(invalid(place, "workflow.name", message));
