@@ -61,26 +61,36 @@ from unnest(array['run', 'run_entry', 'run_inbox', 'run_timer']) as given (relat
 
 grant select on engine.run, engine.run_entry to actions_tenant;
 
--- Forgets a part of the runs that ended before `oldest`, of one tenant or of all, journals first, and
--- answers how many rows that were.
+-- Forgets a part of the runs that ended before `oldest`, of one tenant or of all, the oldest first, each
+-- after its journal, and answers how many rows that were.
 create function engine.drop_old_runs_v1(oldest timestamptz, given_tenant int4) returns int8
     language plpgsql
 as $$
 declare
+    tenants int4[];
+    runs uuid[];
+    entries int8;
     gone int8;
 begin
+    select array_agg(old.tenant), array_agg(old.id)
+    from (
+        select tenant, id
+        from engine.run
+        where ended_at < oldest and (given_tenant is null or tenant = given_tenant)
+        order by ended_at
+        limit 100
+        for update skip locked
+    ) as old
+    into tenants, runs;
     delete from engine.run_entry
     where ctid = any (array(
-        select entry.ctid
-        from engine.run
-        join engine.run_entry as entry on entry.run = run.id
-        where run.ended_at < oldest and (given_tenant is null or run.tenant = given_tenant)
-        limit 5000));
+        select ctid from engine.run_entry where run = any (runs) limit 5000));
+    get diagnostics entries = row_count;
+    delete from engine.run
+    using unnest(tenants, runs) as old (tenant, id)
+    where run.tenant = old.tenant and run.id = old.id
+      and not exists (select from engine.run_entry where run_entry.run = old.id);
     get diagnostics gone = row_count;
-    if gone = 0 then
-        delete from engine.run
-        where ended_at < oldest and (given_tenant is null or tenant = given_tenant);
-    end if;
-    return gone;
+    return entries + gone;
 end
 $$;

@@ -27,6 +27,7 @@ use super::stores::{Node, Stores};
 contract! { Runs:
     a_run_that_is_started_is_told_so_once,
     what_runs_are_told_is_read_in_order_and_by_partition,
+    a_run_is_told_to_start_before_anything_else,
     a_turn_takes_what_it_was_told_and_leaves_what_followed,
     a_turn_under_an_old_epoch_leaves_nothing,
     a_turn_without_a_fence_is_refused,
@@ -75,7 +76,7 @@ async fn tell(node: &Node, tenant: TenantId, part: Part, run: RunId, told: Told)
 }
 
 async fn waiting(node: &Node, parts: &[Part]) -> Vec<Waiting> {
-    node.ports.runs.inbox(parts, 100, AHEAD).await.unwrap().waiting
+    node.ports.runs.inbox(parts, &[], 100, AHEAD).await.unwrap().waiting
 }
 
 fn entries(at: Timestamp) -> Vec<RunEntry> {
@@ -168,9 +169,25 @@ async fn what_runs_are_told_is_read_in_order_and_by_partition(stores: &Stores) {
     let both = waiting(&node, &[PART, OTHER_PART]).await;
     assert_eq!(both.len(), 4);
     assert!(both.is_sorted_by_key(|row| row.place));
-    let first = node.ports.runs.inbox(&[PART, OTHER_PART], 3, AHEAD).await.unwrap();
-    assert_eq!(first.waiting, both[..3]);
+    let first = node.ports.runs.inbox(&[PART, OTHER_PART], &[], 3, AHEAD).await.unwrap();
+    assert_eq!((&first.waiting[..], first.is_cut), (&both[..3], true));
+    // Those that are held hold up nobody else.
+    let others = node.ports.runs.inbox(&[PART, OTHER_PART], &[here], 2, AHEAD).await.unwrap();
+    assert!(others.waiting.iter().all(|row| row.run == there), "{others:?}");
+    assert_eq!(others.waiting.len(), 2);
     assert_eq!(waiting(&node, &[]).await, []);
+}
+
+async fn a_run_is_told_to_start_before_anything_else(stores: &Stores) {
+    let node = stores.owner("node").await;
+    let given = start(ADMIN, run_id());
+    let told = Told::Cancel { reason: None, compensate: true };
+    let tells = vec![Tell { tenant: ADMIN, part: PART, run: given.id, told: told.clone() }];
+    let starts = vec![given.clone()];
+    node.commit(Commit { starts, tells, ..Commit::default() }).await.unwrap();
+    let rows = waiting(&node, &[PART]).await;
+    let rows: Vec<Told> = rows.into_iter().map(|row| row.told).collect();
+    assert_eq!(rows, [given.told(), told]);
 }
 
 async fn a_turn_takes_what_it_was_told_and_leaves_what_followed(stores: &Stores) {
@@ -231,21 +248,23 @@ async fn timers_are_due_on_the_clock_of_the_store(stores: &Stores) {
     first.timers_set = vec![(CallId(2), at(60)), (CallId(3), at(-5)), (CallId(4), at(-9))];
     node.commit(Commit { turns: vec![first], ..node.batch() }).await.unwrap();
 
-    let inbox = node.ports.runs.inbox(&[PART], 100, AHEAD).await.unwrap();
+    let inbox = node.ports.runs.inbox(&[PART], &[], 100, AHEAD).await.unwrap();
     let due: Vec<(CallId, Timestamp)> =
         inbox.timers.iter().map(|timer| (timer.call, timer.due_at)).collect();
     assert_eq!(due, [(CallId(4), at(-9)), (CallId(3), at(-5))]);
     assert!(inbox.timers.iter().all(|timer| (timer.run, timer.tenant) == (given.id, ADMIN)));
     assert!((inbox.now - clock).num_seconds() < 30, "{}", inbox.now);
     let ahead = Duration::from_secs(300);
-    let more = node.ports.runs.inbox(&[PART], 100, ahead).await.unwrap().timers;
+    let more = node.ports.runs.inbox(&[PART], &[], 100, ahead).await.unwrap().timers;
     assert_eq!(more.len(), 3);
-    assert_eq!(node.ports.runs.inbox(&[OTHER_PART], 100, ahead).await.unwrap().timers, []);
+    assert_eq!(node.ports.runs.inbox(&[OTHER_PART], &[], 100, ahead).await.unwrap().timers, []);
 
     let mut next = turn(&given, &[]);
     (next.first, next.timers_cleared) = (2, vec![CallId(4), CallId(2), CallId(99)]);
     node.commit(Commit { turns: vec![next], ..node.batch() }).await.unwrap();
-    let left = node.ports.runs.inbox(&[PART], 100, ahead).await.unwrap().timers;
+    let held = node.ports.runs.inbox(&[PART], &[given.id], 100, ahead).await.unwrap().timers;
+    assert_eq!(held, []);
+    let left = node.ports.runs.inbox(&[PART], &[], 100, ahead).await.unwrap().timers;
     assert_eq!(left.iter().map(|timer| timer.call).collect::<Vec<_>>(), [CallId(3)]);
 }
 

@@ -137,6 +137,7 @@ impl From<TellRunError> for Problem {
             TellRunError::Forbidden(forbidden) => forbidden.into(),
             TellRunError::NotFound => Self::not_found("run"),
             TellRunError::Refused(refusal) => refusal.into(),
+            TellRunError::Quota(error) => error.into(),
             TellRunError::Query(error) => error.into(),
             TellRunError::Store(error) => error.into(),
         }

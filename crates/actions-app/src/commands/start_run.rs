@@ -73,14 +73,14 @@ pub async fn start_run(
     let defs = known.version();
     let action = known.action_named(&workflow).filter(|action| action.spec.is_workflow());
     let action = action.ok_or(StartRunError::NotFound)?;
-    check(app, &action, &input, &context)?;
-    let now = app.ports.clock.now();
     let named = id.map(|name| RunId::named(tenant, &workflow, &name));
     if let Some(named) = named
         && let Some(record) = app.ports.runs.find_run(tenant, named).await?
     {
         return Ok(StartedRun { record, duplicate: true });
     }
+    check(app, &action, &input, &context)?;
+    let now = app.ports.clock.now();
     if Admission::of(caller) == Admission::Asked {
         app.quotas.admit_job(tenant)?;
     }
@@ -98,9 +98,16 @@ pub async fn start_run(
         depth: 0,
     };
     let record = start.record();
+    let begun = (record.started_at, record.workflow);
     app.ports.store.commit(Commit { starts: vec![start], ..Commit::default() }).await?;
     app.tell_of_runs([record.part]);
-    Ok(StartedRun { record, duplicate: false })
+    if named.is_none() {
+        return Ok(StartedRun { record, duplicate: false });
+    }
+    // Somebody may have started it at the same moment; it may have gone on since.
+    let there = app.ports.runs.find_run(tenant, id).await?.unwrap_or(record);
+    let duplicate = (there.started_at, there.workflow) != begun;
+    Ok(StartedRun { record: there, duplicate })
 }
 
 /// Tells the caller at once what the run could not begin with.

@@ -2,7 +2,7 @@
 
 use actions_domain::audit::{ActKind, Deed};
 use actions_domain::authorization::{AuthorizationContext, Forbidden, Permission};
-use actions_domain::flow::decide::{Refusal, decide};
+use actions_domain::flow::decide::{Refusal, check_words, decide};
 use actions_domain::flow::record::{RunStatus, Tell};
 use actions_domain::flow::told::Told;
 use actions_domain::id::{RunId, TenantId};
@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::queries::QueryError;
 use crate::queries::runs::read_run;
+use crate::quotas::{Admission, QuotaError};
 
 pub struct TellRun {
     pub tenant: TenantId,
@@ -29,6 +30,8 @@ pub enum TellRunError {
     NotFound,
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     #[error("the run cannot be read")]
     Query(#[from] QueryError),
     #[error("the store does not take it")]
@@ -45,6 +48,10 @@ pub async fn tell_run(
     let TellRun { tenant, run, told } = request;
     let (permission, kind) = asked(&told);
     app.require(caller, permission, tenant).await?;
+    check_words(&told)?;
+    if matches!(told, Told::Signal { .. }) && Admission::of(caller) == Admission::Asked {
+        app.quotas.admit_job(tenant)?;
+    }
     let record = app.ports.runs.find_run(tenant, run).await?.ok_or(TellRunError::NotFound)?;
     // What has not begun takes it after its start.
     if record.state.status != RunStatus::Pending {

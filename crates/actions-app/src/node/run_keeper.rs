@@ -31,6 +31,9 @@ mod turn;
 const TAKEN_MAX: u32 = 256;
 /// How far ahead timers are read, so that the next one is waited for and not looked for.
 const AHEAD: Duration = Duration::from_millis(500);
+/// How long a run is left alone that cannot go on: its data are refused, or this program cannot read
+/// it and a newer one may.
+const HELD_FOR: Duration = Duration::from_secs(30);
 /// The pause after something went wrong.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -39,8 +42,10 @@ pub(crate) struct RunKeeper {
     node: NodeId,
     poll: Duration,
     cache: Cache,
-    /// Turns of single runs that the store refuses for their data, until somebody has a look.
-    refused: BTreeSet<RunId>,
+    /// Runs that cannot go on at the moment, and until when nobody looks at them.
+    held: BTreeMap<RunId, Timestamp>,
+    /// A commit of several turns failed: they are tried one by one, to find the one that is bad.
+    is_careful: bool,
 }
 
 /// Everything that one run takes in one turn.
@@ -60,7 +65,7 @@ enum Next {
 
 impl RunKeeper {
     pub(crate) fn new(app: App, node: NodeId, poll: Duration) -> Self {
-        Self { app, node, poll, cache: Cache::default(), refused: BTreeSet::new() }
+        Self { app, node, poll, cache: Cache::default(), held: BTreeMap::new(), is_careful: false }
     }
 
     pub(crate) async fn run(mut self) -> Lost {
@@ -97,25 +102,61 @@ impl RunKeeper {
             return Ok(Next::After(self.poll));
         }
         let parts: Vec<Part> = fences.keys().copied().collect();
-        let inbox = self.app.ports.runs.inbox(&parts, TAKEN_MAX, AHEAD).await?;
-        let is_full = inbox.waiting.len() >= TAKEN_MAX as usize;
+        let held = self.held();
+        let inbox = self.app.ports.runs.inbox(&parts, &held, TAKEN_MAX, AHEAD).await?;
+        let is_cut = inbox.is_cut;
         let next_timer = inbox.timers.iter().find(|timer| timer.due_at > inbox.now);
         let next_timer = next_timer.map(|timer| until(inbox.now, timer.due_at));
         let now = inbox.now;
-        let takings = takings(inbox, &self.refused);
+        let mut takings = takings(inbox);
+        self.is_careful &= takings.len() > 1;
+        let goes_on = is_cut || self.is_careful;
+        if self.is_careful
+            && let Some(second) = takings.keys().nth(1).copied()
+        {
+            takings.split_off(&second);
+        }
         if takings.is_empty() {
             return Ok(Next::After(next_timer.unwrap_or(self.poll)));
         }
         let outcomes = self.decide(takings, &fences, now).await?;
         let has_taken = !outcomes.is_empty();
         if has_taken {
-            self.write(outcomes, &fences).await?;
+            self.write_carefully(outcomes, &fences).await?;
         }
-        Ok(if is_full && has_taken {
+        Ok(if goes_on && has_taken {
             Next::AtOnce
         } else {
             Next::After(next_timer.unwrap_or(self.poll))
         })
+    }
+
+    /// Runs that nobody looks at now.
+    fn held(&mut self) -> Vec<RunId> {
+        let now = self.app.ports.clock.now();
+        self.held.retain(|_, until| *until > now);
+        self.held.keys().copied().collect()
+    }
+
+    fn hold(&mut self, run: RunId) {
+        self.held.insert(run, self.app.ports.clock.now() + HELD_FOR);
+    }
+
+    /// Writes turns. Where that fails for another reason than a lost lease, it may be for one of
+    /// them: then each is tried by itself, and the one that fails again waits.
+    async fn write_carefully(
+        &mut self,
+        outcomes: Vec<Outcome>,
+        fences: &BTreeMap<Part, Fence>,
+    ) -> Result<(), StoreError> {
+        let first = outcomes.first().map(Outcome::run);
+        let written = self.write(outcomes, fences).await;
+        match (&written, first) {
+            (Ok(()) | Err(StoreError::Fenced { .. }), _) | (_, None) => {}
+            (Err(_), Some(run)) if self.is_careful => self.hold(run),
+            (Err(_), Some(_)) => self.is_careful = true,
+        }
+        written
     }
 
     /// The partitions where runs go on. In those that are about to be given back, nothing begins.
@@ -145,10 +186,19 @@ impl RunKeeper {
             let Some(fence) = fences.get(&taking.part) else { continue };
             let loaded = match (self.cache.take(run), records.remove(&run)) {
                 (Some(loaded), _) => Some(loaded),
-                (None, Some(record)) => match Cache::load(&self.app, record, *fence).await? {
-                    Found::Run(loaded) => Some(loaded),
-                    Found::Gone => None,
-                    Found::Unknown => continue,
+                (None, Some(record)) => match Cache::load(&self.app, record, *fence).await {
+                    Ok(Found::Run(loaded)) => Some(loaded),
+                    Ok(Found::Unknown) => {
+                        self.hold(run);
+                        continue;
+                    }
+                    // Nobody else waits for it.
+                    Err(error @ (StoreError::Corrupt { .. } | StoreError::Newer { .. })) => {
+                        warn!(%run, %error, "a run cannot be read");
+                        self.hold(run);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 },
                 (None, None) => None,
             };
@@ -180,7 +230,7 @@ impl RunKeeper {
             Err(StoreError::Refused { reason }) => match <[Outcome; 1]>::try_from(outcomes) {
                 Ok([only]) => {
                     warn!(run = %only.run(), reason, "the store refuses what a run leads to");
-                    self.refused.insert(only.run());
+                    self.hold(only.run());
                     Ok(())
                 }
                 Err(outcomes) => {
@@ -230,7 +280,7 @@ impl RunKeeper {
 }
 
 /// What each run takes, in order. What is not due yet stays.
-fn takings(inbox: Inbox, refused: &BTreeSet<RunId>) -> BTreeMap<RunId, Taking> {
+fn takings(inbox: Inbox) -> BTreeMap<RunId, Taking> {
     let mut all: BTreeMap<RunId, Taking> = BTreeMap::new();
     let new = |tenant, part| Taking { tenant, part, waiting: Vec::new(), timers: Vec::new() };
     for row in inbox.waiting {
@@ -241,7 +291,6 @@ fn takings(inbox: Inbox, refused: &BTreeSet<RunId>) -> BTreeMap<RunId, Taking> {
         let (tenant, part) = (timer.tenant, timer.part);
         all.entry(timer.run).or_insert_with(|| new(tenant, part)).timers.push(timer);
     }
-    all.retain(|run, _| !refused.contains(run));
     all
 }
 

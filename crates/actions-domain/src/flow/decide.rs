@@ -30,9 +30,9 @@ mod refusals;
 mod starts;
 mod stops;
 
-pub use refusals::Refusal;
 use refusals::refuse;
 pub(super) use refusals::refuse_any;
+pub use refusals::{Refusal, check_words};
 
 /// Something that a run is told.
 #[derive(Debug, Clone, PartialEq)]

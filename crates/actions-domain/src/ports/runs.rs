@@ -20,9 +20,14 @@ pub trait Runs: Send + Sync {
     /// Reads what the runs of these partitions were told and have not taken, in the order in which
     /// it was written, at most `limit` and at most about
     /// [`INBOX_BYTES_MAX`](crate::limits::INBOX_BYTES_MAX); and their timers that are due within
-    /// `ahead`, the first ones first, at most `limit`.
-    async fn inbox(&self, parts: &[Part], limit: u32, ahead: Duration)
-    -> Result<Inbox, StoreError>;
+    /// `ahead`, the first ones first, at most `limit`. What is of the runs in `held` is left out.
+    async fn inbox(
+        &self,
+        parts: &[Part],
+        held: &[RunId],
+        limit: u32,
+        ahead: Duration,
+    ) -> Result<Inbox, StoreError>;
 
     async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError>;
 
@@ -56,6 +61,8 @@ pub struct Inbox {
     pub now: Timestamp,
     pub waiting: Vec<Waiting>,
     pub timers: Vec<RunTimer>,
+    /// One of the bounds was met: there may be more.
+    pub is_cut: bool,
 }
 
 /// Which runs to read.

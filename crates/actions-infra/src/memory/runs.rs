@@ -32,6 +32,7 @@ impl Runs for Memory {
     async fn inbox(
         &self,
         parts: &[Part],
+        held: &[RunId],
         limit: u32,
         ahead: Duration,
     ) -> Result<Inbox, StoreError> {
@@ -41,7 +42,8 @@ impl Runs for Memory {
         let tables = self.tables();
         let mut bytes = 0;
         let mut waiting = Vec::new();
-        for row in tables.runs.inbox.values().filter(|row| parts.contains(&row.part)) {
+        let is_asked = |part: &Part, run: &RunId| parts.contains(part) && !held.contains(run);
+        for row in tables.runs.inbox.values().filter(|row| is_asked(&row.part, &row.run)) {
             if waiting.len() == limit || bytes >= INBOX_BYTES_MAX {
                 break;
             }
@@ -49,11 +51,12 @@ impl Runs for Memory {
             waiting.push(row.clone());
         }
         let timers = tables.runs.timers.values();
-        let is_due = |timer: &&RunTimer| timer.due_at <= until && parts.contains(&timer.part);
+        let is_due = |timer: &&RunTimer| timer.due_at <= until && is_asked(&timer.part, &timer.run);
         let mut timers: Vec<RunTimer> = timers.filter(is_due).copied().collect();
         timers.sort_by_key(|timer| timer.due_at);
         timers.truncate(limit);
-        Ok(Inbox { now, waiting, timers })
+        let is_cut = bytes >= INBOX_BYTES_MAX || waiting.len().max(timers.len()) >= limit;
+        Ok(Inbox { now, waiting, timers, is_cut })
     }
 
     async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {

@@ -28,13 +28,16 @@ impl Runs for Postgres {
     async fn inbox(
         &self,
         parts: &[Part],
+        held: &[RunId],
         limit: u32,
         ahead: Duration,
     ) -> Result<Inbox, StoreError> {
         let parts: Vec<i16> = column(parts, |part| part_number(*part));
+        let held: Vec<Uuid> = column(held, |run| run.0);
         let mut rows = sqlx::query_as::<_, WaitingRecord>(include_str!("runs/inbox.sql"))
             .bind(&parts)
             .bind(i64::from(limit))
+            .bind(&held)
             .fetch(&self.engine);
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         while bytes < INBOX_BYTES_MAX
@@ -48,13 +51,17 @@ impl Runs for Postgres {
             .bind(&parts)
             .bind(i64::from(limit))
             .bind(micros(ahead))
+            .bind(&held)
             .fetch_all(&self.engine)
             .await
             .map_err(read_error)?;
         let now = timers.first().map(|row| row.now);
         let now = now.ok_or_else(|| corrupt("now", &"no row"))?;
         let timers = timers.into_iter().filter_map(|row| row.into_timer().transpose());
-        Ok(Inbox { now, waiting, timers: timers.collect::<Result<_, _>>()? })
+        let timers: Vec<RunTimer> = timers.collect::<Result<_, _>>()?;
+        let most = waiting.len().max(timers.len());
+        let is_cut = bytes >= INBOX_BYTES_MAX || most >= usize::try_from(limit).unwrap_or(most);
+        Ok(Inbox { now, waiting, timers, is_cut })
     }
 
     async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {

@@ -49,15 +49,22 @@ impl Runs for SqliteStore {
     async fn inbox(
         &self,
         parts: &[Part],
+        held: &[RunId],
         limit: u32,
         ahead: Duration,
     ) -> Result<Inbox, StoreError> {
         let now = self.clock.now();
         let numbers: Vec<u16> = parts.iter().map(|part| part.0).collect();
         let numbers = to_text(&numbers)?;
+        let held: Vec<String> =
+            held.iter().map(|run| run.0.simple().to_string().to_uppercase()).collect();
+        let held = to_text(&held)?;
         let text = "select place, tenant, part, run, body from engine_run_inbox
-            where part in (select value from json_each(?)) order by place limit ?";
-        let mut rows = sqlx::query(text).bind(&numbers).bind(limit).fetch(&self.readers);
+            where part in (select value from json_each(?1))
+                and hex(run) not in (select value from json_each(?2))
+            order by place limit ?3";
+        let mut rows =
+            sqlx::query(text).bind(&numbers).bind(&held).bind(limit).fetch(&self.readers);
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         while bytes < INBOX_BYTES_MAX
             && let Some(row) = rows.try_next().await.map_err(store_error)?
@@ -73,17 +80,21 @@ impl Runs for SqliteStore {
         }
         drop(rows);
         let text = "select tenant, part, run, call, due_at from engine_run_timer
-            where part in (select value from json_each(?)) and due_at <= ?
-            order by due_at limit ?";
+            where part in (select value from json_each(?1)) and due_at <= ?2
+                and hex(run) not in (select value from json_each(?4))
+            order by due_at limit ?3";
         let timers = sqlx::query(text)
             .bind(&numbers)
             .bind(after(now, ahead))
             .bind(limit)
+            .bind(&held)
             .fetch_all(&self.readers)
             .await
             .map_err(store_error)?;
-        let timers = timers.iter().map(timer).collect::<Result<_, _>>()?;
-        Ok(Inbox { now, waiting, timers })
+        let timers: Vec<RunTimer> = timers.iter().map(timer).collect::<Result<_, _>>()?;
+        let most = waiting.len().max(timers.len());
+        let is_cut = bytes >= INBOX_BYTES_MAX || most >= usize::try_from(limit).unwrap_or(most);
+        Ok(Inbox { now, waiting, timers, is_cut })
     }
 
     async fn find_run(&self, tenant: TenantId, id: RunId) -> Result<Option<RunRecord>, StoreError> {

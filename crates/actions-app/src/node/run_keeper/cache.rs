@@ -45,8 +45,6 @@ pub(super) enum Made {
 /// What became of looking for a run.
 pub(super) enum Found {
     Run(Box<Loaded>),
-    /// It is not there any more.
-    Gone,
     /// This program cannot follow it; a newer one can.
     Unknown,
 }
@@ -137,7 +135,8 @@ impl Cache {
         let (tenant, id) = (record.tenant, record.id);
         let WorkflowVersion { action, defs } = record.workflow;
         let Some(action) = app.catalogue.pinned_action(tenant, action, defs).await? else {
-            return Ok(Found::Gone);
+            tracing::warn!(run = %id, "the workflow of a run is not there");
+            return Ok(Found::Unknown);
         };
         let flow = match app.workflows.of(&action) {
             Ok(flow) => flow,

@@ -106,11 +106,15 @@ impl<'a> Turning<'a> {
         for timer in timers {
             self.decide(&mut loaded, Input::TimerFired { call: timer.call });
         }
-        let state = self.state(&loaded);
-        loaded.record.state = state.clone();
+        // Where nothing happened, it stands as it stood: a run that has ended keeps its end.
+        let has_changed = !self.entries.is_empty() || self.refused_start.is_some();
+        let state = has_changed.then(|| self.state(&loaded));
+        if let Some(state) = &state {
+            loaded.record.state = state.clone();
+        }
         loaded.forget_ended();
         let kept = self.refused_start.is_none().then_some(loaded);
-        self.outcome(part, places, first, Some(state), kept)
+        self.outcome(part, places, first, state, kept)
     }
 
     fn outcome(

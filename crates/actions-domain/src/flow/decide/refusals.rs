@@ -7,6 +7,7 @@ use crate::flow::checked::Flow;
 use crate::flow::digest::FlowDigest;
 use crate::flow::graph::StepName;
 use crate::flow::run::{Phase, Run};
+use crate::flow::told::Told;
 use crate::json::Json;
 use crate::limits::{
     EVENT_BYTES_MAX, FLOW_DEPTH_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, RUN_PAYLOAD_BYTES_MAX,
@@ -88,6 +89,20 @@ pub(super) fn refuse(flow: &Flow, run: &Run, input: &Input) -> Result<(), Refusa
         | Input::Pause { .. }
         | Input::Resume
         | Input::Cancel { .. } => Ok(()),
+    }
+}
+
+/// What no run takes, however far it is: names, reasons and payloads that do not fit.
+///
+/// # Errors
+/// What does not fit.
+pub fn check_words(told: &Told) -> Result<(), Refusal> {
+    match told {
+        Told::Signal { name, id, payload } => {
+            refuse_signal(&Run::default(), name, id.as_deref(), payload)
+        }
+        Told::Pause { reason } | Told::Cancel { reason, .. } => reason_fits(reason.as_deref()),
+        Told::Start { .. } | Told::Ended { .. } | Told::Resume | Told::RetryFrom { .. } => Ok(()),
     }
 }
 

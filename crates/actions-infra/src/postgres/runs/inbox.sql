@@ -5,7 +5,7 @@ from unnest($1::int2[]) as own (part)
 cross join lateral (
     select place, tenant, run_inbox.part, run, body
     from engine.run_inbox
-    where run_inbox.part = own.part
+    where run_inbox.part = own.part and run <> all ($3::uuid[])
     order by place
     limit $2
 ) as told

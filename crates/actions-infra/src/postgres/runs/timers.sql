@@ -9,6 +9,7 @@ left join lateral (
         from engine.run_timer
         where run_timer.part = own.part
           and due_at <= clock_timestamp() + $3 * interval '1 microsecond'
+          and run <> all ($4::uuid[])
         order by due_at
         limit $2
     ) as found

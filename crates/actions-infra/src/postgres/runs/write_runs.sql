@@ -1,5 +1,6 @@
 -- What a flush has to say of runs, after it has proven its leases. The parts touch different rows, so
--- their order does not matter. What is of a tenant that is gone is left out.
+-- their order does not matter, but for the inbox: a run is told to start before anything else. What is
+-- of a tenant that is gone is left out.
 with taken as (
     delete from engine.run_inbox where place = any ($1::int8[])
 ), appended as (
@@ -42,16 +43,18 @@ with taken as (
     where exists (select from engine.tenant where tenant.id = given.tenant)
     on conflict do nothing
     returning tenant, part, id
-), begun as (
-    -- One that is there already is told nothing.
-    insert into engine.run_inbox (tenant, part, run, body)
-    select started.tenant, started.part, started.id, given.body
-    from started
-    join unnest($22::uuid[], $31::text[]) as given (id, body) using (id)
 )
 insert into engine.run_inbox (tenant, part, run, body)
-select given.tenant, given.part, given.run, given.body
-from unnest($32::int4[], $33::int2[], $34::uuid[], $35::text[])
-    with ordinality as given (tenant, part, run, body, n)
-where exists (select from engine.tenant where tenant.id = given.tenant)
+select tenant, part, run, body
+from (
+    -- One that is there already is told nothing.
+    select 0 as n, started.tenant, started.part, started.id as run, given.body
+    from started
+    join unnest($22::uuid[], $31::text[]) as given (id, body) using (id)
+    union all
+    select given.n, given.tenant, given.part, given.run, given.body
+    from unnest($32::int4[], $33::int2[], $34::uuid[], $35::text[])
+        with ordinality as given (tenant, part, run, body, n)
+    where exists (select from engine.tenant where tenant.id = given.tenant)
+) as told
 order by n
